@@ -1,0 +1,1 @@
+"""Analyses: jobs, their dispatch to the analysis server, its reports, their watchers."""

@@ -1,0 +1,96 @@
+"""What a learner is told of a job, in Korean and English."""
+
+from __future__ import annotations
+
+from services.analysis.jobs import Job, State
+from services.runtime.language import Language
+
+_STAGES = {
+    State.OPENED: ("업로드 준비 중...", "Preparing the upload..."),
+    State.UPLOADING: ("S3 업로드 중...", "Uploading to S3..."),
+    State.QUEUED: ("분석 서버 요청 중...", "Asking the analysis server..."),
+    State.DISPATCHED: ("분석 중... 결과 대기", "Analysing... waiting for the result"),
+    State.COMPLETED: ("분석 완료", "Analysis completed"),
+}
+
+_FAILURES = {
+    "INCOMPLETE_UPLOAD": (
+        "업로드가 중간에 끊겼습니다. 다시 업로드해 주세요.",
+        "The upload was cut short. Upload the recording again.",
+    ),
+    "UPLOAD_TIMED_OUT": (
+        "업로드가 제시간에 끝나지 않았습니다. 다시 업로드해 주세요.",
+        "The upload did not finish in time. Upload the recording again.",
+    ),
+    "EMPTY_RECORDING": (
+        "빈 파일입니다. 다시 녹음해 주세요.",
+        "The recording is empty. Record again.",
+    ),
+    "RECORDING_TOO_LARGE": (
+        "파일이 너무 큽니다. 더 짧게 녹음해 주세요.",
+        "The recording is too large. Record a shorter one.",
+    ),
+    "UNSUPPORTED_AUDIO": (
+        "지원하지 않는 파일입니다. 다른 형식으로 녹음해 주세요.",
+        "The file is no audio that can be analysed. Record in another format.",
+    ),
+    "SIZE_MISMATCH": (
+        "파일이 전송 중에 손상되었습니다. 다시 업로드해 주세요.",
+        "The recording was damaged on its way. Upload it again.",
+    ),
+    "CHECKSUM_MISMATCH": (
+        "파일이 전송 중에 손상되었습니다. 다시 업로드해 주세요.",
+        "The recording was damaged on its way. Upload it again.",
+    ),
+    "UNDECODABLE_AUDIO": (
+        "녹음 파일을 읽을 수 없습니다. 다시 녹음해 주세요.",
+        "The recording can't be decoded. Record again.",
+    ),
+    "EMPTY_AUDIO": (
+        "녹음에 소리가 없습니다. 다시 녹음해 주세요.",
+        "The recording holds no audio. Record again.",
+    ),
+    "SILENT_AUDIO": (
+        "목소리가 들리지 않습니다. 마이크를 확인하고 다시 녹음해 주세요.",
+        "No voice can be heard. Check the microphone and record again.",
+    ),
+    "AUDIO_TOO_LONG": (
+        "녹음이 너무 깁니다. 대사만 녹음해 주세요.",
+        "The recording is too long. Record only the line.",
+    ),
+    "ANALYSIS_TIMED_OUT": (
+        "분석 서버가 응답하지 않았습니다. 다시 업로드해 주세요.",
+        "The analysis server did not report in time. Upload the recording again.",
+    ),
+    "ANALYSIS_SERVER_UNAVAILABLE": (
+        "분석 서버에 연결할 수 없습니다. 나중에 다시 업로드해 주세요.",
+        "The analysis server can't be reached. Upload the recording again later.",
+    ),
+    "ANALYSIS_SERVER_REFUSED": (
+        "분석 서버가 요청을 거절했습니다. 나중에 다시 업로드해 주세요.",
+        "The analysis server refused the job. Upload the recording again later.",
+    ),
+    "TOKEN_NOT_FOUND": (
+        "토큰이 삭제되었습니다. 다른 토큰을 골라 주세요.",
+        "The token was deleted. Choose another one.",
+    ),
+}
+
+_OTHER_FAILURE = (
+    "분석에 실패했습니다. 다시 업로드해 주세요.",
+    "The analysis failed. Upload the recording again.",
+)
+
+
+def sentence_of(job: Job, language: Language) -> str:
+    """What the learner is told of the job now."""
+    if job.state is not State.FAILED:
+        return _in(language, _STAGES[job.state])
+    if known := _FAILURES.get(job.failure_reason or ""):
+        return _in(language, known)
+    return job.failure_message or _in(language, _OTHER_FAILURE)
+
+
+def _in(language: Language, pair: tuple[str, str]) -> str:
+    korean, english = pair
+    return korean if language is Language.KOREAN else english

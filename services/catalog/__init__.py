@@ -1,0 +1,1 @@
+"""The catalog: actors, tokens and scripts."""

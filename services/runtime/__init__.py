@@ -1,0 +1,1 @@
+"""What every service runs on: server, settings, errors, logs, database, object store."""

@@ -1,0 +1,88 @@
+"""PostgreSQL: one engine a process, and one meaning of "it does not answer"."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
+
+import asyncpg
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from services.runtime.errors import DatabaseUnavailable
+from services.runtime.settings import DatabaseSettings
+
+CONNECT_TIMEOUT_SECONDS = 3.0
+COMMAND_TIMEOUT_SECONDS = 15.0
+
+
+class Database:
+    """The connections of one process to PostgreSQL."""
+
+    def __init__(self, settings: DatabaseSettings, application_name: str) -> None:
+        self._url = make_url(settings.database_url.get_secret_value())
+        self._application_name = application_name
+        self._engine = create_async_engine(
+            self._url.set(drivername="postgresql+asyncpg"),
+            pool_size=settings.database_pool_size,
+            max_overflow=0,
+            pool_timeout=CONNECT_TIMEOUT_SECONDS,
+            pool_pre_ping=True,
+            connect_args={
+                "timeout": CONNECT_TIMEOUT_SECONDS,
+                "command_timeout": COMMAND_TIMEOUT_SECONDS,
+                "server_settings": {"application_name": application_name},
+            },
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction, committed at the end.
+
+        Errors: DatabaseUnavailable when PostgreSQL does not answer.
+        """
+        try:
+            async with self._engine.begin() as connection:
+                yield connection
+        except (OSError, PoolTimeoutError, OperationalError, InterfaceError) as error:
+            raise DatabaseUnavailable from error
+        except DBAPIError as error:
+            if error.connection_invalidated or _is_unavailable(error.orig):
+                raise DatabaseUnavailable from error
+            raise
+
+    async def listening_connection(self) -> asyncpg.Connection:
+        """A connection of its own for LISTEN, outside the pool."""
+        connection: asyncpg.Connection = await asyncpg.connect(
+            self._url.set(drivername="postgresql").render_as_string(hide_password=False),
+            timeout=CONNECT_TIMEOUT_SECONDS,
+            command_timeout=CONNECT_TIMEOUT_SECONDS,
+            server_settings={"application_name": f"{self._application_name}-listen"},
+        )
+        return connection
+
+    async def probe(self) -> None:
+        """Return when PostgreSQL answers, raise DatabaseUnavailable otherwise."""
+        async with self.transaction() as connection:
+            await connection.execute(text("SELECT 1"))
+
+
+def _is_unavailable(error: BaseException | None) -> bool:
+    """Connection errors (class 08), shutdown (57P) and too many clients (53300)."""
+    state = getattr(error, "sqlstate", None) or ""
+    return state.startswith(("08", "57P")) or state == "53300"

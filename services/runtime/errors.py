@@ -1,0 +1,300 @@
+"""The one catalogue of errors that callers may see.
+
+Each error is an exception that domain code raises. The server turns it into a
+`google.rpc.Status` with an English message for developers and these details:
+`ErrorInfo` (reason, domain "sori", metadata), `LocalizedMessage` (a sentence for
+the learner), and `BadRequest` where fields are at fault. Nothing else about an
+exception leaves the process.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc import StatusCode
+
+from services.runtime.language import Language
+
+DOMAIN = "sori"
+
+
+@dataclass(frozen=True)
+class FieldViolation:
+    """One bad field: its path in the request and what to do about it."""
+
+    field: str
+    description: str
+
+
+class SoriError(Exception):
+    """Base of the catalogue; a subclass is one reason.
+
+    `reason` is the class's name in UPPER_SNAKE_CASE. `english` and `korean` are
+    templates over the metadata given to the constructor. `http_status` replaces
+    the status that the gRPC code has over HTTP.
+    """
+
+    code: ClassVar[StatusCode]
+    reason: ClassVar[str]
+    english: ClassVar[str]
+    korean: ClassVar[str]
+    http_status: ClassVar[int | None]
+
+    def __init_subclass__(
+        cls, *, code: StatusCode, english: str, korean: str, http_status: int | None = None
+    ) -> None:
+        cls.code, cls.english, cls.korean, cls.http_status = code, english, korean, http_status
+        cls.reason = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).upper()
+
+    def __init__(self, violations: Iterable[FieldViolation] = (), **metadata: object) -> None:
+        self.violations = tuple(violations)
+        self.metadata = {name: str(value) for name, value in metadata.items()}
+        super().__init__(self.sentence(Language.ENGLISH))
+
+    def sentence(self, language: Language) -> str:
+        """The error as a sentence that says what to do."""
+        template = self.korean if language is Language.KOREAN else self.english
+        return template.format(**self.metadata)
+
+
+class InvalidField(
+    SoriError,
+    code=StatusCode.INVALID_ARGUMENT,
+    english="{problem}",
+    korean="요청에 잘못된 값이 있습니다. 값을 고쳐 다시 보내 주세요.",
+):
+    """Fields of the request are missing or out of range, all of them at once."""
+
+    def __init__(self, *violations: FieldViolation) -> None:
+        problem = "; ".join(f"{each.field}: {each.description}" for each in violations)
+        super().__init__(violations, problem=problem)
+        self.metadata = {"field": violations[0].field}
+
+
+class AlreadyExists(
+    SoriError,
+    code=StatusCode.ALREADY_EXISTS,
+    english="Another {resource} has this {field} already. Choose another {field}.",
+    korean="이미 쓰이고 있는 값입니다. 다른 값을 골라 주세요.",
+):
+    """A value that must be unique is taken; metadata: resource, field."""
+
+
+class ActorNotFound(
+    SoriError,
+    code=StatusCode.NOT_FOUND,
+    english="There is no actor {actor_id}. Create it first or use another id.",
+    korean="{actor_id}번 배우가 없습니다. 번호를 확인해 주세요.",
+):
+    """No such actor; metadata: actor_id."""
+
+
+class TokenNotFound(
+    SoriError,
+    code=StatusCode.NOT_FOUND,
+    english="There is no token {token_id}. Use the id of an existing token.",
+    korean="{token_id}번 토큰이 없습니다. 번호를 확인해 주세요.",
+):
+    """No such token; metadata: token_id."""
+
+
+class ScriptNotFound(
+    SoriError,
+    code=StatusCode.NOT_FOUND,
+    english="There is no script {script_id}. Use the id of an existing script.",
+    korean="{script_id}번 대사가 없습니다. 번호를 확인해 주세요.",
+):
+    """No such script; metadata: script_id."""
+
+
+class JobNotFound(
+    SoriError,
+    code=StatusCode.NOT_FOUND,
+    english="There is no job {job_id}. Use the job_id that the upload answered.",
+    korean="해당 분석 작업이 없습니다. 업로드할 때 받은 job_id를 확인해 주세요.",
+):
+    """No such analysis job; metadata: job_id."""
+
+
+class JobEnded(
+    SoriError,
+    code=StatusCode.FAILED_PRECONDITION,
+    english="The job {job_id} has ended and takes no recording. Upload again.",
+    korean="이미 끝난 작업입니다. 다시 업로드해 주세요.",
+):
+    """A recording came for a job that has failed; metadata: job_id."""
+
+
+class EmptyRecording(
+    SoriError,
+    code=StatusCode.INVALID_ARGUMENT,
+    english="The recording is empty. Record again and upload a file with sound.",
+    korean="빈 파일입니다. 다시 녹음해서 업로드해 주세요.",
+):
+    """Not one byte of audio came."""
+
+
+class IncompleteUpload(
+    SoriError,
+    code=StatusCode.INVALID_ARGUMENT,
+    english="The upload was cut short, nothing of it was kept. Upload the whole file again.",
+    korean="업로드가 중간에 끊겼습니다. 처음부터 다시 업로드해 주세요.",
+):
+    """The stream ended without stating that it is whole."""
+
+
+class RecordingTooLarge(
+    SoriError,
+    code=StatusCode.OUT_OF_RANGE,
+    english="The recording is larger than {limit_bytes} bytes. Upload a shorter one.",
+    korean="파일이 너무 큽니다(최대 {limit_bytes}바이트). 더 짧게 녹음해 주세요.",
+    http_status=413,
+):
+    """The size limit is passed; metadata: limit_bytes."""
+
+
+class UnsupportedAudio(
+    SoriError,
+    code=StatusCode.INVALID_ARGUMENT,
+    english="The file is no audio that can be analysed. Upload one of: {supported}.",
+    korean="지원하지 않는 파일입니다. 다음 형식의 녹음을 올려 주세요: {supported}.",
+    http_status=415,
+):
+    """The first bytes are of no supported container; metadata: supported."""
+
+
+class SizeMismatch(
+    SoriError,
+    code=StatusCode.INVALID_ARGUMENT,
+    english="{received_bytes} bytes arrived but {declared_bytes} were declared. Upload again.",
+    korean="받은 파일의 크기가 다릅니다. 다시 업로드해 주세요.",
+):
+    """The declared size is not what arrived; metadata: received_bytes, declared_bytes."""
+
+
+class ChecksumMismatch(
+    SoriError,
+    code=StatusCode.INVALID_ARGUMENT,
+    english="The SHA-256 of what arrived is {received_sha256}, not the declared. Upload again.",
+    korean="파일이 전송 중에 손상되었습니다. 다시 업로드해 주세요.",
+):
+    """The declared SHA-256 is not that of what arrived; metadata: received_sha256."""
+
+
+class SignatureMissing(
+    SoriError,
+    code=StatusCode.UNAUTHENTICATED,
+    english="The webhook needs a signature. Call the webhook_url unchanged, with its query.",
+    korean="웹훅 서명이 없습니다. 받은 webhook_url을 그대로 호출해 주세요.",
+):
+    """The webhook was called without a signature."""
+
+
+class SignatureInvalid(
+    SoriError,
+    code=StatusCode.PERMISSION_DENIED,
+    english="The signature is not this job's. Call the webhook_url unchanged, with its query.",
+    korean="웹훅 서명이 맞지 않습니다. 받은 webhook_url을 그대로 호출해 주세요.",
+):
+    """The webhook was called with a signature that is not this job's."""
+
+
+class DatabaseUnavailable(
+    SoriError,
+    code=StatusCode.UNAVAILABLE,
+    english="The database does not answer. Try again in a few seconds.",
+    korean="잠시 서비스를 이용할 수 없습니다. 잠시 후 다시 시도해 주세요.",
+):
+    """PostgreSQL does not answer."""
+
+
+class StorageUnavailable(
+    SoriError,
+    code=StatusCode.UNAVAILABLE,
+    english="The object store does not answer. Upload again in a few seconds.",
+    korean="저장소를 잠시 이용할 수 없습니다. 잠시 후 다시 업로드해 주세요.",
+):
+    """S3 does not answer."""
+
+
+class CatalogUnavailable(
+    SoriError,
+    code=StatusCode.UNAVAILABLE,
+    english="The catalog does not answer. Try again in a few seconds.",
+    korean="잠시 서비스를 이용할 수 없습니다. 잠시 후 다시 시도해 주세요.",
+):
+    """The catalog service does not answer."""
+
+
+class AnalysisUnavailable(
+    SoriError,
+    code=StatusCode.UNAVAILABLE,
+    english="The analysis service does not answer. Upload again in a few seconds.",
+    korean="잠시 서비스를 이용할 수 없습니다. 잠시 후 다시 업로드해 주세요.",
+):
+    """The analysis service does not answer."""
+
+
+class ShuttingDown(
+    SoriError,
+    code=StatusCode.UNAVAILABLE,
+    english="This server is shutting down. Call again: another one goes on.",
+    korean="서버가 재시작됩니다. 다시 연결해 주세요.",
+):
+    """The server was told to stop."""
+
+
+class InternalError(
+    SoriError,
+    code=StatusCode.INTERNAL,
+    english="Something went wrong on our side. Report the request id {request_id}.",
+    korean="서버에 문제가 생겼습니다. 문의할 때 요청 번호를 알려 주세요: {request_id}",
+):
+    """Anything unexpected; metadata: request_id, which finds the trace in the log."""
+
+
+def status_details(error: SoriError, language: Language) -> status_pb2.Status:
+    """The error as `google.rpc.Status`."""
+    details: list[Message] = [
+        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata),
+        error_details_pb2.LocalizedMessage(locale=language, message=error.sentence(language)),
+    ]
+    if error.violations:
+        details.append(
+            error_details_pb2.BadRequest(
+                field_violations=[
+                    error_details_pb2.BadRequest.FieldViolation(
+                        field=each.field, description=each.description
+                    )
+                    for each in error.violations
+                ]
+            )
+        )
+    return status_pb2.Status(
+        code=code_pb2.Code.Value(error.code.name), message=str(error), details=map(_pack, details)
+    )
+
+
+def error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo | None:
+    """The `ErrorInfo` that a failed call carries, if any."""
+    from grpc_status import rpc_status
+
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]
+    for detail in status.details if status else ():
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info):
+            return info
+    return None
+
+
+def _pack(message: Message) -> Any:
+    packed = Any()
+    packed.Pack(message)
+    return packed

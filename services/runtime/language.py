@@ -1,0 +1,41 @@
+"""The language of sentences for learners: Korean, or English on request."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Language(StrEnum):
+    """Languages the product speaks, as BCP-47 codes."""
+
+    KOREAN = "ko"
+    ENGLISH = "en"
+
+
+DEFAULT_LANGUAGE = Language.KOREAN
+
+
+def preferred_language(accept_language: str | None) -> Language:
+    """Choose by an `Accept-Language` header (RFC 9110, 12.5.4).
+
+    The supported language with the greatest weight wins, the first named among
+    equals; without one, or with a header that can't be read, it is Korean.
+    """
+    best, best_weight = DEFAULT_LANGUAGE, 0.0
+    for entry in (accept_language or "").split(",")[:20]:
+        tag, _, parameter = entry.partition(";")
+        primary = tag.strip().partition("-")[0].lower()
+        weight = _weight(parameter)
+        if primary in set(Language) and weight > best_weight:
+            best, best_weight = Language(primary), weight
+    return best
+
+
+def _weight(parameter: str) -> float:
+    name, _, value = parameter.strip().partition("=")
+    if name.strip().lower() != "q":
+        return 1.0
+    try:
+        return float(value)
+    except ValueError:
+        return 0.0

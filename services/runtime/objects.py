@@ -1,0 +1,147 @@
+"""S3: one client a process, objects in one bucket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from aiohttp import ClientError as HttpClientError
+from botocore.exceptions import BotoCoreError, ClientError
+
+from services.runtime.errors import StorageUnavailable
+from services.runtime.settings import ObjectStoreSettings
+
+
+@dataclass(frozen=True)
+class UploadedPart:
+    """A part of a multipart upload that S3 holds: its number from 1, and its proof."""
+
+    number: int
+    etag: str
+    checksum: str
+
+
+class ObjectStore:
+    """The product's bucket. Every call raises StorageUnavailable when S3 fails."""
+
+    def __init__(self, client: Any, bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, settings: ObjectStoreSettings) -> AsyncIterator[Self]:
+        """A store with its one client, closed at the end."""
+        secret = settings.aws_secret_access_key
+        async with get_session().create_client(
+            "s3",
+            endpoint_url=settings.s3_endpoint_url or None,
+            region_name=settings.aws_region,
+            aws_access_key_id=settings.aws_access_key_id,
+            aws_secret_access_key=secret.get_secret_value() if secret else None,
+            config=AioConfig(
+                signature_version="s3v4",
+                connect_timeout=2,
+                read_timeout=30,
+                max_pool_connections=64,
+                retries={"mode": "standard", "max_attempts": 3},
+                # Virtual-hosted buckets need DNS that a self-hosted S3 seldom has.
+                s3={"addressing_style": "path" if settings.s3_endpoint_url else "auto"},
+            ),
+        ) as client:
+            yield cls(client, settings.s3_bucket_name)
+
+    async def put(self, key: str, content: bytes | bytearray, content_type: str) -> None:
+        """Store a whole object; S3 verifies a CRC-32 of it."""
+        with _availability():
+            await self._client.put_object(
+                Bucket=self._bucket,
+                Key=key,
+                Body=bytes(content),
+                ContentType=content_type,
+                ChecksumAlgorithm="CRC32",
+            )
+
+    async def start_multipart(self, key: str, content_type: str) -> str:
+        """Open a multipart upload; returns its id."""
+        with _availability():
+            answer = await self._client.create_multipart_upload(
+                Bucket=self._bucket,
+                Key=key,
+                ContentType=content_type,
+                # A real S3 refuses part checksums that were not announced here.
+                ChecksumAlgorithm="CRC32",
+            )
+        upload_id: str = answer["UploadId"]
+        return upload_id
+
+    async def put_part(
+        self, key: str, upload_id: str, number: int, content: bytes | bytearray
+    ) -> UploadedPart:
+        """Store one part; S3 verifies a CRC-32 of it."""
+        with _availability():
+            answer = await self._client.upload_part(
+                Bucket=self._bucket,
+                Key=key,
+                UploadId=upload_id,
+                PartNumber=number,
+                Body=bytes(content),
+                ChecksumAlgorithm="CRC32",
+            )
+        return UploadedPart(number, answer["ETag"], answer.get("ChecksumCRC32", ""))
+
+    async def finish_multipart(self, key: str, upload_id: str, parts: list[UploadedPart]) -> None:
+        """Make the parts an object."""
+        with _availability():
+            await self._client.complete_multipart_upload(
+                Bucket=self._bucket,
+                Key=key,
+                UploadId=upload_id,
+                MultipartUpload={"Parts": [_completed(part) for part in parts]},
+            )
+
+    async def abort_multipart(self, key: str, upload_id: str) -> None:
+        """Drop a multipart upload and its parts."""
+        with _availability():
+            await self._client.abort_multipart_upload(
+                Bucket=self._bucket, Key=key, UploadId=upload_id
+            )
+
+    async def delete(self, key: str) -> None:
+        """Delete an object, if there is one."""
+        with _availability():
+            await self._client.delete_object(Bucket=self._bucket, Key=key)
+
+    async def presigned_url(self, key: str, expires_in_seconds: int) -> str:
+        """A URL that reads the object, without further rights, until it expires."""
+        url: str = await self._client.generate_presigned_url(
+            "get_object",
+            Params={"Bucket": self._bucket, "Key": key},
+            ExpiresIn=expires_in_seconds,
+        )
+        return url
+
+    async def probe(self) -> None:
+        """Return when the bucket answers."""
+        with _availability():
+            await self._client.head_bucket(Bucket=self._bucket)
+
+
+def _completed(part: UploadedPart) -> dict[str, object]:
+    completed: dict[str, object] = {"PartNumber": part.number, "ETag": part.etag}
+    if part.checksum:
+        completed["ChecksumCRC32"] = part.checksum
+    return completed
+
+
+@contextmanager
+def _availability() -> Iterator[None]:
+    """Turn every failure of S3 into StorageUnavailable."""
+    try:
+        yield
+    except (BotoCoreError, ClientError, HttpClientError, OSError) as error:
+        raise StorageUnavailable from error

@@ -1,0 +1,81 @@
+"""The gRPC server that every service is: health, reflection, limits, shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from services.runtime.calls import CallInterceptor
+from services.runtime.health import HealthWatch, Probe
+from services.runtime.settings import Settings
+
+MAX_REQUEST_BYTES = 9 * 1024 * 1024
+"""An 8 MiB report of the analysis server and what goes around it."""
+
+_OPTIONS: list[tuple[str, int]] = [
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    ("grpc.max_send_message_length", MAX_REQUEST_BYTES),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    # Two servers on one port would split the calls between them silently.
+    ("grpc.so_reuseport", 0),
+]
+_logger = structlog.get_logger(__name__)
+
+
+class Server:
+    """A gRPC server with health and reflection, to be filled with servicers and run."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        names: Sequence[str],
+        probes: Mapping[str, Probe],
+        reflected: Sequence[str] | None = None,
+    ) -> None:
+        """Prepare a server.
+
+        names: full names of the services it serves, whose health it tells.
+        probes: what it depends on, by name.
+        reflected: full names that reflection lists; default: `names`.
+        """
+        self.grpc = grpc.aio.server(interceptors=[CallInterceptor()], options=_OPTIONS)
+        self._settings = settings
+        self._health = HealthWatch(names, probes, settings.health_interval_seconds)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, self.grpc)
+        reflection.enable_server_reflection(
+            (*(reflected or names), health.SERVICE_NAME, reflection.SERVICE_NAME), self.grpc
+        )
+
+    async def run(self, listen: str, on_stop: Callable[[], None] = lambda: None) -> None:
+        """Serve on `host:port` until SIGTERM or SIGINT, then stop gracefully.
+
+        on_stop: called when stopping begins, to end calls that would not end by
+        themselves.
+        """
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        self.grpc.add_insecure_port(listen)
+        await self.grpc.start()
+        _logger.info("listening", address=listen)
+        watching = asyncio.create_task(self._health.run())
+        await stopping.wait()
+        _logger.info("stopping", grace_seconds=self._settings.shutdown_grace_seconds)
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        await self._health.servicer.enter_graceful_shutdown()
+        on_stop()
+        await self.grpc.stop(self._settings.shutdown_grace_seconds)
+        _logger.info("stopped")

@@ -1,0 +1,53 @@
+"""Settings read from the environment and from `.env`, the environment first.
+
+`.env` is looked for in the working directory and the folders above it. Each
+default serves the local stack; secrets have none.
+"""
+
+from __future__ import annotations
+
+from dotenv import find_dotenv
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Base of every service's settings."""
+
+    model_config = SettingsConfigDict(
+        env_file=find_dotenv(usecwd=True), extra="ignore", frozen=True
+    )
+
+    log_level: str = Field("INFO", description="Least level that is logged.")
+    shutdown_grace_seconds: float = Field(
+        20.0, ge=0, description="How long calls under way may go on after SIGTERM."
+    )
+    health_interval_seconds: float = Field(
+        1.0, gt=0, description="Pause between two looks at what a service depends on."
+    )
+
+
+class DatabaseSettings(Settings):
+    """How to reach PostgreSQL."""
+
+    database_url: SecretStr = Field(
+        SecretStr("postgresql://sori@localhost:15432/sori"),
+        description="postgresql://user:password@host:port/database",
+    )
+    database_pool_size: int = Field(10, ge=1, description="Most connections per process.")
+
+
+class ObjectStoreSettings(Settings):
+    """How to reach S3."""
+
+    s3_endpoint_url: str | None = Field(
+        "http://localhost:18333", description="S3 server; empty for AWS itself."
+    )
+    s3_bucket_name: str = Field("sori", description="Bucket of recordings and reference assets.")
+    aws_region: str = Field("us-east-1", description="Region that requests are signed for.")
+    aws_access_key_id: str | None = Field(
+        None, description="Access key; empty to use the AWS credential chain."
+    )
+    aws_secret_access_key: SecretStr | None = Field(
+        None, description="Secret key; empty to use the AWS credential chain."
+    )

@@ -1,0 +1,1 @@
+"""Uploads: a learner's take on its way to S3 and into analysis."""

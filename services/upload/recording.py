@@ -1,0 +1,124 @@
+"""Writing one recording to S3 as it comes.
+
+A recording of one part or less is one object put; a longer one is a multipart
+upload whose parts go out while the next is being filled. At most two parts are
+in memory, whatever the recording's size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from contextlib import suppress
+from dataclasses import dataclass
+
+from services.runtime.errors import (
+    ChecksumMismatch,
+    EmptyRecording,
+    RecordingTooLarge,
+    SizeMismatch,
+)
+from services.runtime.objects import ObjectStore, UploadedPart
+from services.upload.container import SNIFFED_BYTES, sniffed_content_type
+from services.upload.stream import Whole
+
+PART_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class StoredRecording:
+    """A recording that is whole and durable. size: bytes; sha256: 32 bytes."""
+
+    object_key: str
+    size: int
+    content_type: str
+    sha256: bytes
+
+
+class RecordingWriter:
+    """Writes one recording; use `write`, then `finish`, or else `discard`."""
+
+    def __init__(self, objects: ObjectStore, object_key: str, limit_bytes: int) -> None:
+        self._objects = objects
+        self._key = object_key
+        self._limit_bytes = limit_bytes
+        self._size = 0
+        self._sha256 = hashlib.sha256()
+        self._filling = bytearray()
+        self._content_type: str | None = None
+        self._upload_id: str | None = None
+        self._in_flight: asyncio.Task[UploadedPart] | None = None
+        self._parts: list[UploadedPart] = []
+        self._stored = False
+
+    async def write(self, piece: bytes) -> None:
+        """Take the next bytes.
+
+        Errors: RecordingTooLarge, UnsupportedAudio, StorageUnavailable.
+        """
+        self._size += len(piece)
+        if self._size > self._limit_bytes:
+            raise RecordingTooLarge(limit_bytes=self._limit_bytes)
+        self._sha256.update(piece)
+        self._filling += piece
+        if self._content_type is None and len(self._filling) >= SNIFFED_BYTES:
+            self._sniff()
+        while len(self._filling) >= PART_BYTES:
+            await self._send_part(PART_BYTES)
+
+    async def finish(self, whole: Whole) -> StoredRecording:
+        """Make what was written an object.
+
+        Errors: EmptyRecording, SizeMismatch, ChecksumMismatch, UnsupportedAudio,
+        StorageUnavailable.
+        """
+        self._check(whole)
+        content_type = self._content_type or self._sniff()
+        self._stored = True
+        if self._upload_id is None:
+            await self._objects.put(self._key, self._filling, content_type)
+        else:
+            if self._filling:
+                await self._send_part(len(self._filling))
+            await self._part_arrived()
+            await self._objects.finish_multipart(self._key, self._upload_id, self._parts)
+        return StoredRecording(self._key, self._size, content_type, self._sha256.digest())
+
+    async def discard(self) -> None:
+        """Leave nothing in S3 of what was written. Errors: StorageUnavailable."""
+        if self._in_flight is not None:
+            self._in_flight.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await self._in_flight
+        if self._upload_id is not None:
+            await self._objects.abort_multipart(self._key, self._upload_id)
+        if self._stored:
+            await self._objects.delete(self._key)
+
+    def _sniff(self) -> str:
+        self._content_type = sniffed_content_type(bytes(self._filling[:SNIFFED_BYTES]))
+        return self._content_type
+
+    def _check(self, whole: Whole) -> None:
+        if not self._size:
+            raise EmptyRecording
+        if whole.size is not None and whole.size != self._size:
+            raise SizeMismatch(received_bytes=self._size, declared_bytes=whole.size)
+        if whole.sha256 is not None and whole.sha256 != self._sha256.digest():
+            raise ChecksumMismatch(received_sha256=self._sha256.hexdigest())
+
+    async def _send_part(self, size: int) -> None:
+        if self._upload_id is None:
+            content_type = self._content_type or self._sniff()
+            self._upload_id = await self._objects.start_multipart(self._key, content_type)
+        part, self._filling = self._filling[:size], self._filling[size:]
+        await self._part_arrived()
+        number = len(self._parts) + 1
+        self._in_flight = asyncio.create_task(
+            self._objects.put_part(self._key, self._upload_id, number, part)
+        )
+
+    async def _part_arrived(self) -> None:
+        if self._in_flight is not None:
+            self._parts.append(await self._in_flight)
+            self._in_flight = None
