@@ -1,0 +1,1 @@
+"""The services of the suite, one package each, and the runtime they share."""

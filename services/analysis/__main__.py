@@ -6,6 +6,8 @@ import asyncio
 from datetime import timedelta
 
 import httpx
+from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
+from sori.catalog.v1 import catalog_pb2_grpc
 
 from services.analysis.dispatch import Dispatcher
 from services.analysis.progress import ProgressFeed
@@ -19,8 +21,6 @@ from services.runtime.database import Database
 from services.runtime.logs import configure_logs
 from services.runtime.objects import ObjectStore
 from services.runtime.server import Server
-from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
-from sori.catalog.v1 import catalog_pb2_grpc
 
 NAMES = [service.full_name for service in analysis_pb2.DESCRIPTOR.services_by_name.values()]
 

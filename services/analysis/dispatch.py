@@ -22,11 +22,11 @@ import grpc
 import httpx
 from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct
+from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
 from services.analysis.jobs import Dispatch
 from services.analysis.webhook import Webhook
 from services.runtime.objects import ObjectStore
-from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
 MAX_PAUSE_SECONDS = 60.0
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
@@ -55,7 +55,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class TryAgain:
-    """This attempt failed; a later one may succeed. `reason` is for the log."""
+    """The attempt failed; a later one may succeed. `reason` is for the log."""
 
     reason: str
 
@@ -97,9 +97,7 @@ class Dispatcher:
         """Send one job and say what the answer means."""
         try:
             token = await self._catalog.GetToken(
-                catalog_pb2.GetTokenRequest(
-                    id=dispatch.token_id, view=catalog_pb2.TOKEN_VIEW_FULL
-                )
+                catalog_pb2.GetTokenRequest(id=dispatch.token_id, view=catalog_pb2.TOKEN_VIEW_FULL)
             )
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:

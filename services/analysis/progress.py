@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from uuid import UUID
 
@@ -70,7 +70,7 @@ class ProgressFeed:
         self._has_changed = asyncio.Event()
         self._stopping = False
 
-    async def watch(self, job_id: UUID) -> AsyncIterator[Job]:
+    async def watch(self, job_id: UUID) -> AsyncGenerator[Job]:
         """The job's state now, then every newer one, repeated as a heartbeat, to the end.
 
         Errors: JobNotFound, DatabaseUnavailable at the start, ShuttingDown.
@@ -134,8 +134,9 @@ class ProgressFeed:
         finally:
             connection.terminate()
 
-    def _on_notice(self, connection: object, pid: int, channel: str, payload: object) -> None:
-        state, _, job_id = str(payload).partition(" ")
+    def _on_notice(self, *notice: object) -> None:
+        # asyncpg gives connection, process id, channel and payload.
+        state, _, job_id = str(notice[-1]).partition(" ")
         if state == State.QUEUED:
             self._on_queued()
         self._mark_changed(UUID(job_id))

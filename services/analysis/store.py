@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, case, func, select, update
+from sqlalchemy import case, func, select, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -217,5 +217,5 @@ async def _notify(connection: AsyncConnection, state: State, job_id: UUID) -> No
     await connection.execute(select(func.pg_notify(CHANGED, f"{state} {job_id}")))
 
 
-def _job(row: Row[Any]) -> Job:
+def _job(row: Any) -> Job:
     return Job(**{**row._mapping, "state": State(row.state)})

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from sori.analysis.v1 import analysis_pb2
+from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
+from sori.upload.v1 import upload_pb2
+
 from services.catalog.servicer import CatalogServicer
 from services.catalog.settings import CatalogSettings
 from services.catalog.store import CatalogStore
@@ -11,9 +15,6 @@ from services.runtime.database import Database
 from services.runtime.logs import configure_logs
 from services.runtime.objects import ObjectStore
 from services.runtime.server import Server
-from sori.analysis.v1 import analysis_pb2
-from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
-from sori.upload.v1 import upload_pb2
 
 NAME = catalog_pb2.DESCRIPTOR.services_by_name["CatalogService"].full_name
 

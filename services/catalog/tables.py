@@ -34,9 +34,7 @@ def _id() -> Column[int]:
 
 
 def _create_time() -> Column[object]:
-    return Column(
-        "create_time", DateTime(timezone=True), nullable=False, server_default=func.now()
-    )
+    return Column("create_time", DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
 actors = Table(

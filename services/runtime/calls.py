@@ -17,7 +17,6 @@ from typing import Any
 
 import grpc
 import structlog
-from grpc import StatusCode
 from grpc_status import rpc_status
 from uuid_utils.compat import uuid7
 
@@ -48,14 +47,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     async def intercept_service(
         self,
         continuation: Callable[
-            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]
+            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]
         ],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any]:
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Wrap the handler that serves the call, whatever its kind."""
         handler: Any = await continuation(handler_call_details)
         if handler is None:
-            return handler
+            return None
         method = handler_call_details.method
         kind = next(kind for kind in _KINDS if getattr(handler, kind))
         guard = _guard_stream if handler.response_streaming else _guard_unary
@@ -114,9 +113,7 @@ async def _call(
             _logger.info("call", method=method, outcome=outcome, duration_ms=elapsed)
 
 
-async def _abort(
-    context: Context, error: SoriError, requests: AsyncIterator[Any] | None
-) -> None:
+async def _abort(context: Context, error: SoriError, requests: AsyncIterator[Any] | None) -> None:
     if requests is not None:
         await _drain(requests)
     if error.http_status is not None:
@@ -147,9 +144,7 @@ def _accepted_request_id(offered: str | None) -> str:
 
 def _metadata(context: Context) -> dict[str, str]:
     return {
-        key: value
-        for key, value in context.invocation_metadata() or ()
-        if isinstance(value, str)
+        key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
     }
 
 
@@ -166,8 +161,12 @@ class OutgoingInterceptor(grpc.aio.UnaryUnaryClientInterceptor):
         metadata = grpc.aio.Metadata(*(client_call_details.metadata or ()))
         if request_id := _request_id.get():
             metadata.add(REQUEST_ID, request_id)
-        details = client_call_details._replace(
-            metadata=metadata, timeout=_timeout(client_call_details.timeout)
+        details = grpc.aio.ClientCallDetails(
+            client_call_details.method,
+            _timeout(client_call_details.timeout),
+            metadata,
+            client_call_details.credentials,
+            client_call_details.wait_for_ready,
         )
         return await continuation(details, request)
 

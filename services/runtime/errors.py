@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-import grpc
 from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -280,18 +279,6 @@ def status_details(error: SoriError, language: Language) -> status_pb2.Status:
     return status_pb2.Status(
         code=code_pb2.Code.Value(error.code.name), message=str(error), details=map(_pack, details)
     )
-
-
-def error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo | None:
-    """The `ErrorInfo` that a failed call carries, if any."""
-    from grpc_status import rpc_status
-
-    status = rpc_status.from_call(error)  # type: ignore[arg-type]
-    for detail in status.details if status else ():
-        info = error_details_pb2.ErrorInfo()
-        if detail.Unpack(info):
-            return info
-    return None
 
 
 def _pack(message: Message) -> Any:

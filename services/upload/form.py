@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from multipart import (
     MultipartError,
@@ -11,17 +11,17 @@ from multipart import (
     PushMultipartParser,
     parse_options_header,
 )
+from sori.upload.v1 import upload_pb2 as pb
 
 from services.runtime.errors import FieldViolation, IncompleteUpload, InvalidField
 from services.upload.stream import Item, Whole, start
-from sori.upload.v1 import upload_pb2 as pb
 
 PART_NAME = "file"
 MAX_PART_HEADER_BYTES = 16 * 1024
 """Room for a file name of 4 KB in any encoding."""
 
 
-async def items_of_form(requests: AsyncIterator[pb.UploadAudioFormRequest]) -> AsyncIterator[Item]:
+async def items_of_form(requests: AsyncIterator[pb.UploadAudioFormRequest]) -> AsyncGenerator[Item]:
     """The items of an upload by form.
 
     Errors: InvalidField when the body is no form, or has not exactly one part

@@ -69,14 +69,16 @@ class Intake:
     async def _write(
         self, items: AsyncIterator[Item], writer: RecordingWriter, job_id: UUID
     ) -> StoredRecording:
-        async with asyncio.TaskGroup() as telling:
-            telling.create_task(self._tell_started(job_id))
+        telling = asyncio.create_task(self._tell_started(job_id))
+        try:
             async for item in items:
                 if isinstance(item, Whole):
                     return await writer.finish(item)
                 if isinstance(item, bytes):
                     await writer.write(item)
             raise IncompleteUpload
+        finally:
+            await telling
 
     async def _tell_started(self, job_id: UUID) -> None:
         # Only progress: the recording matters more.

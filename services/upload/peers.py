@@ -9,6 +9,8 @@ from uuid import UUID
 import grpc
 from cachetools import TTLCache
 from grpc import StatusCode
+from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
+from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
 from services.runtime.errors import (
     AnalysisUnavailable,
@@ -18,8 +20,6 @@ from services.runtime.errors import (
     TokenNotFound,
 )
 from services.upload.recording import StoredRecording
-from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
-from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
 MAX_CACHED_TOKENS = 10_000
 
@@ -35,8 +35,9 @@ class Catalog:
         """Errors: TokenNotFound, CatalogUnavailable."""
         if token_id in self._known:
             return
-        with _translated({StatusCode.NOT_FOUND: TokenNotFound(token_id=token_id)},
-                         otherwise=CatalogUnavailable()):
+        with _translated(
+            {StatusCode.NOT_FOUND: TokenNotFound(token_id=token_id)}, otherwise=CatalogUnavailable()
+        ):
             await self._stub.GetToken(catalog_pb2.GetTokenRequest(id=token_id))
         self._known[token_id] = True
 
@@ -61,8 +62,10 @@ class Analysis:
 
     async def attach(self, job_id: UUID, recording: StoredRecording, file_name: str) -> None:
         """Hand the recording over. Errors: JobEnded, AnalysisUnavailable."""
-        with _translated({StatusCode.FAILED_PRECONDITION: JobEnded(job_id=job_id)},
-                         otherwise=AnalysisUnavailable()):
+        with _translated(
+            {StatusCode.FAILED_PRECONDITION: JobEnded(job_id=job_id)},
+            otherwise=AnalysisUnavailable(),
+        ):
             await self._stub.AttachRecording(
                 analysis_pb2.AttachRecordingRequest(
                     job_id=str(job_id),
@@ -89,9 +92,7 @@ class Analysis:
 
 
 @contextmanager
-def _translated(
-    expected: dict[StatusCode, SoriError], *, otherwise: SoriError
-) -> Iterator[None]:
+def _translated(expected: dict[StatusCode, SoriError], *, otherwise: SoriError) -> Iterator[None]:
     """Turn the status of a failed call into an error of the catalogue."""
     try:
         yield

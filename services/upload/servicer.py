@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from uuid import UUID
+
+from sori.upload.v1 import upload_pb2 as pb
+from sori.upload.v1 import upload_pb2_grpc
 
 from services.runtime.calls import Context, call_language
 from services.upload.form import items_of_form
 from services.upload.intake import Intake
 from services.upload.sentences import UPLOADED
 from services.upload.stream import Item, items_of_messages
-from sori.upload.v1 import upload_pb2 as pb
-from sori.upload.v1 import upload_pb2_grpc
 
 JOB_ID = "x-job-id"
 
@@ -33,7 +34,7 @@ class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
     ) -> pb.UploadAudioResponse:
         return await self._take(items_of_form(request_iterator), context)
 
-    async def _take(self, items: AsyncIterator[Item], context: Context) -> pb.UploadAudioResponse:
+    async def _take(self, items: AsyncGenerator[Item], context: Context) -> pb.UploadAudioResponse:
         async def opened(job_id: UUID) -> None:
             await context.send_initial_metadata(((JOB_ID, str(job_id)),))
 

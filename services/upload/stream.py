@@ -7,11 +7,12 @@ missing: a stream that ends without it is cut short.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
-from services.runtime.errors import FieldViolation, IncompleteUpload, InvalidField
 from sori.upload.v1 import upload_pb2 as pb
+
+from services.runtime.errors import FieldViolation, IncompleteUpload, InvalidField
 
 MAX_FILE_NAME_LENGTH = 255
 
@@ -42,7 +43,7 @@ def start(token_id: int, file_name: str) -> Start:
     return Start(token_id, file_name.replace("\0", "")[:MAX_FILE_NAME_LENGTH])
 
 
-async def items_of_messages(requests: AsyncIterator[pb.UploadAudioRequest]) -> AsyncIterator[Item]:
+async def items_of_messages(requests: AsyncIterator[pb.UploadAudioRequest]) -> AsyncGenerator[Item]:
     """The items of a gRPC upload. Errors: InvalidField when messages come out of order."""
     first = await anext(requests, None)
     if first is None:

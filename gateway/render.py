@@ -1,0 +1,101 @@
+"""Render the configuration of Envoy: `python -m gateway.render > envoy.yaml`."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dotenv import dotenv_values, find_dotenv
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import ValidationError
+
+from gateway.replies import REPLIES
+from gateway.settings import GatewaySettings
+
+_FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """One service behind the gateway."""
+
+    name: str
+    service: str
+    host: str
+    port: int
+
+    @property
+    def is_ip(self) -> bool:
+        """Whether the host needs no DNS."""
+        try:
+            ipaddress.ip_address(self.host)
+        except ValueError:
+            return False
+        return True
+
+
+def render(settings: GatewaySettings) -> str:
+    """The configuration as YAML."""
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        # YAML, not HTML; every value goes through the filter `quoted`.
+        autoescape=False,  # noqa: S701
+    )
+    environment.filters["quoted"] = _quoted
+    return environment.get_template("envoy.yaml.j2").render(
+        settings=settings,
+        upstreams=_upstreams(settings),
+        replies=REPLIES,
+        answers_lua=(_FOLDER / "answers.lua").read_text(encoding="utf-8"),
+        origin_patterns=[_pattern(origin) for origin in settings.allowed_origins],
+    )
+
+
+def _quoted(value: object) -> str:
+    """A JSON value, which is a YAML value too, whatever characters it has."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _upstreams(settings: GatewaySettings) -> list[Upstream]:
+    return [
+        _upstream("catalog", "sori.catalog.v1.CatalogService", settings.catalog_address),
+        _upstream("upload", "sori.upload.v1.UploadService", settings.upload_address),
+        _upstream("analysis", "sori.analysis.v1.AnalysisService", settings.analysis_address),
+    ]
+
+
+def _upstream(name: str, service: str, address: str) -> Upstream:
+    host, _, port = address.rpartition(":")
+    return Upstream(name, service, host.strip("[]"), int(port))
+
+
+def _pattern(origin: str) -> str:
+    """An origin as a regular expression; `*` stands for anything."""
+    return ".*".join(re.escape(part) for part in origin.split("*"))
+
+
+def main() -> None:
+    """Render by the environment and `.env`, the environment first."""
+    environment: Mapping[str, str | None] = {
+        **dotenv_values(find_dotenv(usecwd=True)),
+        **os.environ,
+    }
+    try:
+        settings = GatewaySettings.from_environment(environment)
+    except ValidationError as error:
+        sys.exit(f"The gateway's settings are wrong:\n{error}")
+    sys.stdout.write(render(settings))
+
+
+if __name__ == "__main__":
+    main()

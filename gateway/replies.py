@@ -1,0 +1,84 @@
+"""What the gateway says itself, when no service has answered: one sentence a status."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from google.rpc import code_pb2
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What is said instead of Envoy's own words, as a `google.rpc.Status`.
+
+    http_status: the status it is said for; 0 for any other failure.
+    retry_after_seconds: hint for clients when to try again; 0 for none.
+    """
+
+    http_status: int
+    code: int
+    reason: str
+    message: str
+    retry_after_seconds: int = 0
+
+
+REPLIES = (
+    Reply(
+        400,
+        code_pb2.INVALID_ARGUMENT,
+        "REQUEST_MALFORMED",
+        # The transcoder's own words name the field or the place in the JSON.
+        "The request does not fit the contract, correct it and send it again: %LOCAL_REPLY_BODY%",
+    ),
+    Reply(
+        404,
+        code_pb2.NOT_FOUND,
+        "PATH_NOT_FOUND",
+        "There is nothing at this path for this method. Check both against the contract.",
+    ),
+    Reply(
+        405,
+        code_pb2.UNIMPLEMENTED,
+        "METHOD_NOT_ALLOWED",
+        "This path does not take this method. Check it against the contract.",
+    ),
+    Reply(
+        408,
+        code_pb2.DEADLINE_EXCEEDED,
+        "REQUEST_TIMEOUT",
+        "The request stopped arriving. Check the connection and send it again.",
+    ),
+    Reply(
+        413,
+        code_pb2.OUT_OF_RANGE,
+        "BODY_TOO_LARGE",
+        "The body is larger than this path takes. Send a smaller one.",
+    ),
+    Reply(
+        431,
+        code_pb2.INVALID_ARGUMENT,
+        "HEADERS_TOO_LARGE",
+        "The request has too many or too large headers. Send fewer.",
+    ),
+    Reply(
+        503,
+        code_pb2.UNAVAILABLE,
+        "SERVICE_UNAVAILABLE",
+        "The service does not answer at the moment. Try again in a few seconds.",
+        retry_after_seconds=2,
+    ),
+    Reply(
+        504,
+        code_pb2.DEADLINE_EXCEEDED,
+        "SERVICE_TIMEOUT",
+        "The service took too long to answer. Try again in a few seconds.",
+        retry_after_seconds=2,
+    ),
+    Reply(
+        0,
+        code_pb2.INTERNAL,
+        "GATEWAY_ERROR",
+        "The gateway could not pass the request on. Try again, and report the x-request-id if it"
+        " stays so.",
+    ),
+)
