@@ -1,13 +1,13 @@
 -- Makes answers to HTTP clients fit for them; answers to gRPC clients pass as they are.
+-- What handle:headers() returns is void after a wait, so it is asked for again.
 
 local INTERNAL = {
-  "grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-accept-encoding",
-  "grpc-encoding", "x-http-code",
+  "grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-encoding",
+  "grpc-accept-encoding", "x-http-code", "x-envoy-upstream-healthchecked-cluster",
 }
 
 local function is_grpc(headers)
-  local content_type = headers:get("content-type") or ""
-  return content_type:sub(1, 16) == "application/grpc"
+  return (headers:get("content-type") or ""):sub(1, 16) == "application/grpc"
 end
 
 local function remove_internal(headers)
@@ -15,17 +15,15 @@ local function remove_internal(headers)
 end
 
 function envoy_on_request(handle)
-  local headers = handle:headers()
-  -- Only the transcoder says how what it makes is encoded.
-  if not is_grpc(headers) then remove_internal(headers) end
+  -- Only the transcoder says how the gRPC it makes is encoded.
+  if not is_grpc(handle:headers()) then remove_internal(handle:headers()) end
 end
 
 -- The status that a service asks for with an error. It stands in the trailers when
--- the service had sent its headers before; reading the short body holds ours back.
-local function asked_status(handle, headers)
-  local asked = headers:get("x-http-code")
-  if not asked then
-    handle:body()
+-- the service had sent its headers before; waiting for the short body holds ours back.
+local function asked_status(handle)
+  local asked = handle:headers():get("x-http-code")
+  if not asked and handle:body() then
     local trailers = handle:trailers()
     asked = trailers and trailers:get("x-http-code")
   end
@@ -33,17 +31,16 @@ local function asked_status(handle, headers)
 end
 
 function envoy_on_response(handle)
-  local headers = handle:headers()
-  if is_grpc(headers) then return end
-  if (headers:get("content-type") or ""):sub(1, 17) == "text/event-stream" then
-    headers:replace("cache-control", "no-cache")
-    headers:replace("x-accel-buffering", "no")
+  if is_grpc(handle:headers()) then return end
+  if tonumber(handle:headers():get(":status")) >= 400 then
+    local status = asked_status(handle)
+    if status then handle:headers():replace(":status", status) end
   end
-  if tonumber(headers:get(":status")) >= 400 then
-    local status = asked_status(handle, headers)
-    if status then headers:replace(":status", status) end
+  remove_internal(handle:headers())
+  if (handle:headers():get("content-type") or ""):sub(1, 17) == "text/event-stream" then
+    handle:headers():replace("cache-control", "no-cache")
+    handle:headers():replace("x-accel-buffering", "no")
   end
-  remove_internal(headers)
   local trailers = handle:trailers()
   if trailers then remove_internal(trailers) end
 end

@@ -28,7 +28,7 @@ REPLIES = (
         code_pb2.INVALID_ARGUMENT,
         "REQUEST_MALFORMED",
         # The transcoder's own words name the field or the place in the JSON.
-        "The request does not fit the contract, correct it and send it again: %LOCAL_REPLY_BODY%",
+        "The request does not fit the contract, correct it and send it again. %LOCAL_REPLY_BODY%",
     ),
     Reply(
         404,

@@ -59,9 +59,9 @@ async def main() -> None:
             AnalysisIntakeServicer(store, timedelta(seconds=settings.upload_timeout_seconds)),
             server.grpc,
         )
-        background = asyncio.gather(worker.run(), feed.run())
-        await server.run(settings.analysis_listen, on_stop=feed.stop)
-        background.cancel()
+        await server.run(
+            settings.analysis_listen, background=[worker.run, feed.run], on_stop=feed.stop
+        )
 
 
 if __name__ == "__main__":

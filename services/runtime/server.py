@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import grpc
 import structlog
@@ -57,25 +57,42 @@ class Server:
             (*(reflected or names), health.SERVICE_NAME, reflection.SERVICE_NAME), self.grpc
         )
 
-    async def run(self, listen: str, on_stop: Callable[[], None] = lambda: None) -> None:
+    async def run(
+        self,
+        listen: str,
+        *,
+        background: Sequence[Callable[[], Awaitable[None]]] = (),
+        on_stop: Callable[[], None] = lambda: None,
+    ) -> None:
         """Serve on `host:port` until SIGTERM or SIGINT, then stop gracefully.
 
-        on_stop: called when stopping begins, to end calls that would not end by
-        themselves.
+        background: what runs beside the server for ever; when one of them fails, so
+        does this. on_stop: called when stopping begins, to end calls that would not
+        end by themselves.
         """
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-        self.grpc.add_insecure_port(listen)
+        self._bind(listen)
         await self.grpc.start()
         _logger.info("listening", address=listen)
-        watching = asyncio.create_task(self._health.run())
-        await stopping.wait()
-        _logger.info("stopping", grace_seconds=self._settings.shutdown_grace_seconds)
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
-        await self._health.servicer.enter_graceful_shutdown()
-        on_stop()
-        await self.grpc.stop(self._settings.shutdown_grace_seconds)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_run(each)) for each in (self._health.run, *background)]
+            await stopping.wait()
+            _logger.info("stopping", grace_seconds=self._settings.shutdown_grace_seconds)
+            for task in tasks:
+                task.cancel()
+            await self._health.servicer.enter_graceful_shutdown()
+            on_stop()
+            await self.grpc.stop(self._settings.shutdown_grace_seconds)
         _logger.info("stopped")
+
+    def _bind(self, listen: str) -> None:
+        try:
+            self.grpc.add_insecure_port(listen)
+        except RuntimeError:
+            sys.exit(f"Can't listen on {listen}: free the port, or set another address.")
+
+
+async def _run(work: Callable[[], Awaitable[None]]) -> None:
+    await work()

@@ -39,8 +39,7 @@ async def items_of_form(requests: AsyncIterator[pb.UploadAudioFormRequest]) -> A
     async for request in requests:
         for item in form.items(parser, request.form.data):
             yield item
-    if not parser.closed:
-        raise IncompleteUpload
+    _require_closing_boundary(parser)
     if not form.has_file:
         raise _invalid_form(f"must have a part named '{PART_NAME}' with the recording")
     yield Whole()
@@ -72,6 +71,13 @@ class _Form:
         if part.name != PART_NAME or self.has_file:
             raise _invalid_form(f"must have one part named '{PART_NAME}' and no other")
         self.has_file = True
+
+
+def _require_closing_boundary(parser: PushMultipartParser) -> None:
+    try:
+        parser.close()
+    except MultipartError:
+        raise IncompleteUpload from None
 
 
 def _boundary(content_type: str) -> str:
