@@ -66,15 +66,14 @@ class SoriError(Exception):
 class InvalidField(
     SoriError,
     code=StatusCode.INVALID_ARGUMENT,
-    english="{problem}",
+    english="{problem}.",
     korean="요청에 잘못된 값이 있습니다. 값을 고쳐 다시 보내 주세요.",
 ):
     """Fields of the request are missing or out of range, all of them at once."""
 
     def __init__(self, *violations: FieldViolation) -> None:
         problem = "; ".join(f"{each.field}: {each.description}" for each in violations)
-        super().__init__(violations, problem=problem)
-        self.metadata = {"field": violations[0].field}
+        super().__init__(violations, field=violations[0].field, problem=problem)
 
 
 class AlreadyExists(

@@ -31,7 +31,7 @@ async def items_of_form(requests: AsyncIterator[pb.UploadAudioFormRequest]) -> A
     if first is None:
         raise IncompleteUpload
     parser = PushMultipartParser(
-        _boundary(first.form.content_type), max_header_size=MAX_PART_HEADER_BYTES, strict=True
+        _boundary(first.form.content_type), max_header_size=MAX_PART_HEADER_BYTES
     )
     form = _Form(first.token_id)
     for item in form.items(parser, first.form.data):

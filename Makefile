@@ -1,0 +1,73 @@
+# `make demo` shows the product at work; `make test` proves it. Both install what they need.
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := $(BIN)/python
+
+INSTALLED := .venv/.installed
+CONTRACT := build/.contract
+PROTOS := $(shell find protos -name '*.proto')
+
+.PHONY: help setup up down logs clean migrate demo test lint format breaking lock
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) $(CONTRACT) ## Install everything into .venv and build the stubs.
+
+$(INSTALLED): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	mkdir -p gen
+	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+# The stubs in gen/ and the descriptor set that the gateway transcodes by.
+$(CONTRACT): $(PROTOS) buf.yaml $(INSTALLED)
+	rm -rf build gen/sori && mkdir -p build/googleapis gen
+	cd "$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" && \
+	    find google/api google/rpc -name '*.proto' -exec cp --parents -t "$(CURDIR)/build/googleapis" {} +
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(RUN) -m grpc_tools.protoc -Iprotos -Ibuild/googleapis \
+	    --python_out=gen --grpc_python_out=gen --mypy_out=quiet:gen --mypy_grpc_out=quiet:gen $(PROTOS)
+	$(BIN)/buf build -o build/sori.binpb
+	@touch $@
+
+up: setup ## Start the whole stack here; Ctrl-C stops it.
+	@$(RUN) -m stack up
+
+down: setup ## Stop a stack that runs elsewhere.
+	@$(RUN) -m stack down
+
+logs: setup ## Follow the logs of a running stack.
+	@$(RUN) -m stack logs
+
+clean: setup ## Stop the stack and delete its data.
+	@$(RUN) -m stack clean
+
+migrate: setup ## Bring every service's schema in DATABASE_URL to its head.
+	@$(RUN) -m services.runtime.migrations
+
+demo: setup ## Send a real recording through the product and show its result.
+	@$(RUN) -m stack demo
+
+test: setup ## Run unit, integration and e2e tests on the real parts.
+	$(BIN)/pytest
+
+lint: setup ## Check style, types and the contract.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code protos
+
+format: setup ## Format the code and the contract.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/buf format --write protos
+
+breaking: setup ## Check the contract against that of the main branch.
+	$(BIN)/buf breaking protos --against '.git#branch=main,subdir=protos'
+
+lock: $(INSTALLED) ## Pin the newest allowed dependencies, with hashes.
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --all-extras pyproject.toml --output-file requirements/dev.txt

@@ -1,0 +1,57 @@
+"""Every error of the catalogue says what to do, in both languages, and leaks nothing."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from google.rpc import error_details_pb2
+
+from services.runtime.errors import (
+    FieldViolation,
+    InvalidField,
+    SoriError,
+    TokenNotFound,
+    status_details,
+)
+from services.runtime.language import Language
+
+CATALOGUE = SoriError.__subclasses__()
+
+
+def placeholders(template: str) -> set[str]:
+    return set(re.findall(r"{(\w+)}", template))
+
+
+@pytest.mark.parametrize("error", CATALOGUE, ids=lambda error: error.reason)
+def test_both_languages_are_there_and_say_as_much(error: type[SoriError]) -> None:
+    assert re.fullmatch(r"[A-Z]+(_[A-Z]+)*", error.reason)
+    assert re.search("[가-힣]", error.korean)
+    assert placeholders(error.korean) <= placeholders(error.english)
+
+
+def test_reasons_are_unique() -> None:
+    assert len({error.reason for error in CATALOGUE}) == len(CATALOGUE)
+
+
+def test_a_status_carries_reason_metadata_and_a_sentence_for_the_learner() -> None:
+    status = status_details(TokenNotFound(token_id=99), Language.KOREAN)
+    info = error_details_pb2.ErrorInfo()
+    localized = error_details_pb2.LocalizedMessage()
+    assert status.details[0].Unpack(info)
+    assert status.details[1].Unpack(localized)
+    assert (info.reason, info.domain, dict(info.metadata)) == (
+        "TOKEN_NOT_FOUND",
+        "sori",
+        {"token_id": "99"},
+    )
+    assert localized.locale == "ko"
+    assert "99" in localized.message
+
+
+def test_all_bad_fields_are_named_at_once() -> None:
+    error = InvalidField(FieldViolation("a", "must be 1"), FieldViolation("b", "must be 2"))
+    status = status_details(error, Language.ENGLISH)
+    request = error_details_pb2.BadRequest()
+    assert status.details[2].Unpack(request)
+    assert [violation.field for violation in request.field_violations] == ["a", "b"]

@@ -1,0 +1,107 @@
+"""A browser's form, cut into pieces anywhere, gives the file and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.runtime.errors import IncompleteUpload, InvalidField
+from services.upload.form import items_of_form
+from services.upload.stream import Item, Start, Whole
+from sori.upload.v1 import upload_pb2 as pb
+
+BOUNDARY = "----line"
+CONTENT_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
+
+
+def part(content: bytes, name: str = "file", file_name: str = "take.wav") -> bytes:
+    disposition = f'form-data; name="{name}"; filename="{file_name}"'
+    return (
+        (
+            f"--{BOUNDARY}\r\nContent-Disposition: {disposition}\r\nContent-Type: audio/wav\r\n\r\n"
+        ).encode()
+        + content
+        + b"\r\n"
+    )
+
+
+CLOSING = f"--{BOUNDARY}--\r\n".encode()
+
+
+def parse(
+    body: bytes, cuts: list[int] | None = None, content_type: str = CONTENT_TYPE
+) -> list[Item]:
+    edges = [0, *sorted({cut % (len(body) + 1) for cut in cuts or []}), len(body)]
+    pieces = [body[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+
+    async def requests() -> AsyncIterator[pb.UploadAudioFormRequest]:
+        for number, piece in enumerate(pieces):
+            request = pb.UploadAudioFormRequest(token_id=7 if number == 0 else 0)
+            request.form.data = piece
+            if number == 0:
+                request.form.content_type = content_type
+            yield request
+
+    async def collect() -> list[Item]:
+        return [item async for item in items_of_form(requests())]
+
+    return asyncio.run(collect())
+
+
+def content_of(items: list[Item]) -> bytes:
+    return b"".join(item for item in items if isinstance(item, bytes))
+
+
+@given(st.binary(max_size=300), st.lists(st.integers(min_value=0), max_size=30))
+def test_the_file_arrives_unchanged_however_the_body_is_cut(
+    content: bytes, cuts: list[int]
+) -> None:
+    items = parse(part(content) + CLOSING, cuts)
+    assert items[0] == Start(7, "take.wav")
+    assert content_of(items) == content
+    assert items[-1] == Whole()
+
+
+@given(st.integers(min_value=1, max_value=len(CLOSING) - 2))
+def test_a_body_without_its_closing_boundary_is_cut_short(missing: int) -> None:
+    body = part(b"x" * 50) + CLOSING
+    with pytest.raises(IncompleteUpload):
+        parse(body[: -missing - 2])
+
+
+@given(st.binary(max_size=500), st.lists(st.integers(min_value=0), max_size=5))
+def test_any_other_body_is_a_clear_error(body: bytes, cuts: list[int]) -> None:
+    with pytest.raises((InvalidField, IncompleteUpload)):
+        parse(body, cuts)
+
+
+@pytest.mark.parametrize(
+    "file_name", ["../../etc/passwd", "a" * 4096, "녹음 🎙️.wav", "semi;colon.wav"]
+)
+def test_file_names_are_kept_as_metadata_of_at_most_255_characters(file_name: str) -> None:
+    items = parse(part(b"x", file_name=file_name) + CLOSING)
+    assert items[0] == Start(7, file_name.rpartition("\\")[2][:255])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(CLOSING, id="no part at all"),
+        pytest.param(part(b"x", name="audio") + CLOSING, id="part of another name"),
+        pytest.param(part(b"x") + part(b"y") + CLOSING, id="two files"),
+        pytest.param(part(b"x") + part(b"y", name="note") + CLOSING, id="another part"),
+    ],
+)
+def test_a_form_has_exactly_one_part_named_file(body: bytes) -> None:
+    with pytest.raises(InvalidField):
+        parse(body)
+
+
+@pytest.mark.parametrize("content_type", ["", "application/json", "multipart/form-data"])
+def test_a_body_that_is_no_form_is_an_error(content_type: str) -> None:
+    with pytest.raises(InvalidField):
+        parse(part(b"x") + CLOSING, content_type=content_type)

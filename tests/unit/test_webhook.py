@@ -1,0 +1,56 @@
+"""A webhook URL proves that it was made for one job."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+import pytest
+
+from services.analysis.webhook import Webhook
+from services.runtime.errors import SignatureInvalid, SignatureMissing
+
+JOB = UUID("01a20810-e3b2-705b-90e5-b52e27a5d578")
+OTHER_JOB = UUID("01a20810-e3b2-705b-90e5-b52e27a5d579")
+URL = "https://sori.example/tokens/webhook/analysis-complete?tenant=7"
+
+
+def webhook(key: str = "a key of some length", *, required: bool = True) -> Webhook:
+    return Webhook(URL, key, signature_required=required)
+
+
+def query(url: str) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+
+
+def test_the_url_keeps_its_own_query_and_adds_job_and_signature() -> None:
+    made = query(webhook().url_for(JOB))
+    assert made["tenant"] == "7"
+    assert made["job_id"] == str(JOB)
+    webhook().check(JOB, made["signature"])
+
+
+@pytest.mark.parametrize("forged", ["x", "é", "a" * 10_000])
+def test_a_forged_signature_is_refused(forged: str) -> None:
+    with pytest.raises(SignatureInvalid):
+        webhook().check(JOB, forged)
+
+
+def test_the_signature_of_another_job_is_refused() -> None:
+    with pytest.raises(SignatureInvalid):
+        webhook().check(OTHER_JOB, query(webhook().url_for(JOB))["signature"])
+
+
+def test_the_signature_of_another_key_is_refused() -> None:
+    signature = query(webhook("another key than that").url_for(JOB))["signature"]
+    with pytest.raises(SignatureInvalid):
+        webhook().check(JOB, signature)
+
+
+def test_a_missing_signature_is_refused() -> None:
+    with pytest.raises(SignatureMissing):
+        webhook().check(JOB, "")
+
+
+def test_signatures_can_be_switched_off() -> None:
+    webhook(required=False).check(JOB, "")
