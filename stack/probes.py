@@ -1,0 +1,57 @@
+"""Probes: each raises unless a program of the stack really does its work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import asyncpg
+import grpc
+import httpx
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from stack.s3 import S3
+
+Probe = Callable[[], None]
+
+_TIMEOUT_SECONDS = 2.0
+
+
+class NotReadyError(Exception):
+    """The program answers, but says that it is not ready."""
+
+
+def postgres(url: str) -> None:
+    """PostgreSQL answers a query."""
+
+    async def query() -> None:
+        connection = await asyncpg.connect(url, timeout=_TIMEOUT_SECONDS)
+        try:
+            await connection.fetchval("SELECT 1")
+        finally:
+            await connection.close(timeout=_TIMEOUT_SECONDS)
+
+    # In a thread of its own: the caller may be inside an event loop.
+    with ThreadPoolExecutor(1) as executor:
+        executor.submit(asyncio.run, query()).result()
+
+
+def s3(s3: S3) -> None:
+    """S3 takes a signed request for the bucket."""
+    s3.request("HEAD").raise_for_status()
+
+
+def grpc_service(address: str, service: str) -> None:
+    """The gRPC service says that it is serving."""
+    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        answer = health_pb2_grpc.HealthStub(channel).Check(
+            health_pb2.HealthCheckRequest(service=service), timeout=_TIMEOUT_SECONDS
+        )
+    if answer.status != health_pb2.HealthCheckResponse.SERVING:
+        raise NotReadyError(f"{service} is not serving")
+
+
+def http(url: str) -> None:
+    """The HTTP server answers with success."""
+    httpx.get(url, timeout=_TIMEOUT_SECONDS, trust_env=False).raise_for_status()

