@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 
 import pytest
@@ -36,7 +37,7 @@ def parse(
     body: bytes, cuts: list[int] | None = None, content_type: str = CONTENT_TYPE
 ) -> list[Item]:
     edges = [0, *sorted({cut % (len(body) + 1) for cut in cuts or []}), len(body)]
-    pieces = [body[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [body[start:end] for start, end in itertools.pairwise(edges)]
 
     async def requests() -> AsyncIterator[pb.UploadAudioFormRequest]:
         for number, piece in enumerate(pieces):

