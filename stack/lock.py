@@ -16,7 +16,7 @@ from typing import IO
 from stack.environment import write_private
 from stack.errors import StackError
 
-_ENDING_SECONDS = 60.0
+_ENDING_SECONDS = 40.0
 _PAUSE_SECONDS = 0.1
 
 
@@ -99,7 +99,7 @@ def _wait_for_end(data_dir: Path, lock: IO[str]) -> None:
     deadline = time.monotonic() + _ENDING_SECONDS
     while not _take(lock):
         holder = read_holder(data_dir)
-        if holder is None or is_alive(holder.pid) or time.monotonic() > deadline:
+        if (holder and is_alive(holder.pid)) or time.monotonic() > deadline:
             who = f" (process {holder.pid}, {holder.gateway_url})" if holder else ""
             raise StackError(
                 f"A stack runs on {data_dir} already{who}. Use that one, stop it with"

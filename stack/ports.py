@@ -52,7 +52,9 @@ def require_free(settings: StackSettings) -> None:
         owner = PORT_OWNERS[variable]
         host = settings.gateway_host if variable == "GATEWAY_PORT" else HOST
         if port in seen:
-            problems.append(f"Port {port} is wanted by {seen[port]} and by {owner}. Set {variable}.")
+            problems.append(
+                f"Port {port} is wanted by {seen[port]} and by {owner}. Set {variable}."
+            )
         elif not is_free(host, port):
             problems.append(
                 f"Port {port}, wanted by {owner}, is taken."

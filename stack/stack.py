@@ -70,7 +70,7 @@ class Stack:
         base_environment: what goes before the stack's defaults; by default nothing
             of the caller's environment does.
         without: programs that are not started.
-        tell: told in a few words what is going on.
+        tell: told in a few words what is going on, often; may raise to give up starting.
         """
         base = hermetic_environment() if base_environment is None else base_environment
         self.settings = settings
@@ -214,7 +214,9 @@ class Stack:
     def wait_ready(self, name: str, timeout_seconds: float = READY_SECONDS) -> None:
         """Wait until a program does its work."""
         if not _wait(partial(self.is_ready, name), timeout_seconds):
-            raise StackError(f"{name} is not ready after {timeout_seconds:g} s.\n{self._tail(name)}")
+            raise StackError(
+                f"{name} is not ready after {timeout_seconds:g} s.\n{self._tail(name)}"
+            )
 
     def logs(self, name: str) -> str:
         """What a program has written since the stack was made, as far as it is kept."""
@@ -293,14 +295,16 @@ class Stack:
         return GatewaySettings.from_environment({**self.environment, **upstreams, **own})
 
     def _migrate(self, runtime: Path) -> None:
-        result = subprocess.run(  # noqa: S603
-            [sys.executable, "-m", "services.runtime.migrations"],
+        result = subprocess.run(
+            bound_to_parent([sys.executable, "-m", "services.runtime.migrations"]),
             cwd=runtime,
             env=dict(self.environment),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
+            # A Ctrl-C in the terminal is for us to handle.
+            start_new_session=True,
         )
         self._log("migrations").write_text(result.stdout)
         if result.returncode != 0:
@@ -314,7 +318,9 @@ class Stack:
             while waiting:
                 self._tell(f"waiting for {', '.join(waiting)}")
                 ready = list(executor.map(self.is_ready, waiting))
-                waiting = [name for name, is_ready in zip(waiting, ready, strict=True) if not is_ready]
+                waiting = [
+                    name for name, is_ready in zip(waiting, ready, strict=True) if not is_ready
+                ]
                 for name in waiting:
                     if self.state(name) in ("BACKOFF", "EXITED", "FATAL"):
                         raise StackError(f"{name} does not start.\n{self._tail(name)}")

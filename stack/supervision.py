@@ -13,7 +13,7 @@ from typing import IO, Any, cast
 from xmlrpc.client import Fault, ServerProxy
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from supervisor.xmlrpc import Faults, SupervisorTransport  # type: ignore[import-untyped]
+from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from stack.environment import write_private
 from stack.errors import StackError
@@ -58,9 +58,8 @@ class Supervisor:
         environment: what every program gets.
         lock: stays locked until supervisord is gone, even if we die before it.
         """
-
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", "supervisor.conf"]
-        self._process = subprocess.Popen(  # noqa: S603
+        self._process = subprocess.Popen(
             bound_to_parent(command),
             cwd=self._folder,
             env=dict(environment),

@@ -88,6 +88,11 @@ class ProgressFeed:
                 job = newer or job
                 yield job
 
+    @property
+    def watchers(self) -> int:
+        """How many watch now."""
+        return sum(map(len, self._watchers.values()))
+
     def stop(self) -> None:
         """End all watchers."""
         self._stopping = True

@@ -9,6 +9,7 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
+from stack.seed import seed
 from stack.stack import Stack
 
 from tests.e2e.analysis_server import AnalysisServer, running_analysis_server
@@ -35,7 +36,8 @@ def stack(
         "DISPATCH_BACKOFF_SECONDS": "0.2",
     }
     with Stack.on_free_ports(tmp_path_factory.mktemp("stack"), environment=environment) as stack:
-        analysis_server.real_url = stack.analyzer_url
+        analysis_server.real_url = f"{stack.analyzer_url}/analyze-voice"
+        seed(stack.address("catalog"), stack.s3)
         yield stack
 
 

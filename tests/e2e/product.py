@@ -89,8 +89,8 @@ class Product:
                 "s3",
                 endpoint_url=s3.endpoint_url,
                 region_name="us-east-1",
-                aws_access_key_id=s3.access_key_id,
-                aws_secret_access_key=s3.secret_access_key,
+                aws_access_key_id=s3.access_key,
+                aws_secret_access_key=s3.secret_key,
             ) as client:
                 prefix = f"recordings/{token_id}/"
                 whole = await client.list_objects_v2(Bucket=s3.bucket, Prefix=prefix)

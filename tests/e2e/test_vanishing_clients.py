@@ -91,9 +91,10 @@ def test_a_grpc_client_that_vanishes(
 
     address = product.stack.gateway_url.removeprefix("http://")
     with grpc.insecure_channel(address) as channel:
-        upload_pb2_grpc.UploadServiceStub(channel).UploadAudio.future(requests())  # type: ignore[attr-defined]
+        call = upload_pb2_grpc.UploadServiceStub(channel).UploadAudio.future(requests())  # type: ignore[attr-defined]
         opened_job(product, held_token)
     gone.set()
+    assert not call.running()
     assert_nothing_remains(product, held_token, analysis_server)
 
 

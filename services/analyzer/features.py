@@ -1,0 +1,113 @@
+"""What is heard in a voice, frame by frame: loudness and timbre.
+
+Every contour of the analysis has one frame each 10 ms; frame k is centred on
+k * 10 ms, so that contours of the same samples have the same length.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
+
+from services.analyzer.decode import SAMPLE_RATE, Samples
+
+FRAME_SECONDS = 0.01
+_HOP = int(SAMPLE_RATE * FRAME_SECONDS)
+_WINDOW = 400
+_FFT = 512
+_MEL_BANDS = 26
+_CEPSTRA = 12
+_DELTA_REACH = 2
+
+_QUIETEST_DB = -100.0
+_SILENCE_DB = -50.0
+_ACTIVE_RANGE_DB = 35.0
+_LOUD_FRAMES = 10
+
+Contour = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+
+def frames_in(samples: Samples) -> int:
+    """The number of frames of each contour of these samples."""
+    return len(samples) // _HOP + 1
+
+
+def loudness(samples: Samples) -> Contour:
+    """Level of each frame of 25 ms: RMS in dB of full scale, -100 at least."""
+    power = np.mean(np.square(_windows(samples)), axis=1)
+    return np.maximum(10 * np.log10(power + 1e-12), _QUIETEST_DB)
+
+
+def is_silent(levels: Contour) -> bool:
+    """Whether nobody can be heard: fewer than 0.1 s above -50 dB of full scale."""
+    return int(np.count_nonzero(levels > _SILENCE_DB)) < _LOUD_FRAMES
+
+
+def active(levels: Contour) -> Mask:
+    """Frames with sound: at most 35 dB below the loudest."""
+    return levels > levels.max() - _ACTIVE_RANGE_DB
+
+
+def timbre(samples: Samples, levels: Contour) -> Matrix:
+    """Mel cepstra c1-c12 and their slopes, shape (frames, 24).
+
+    Each column has mean 0 and standard deviation 1 over the active frames,
+    which takes away the microphone and much of the speaker (cepstral mean and
+    variance normalisation, Viikki and Laurila 1998). Cepstra after Davis and
+    Mermelstein 1980; slopes by regression over 5 frames, Furui 1986.
+    """
+    cepstra = _cepstra(samples)
+    whole = np.hstack([cepstra, _slopes(cepstra)])
+    heard = whole[active(levels)]
+    spread = heard.std(axis=0)
+    normal: Matrix = (whole - heard.mean(axis=0)) / np.where(spread > 1e-6, spread, 1.0)
+    return normal
+
+
+def _windows(samples: Samples) -> Matrix:
+    padded = np.pad(samples.astype(np.float64), (_WINDOW // 2, _WINDOW // 2 + _HOP))
+    return sliding_window_view(padded, _WINDOW)[::_HOP][: frames_in(samples)]
+
+
+def _cepstra(samples: Samples) -> Matrix:
+    sharpened = np.append(samples[:1], samples[1:] - 0.97 * samples[:-1])
+    spectra = np.fft.rfft(_windows(sharpened) * np.hanning(_WINDOW), _FFT)
+    bands = np.log(np.square(np.abs(spectra)) @ _MEL_FILTERS + 1e-8)
+    cepstra: Matrix = bands @ _COSINES
+    return cepstra
+
+
+def _slopes(cepstra: Matrix) -> Matrix:
+    padded = np.pad(cepstra, ((_DELTA_REACH, _DELTA_REACH), (0, 0)), mode="edge")
+    reach = range(1, _DELTA_REACH + 1)
+    count = len(cepstra)
+    rise = sum(
+        k * (padded[_DELTA_REACH + k :][:count] - padded[_DELTA_REACH - k :][:count]) for k in reach
+    )
+    slopes: Matrix = rise / (2 * sum(k * k for k in reach))
+    return slopes
+
+
+def _mel_filters() -> Matrix:
+    """Triangles of equal width in mel, 80 Hz to 7600 Hz, shape (bins, bands)."""
+    mel = np.linspace(*(2595 * np.log10(1 + hz / 700) for hz in (80.0, 7600.0)), _MEL_BANDS + 2)
+    edges = 700 * (10 ** (mel / 2595) - 1)
+    bins = np.fft.rfftfreq(_FFT, 1 / SAMPLE_RATE)[:, None]
+    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    filters: Matrix = np.clip(np.minimum(rising, falling), 0.0, None)
+    return filters
+
+
+def _cosines() -> Matrix:
+    """The columns c1-c12 of a discrete cosine transform, shape (bands, cepstra)."""
+    band = np.arange(_MEL_BANDS)[:, None] + 0.5
+    cosines: Matrix = np.cos(np.pi / _MEL_BANDS * band * np.arange(1, _CEPSTRA + 1))
+    return cosines
+
+
+_MEL_FILTERS = _mel_filters()
+_COSINES = _cosines()

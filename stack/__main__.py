@@ -1,0 +1,107 @@
+"""`python -m stack up|down|logs|clean`: the local stack from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import grpc
+import httpx
+from pydantic import ValidationError
+from rich.console import Console
+
+from stack.environment import user_environment
+from stack.errors import StackError
+from stack.lock import is_locked, read_holder, wait_until_unlocked
+from stack.settings import StackSettings
+from stack.up import up
+
+# What the stack makes in its data directory; nothing else there is touched.
+_MADE_FOLDERS = ("postgres", "s3", "logs")
+_MADE_FILES = ("secrets.env", "stack.json", "lock")
+
+console = Console()
+
+
+def main() -> int:
+    """Run one command; returns the exit status."""
+    arguments = _parser().parse_args()
+    environment = user_environment()
+    try:
+        settings = StackSettings.from_environment(environment)
+        match arguments.command:
+            case "up":
+                up(settings, environment, console, seeded=not arguments.no_seed)
+            case "down":
+                down(settings.data_dir)
+            case "logs":
+                logs(settings.data_dir, arguments.programs, arguments.lines)
+            case "clean":
+                clean(settings.data_dir)
+    except ValidationError as error:
+        console.print(f"The settings of the stack are wrong:\n{error}", style="red", markup=False)
+        return 1
+    except (StackError, grpc.RpcError, httpx.HTTPError) as error:
+        console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        return 1
+    return 0
+
+
+def down(data_dir: Path) -> None:
+    """Stop the stack that runs on the data directory, wherever it was started."""
+    holder = read_holder(data_dir)
+    if not is_locked(data_dir) or holder is None:
+        console.print(f"No stack runs on {data_dir}.", highlight=False, soft_wrap=True)
+        return
+    os.kill(holder.pid, signal.SIGTERM)
+    if not wait_until_unlocked(data_dir):
+        raise StackError(f"The stack does not stop. End the process {holder.pid} by hand.")
+    console.print("Stopped.")
+
+
+def logs(data_dir: Path, programs: list[str], lines: int) -> None:
+    """Follow the logs until Ctrl-C."""
+    folder = data_dir / "logs"
+    wanted = [folder / f"{name}.log" for name in programs] or sorted(folder.glob("*.log"))
+    missing = [path.stem for path in wanted if not path.exists()]
+    if missing or not wanted:
+        known = ", ".join(sorted(path.stem for path in folder.glob("*.log"))) or "none yet"
+        raise StackError(f"No such log: {', '.join(missing) or 'any'}. There are: {known}.")
+    tail = shutil.which("tail")
+    if tail is None:
+        raise StackError(f"`tail` is missing. The logs are in {folder}.")
+    os.execv(tail, [tail, "-n", str(lines), "-F", *map(str, wanted)])  # noqa: S606
+
+
+def clean(data_dir: Path) -> None:
+    """Delete the stack's data for good."""
+    if is_locked(data_dir):
+        raise StackError("The stack is running. Stop it first: python -m stack down")
+    for name in _MADE_FOLDERS:
+        shutil.rmtree(data_dir / name, ignore_errors=True)
+    for name in _MADE_FILES:
+        (data_dir / name).unlink(missing_ok=True)
+    if data_dir.is_dir() and not any(data_dir.iterdir()):
+        data_dir.rmdir()
+    console.print(f"Deleted the data in {data_dir}.", highlight=False, soft_wrap=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m stack", description="The local stack of Sori.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    starting = commands.add_parser("up", help="start everything and stay; Ctrl-C stops it")
+    starting.add_argument("--no-seed", action="store_true", help="without the sample catalog")
+    commands.add_parser("down", help="stop what `up` started")
+    following = commands.add_parser("logs", help="follow the logs")
+    following.add_argument("programs", nargs="*", metavar="program", help="default: all")
+    following.add_argument("-n", "--lines", type=int, default=20, help="lines to begin with")
+    commands.add_parser("clean", help="delete the data for good")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""`up`: start the stack, say what runs where, and stay until told to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from stack.errors import StackError
+from stack.seed import SAMPLE_TAKE, seed
+from stack.settings import StackSettings
+from stack.stack import Stack
+
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_LOOK_SECONDS = 0.5
+
+_PURPOSES = {
+    "postgres": "PostgreSQL",
+    "s3": "SeaweedFS, the S3 server",
+    "catalog": "actors, tokens and scripts",
+    "upload": "takes on their way to S3",
+    "analysis": "jobs, progress and results",
+    "analyzer": "reference analysis server",
+    "gateway": "HTTP, JSON, SSE and gRPC",
+}
+
+
+def up(
+    settings: StackSettings, environment: Mapping[str, str], console: Console, *, seeded: bool
+) -> None:
+    """Run the stack in the foreground until Ctrl-C, SIGTERM or SIGHUP.
+
+    environment: what the user has set; goes before the stack's defaults.
+    seeded: whether a fresh catalog gets the samples.
+    """
+    began = time.monotonic()
+    with _ending_signals() as ending, console.status("starting") as status:
+
+        def tell(what: str) -> None:
+            if ending.is_set():
+                raise _ToldToEnd
+            status.update(what)
+
+        try:
+            with Stack(settings, base_environment=environment, tell=tell) as stack:
+                if seeded:
+                    tell("seeding the sample catalog")
+                    seed(stack.address("catalog"), stack.s3)
+                status.stop()
+                _introduce(stack, console, time.monotonic() - began)
+                _watch(stack, console, ending)
+                status.update("stopping")
+                status.start()
+        except _ToldToEnd:
+            # While starting: the stack has undone what it had started.
+            pass
+    console.print("Stopped. The data is kept; `python -m stack clean` deletes it.")
+
+
+class _ToldToEnd(Exception):
+    """A signal came before everything was started."""
+
+
+@contextmanager
+def _ending_signals() -> Iterator[threading.Event]:
+    """An event that is set when a signal tells us to end, in place of dying of it."""
+    event = threading.Event()
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        event.set()
+
+    wanted = [
+        number
+        for number in _ENDING_SIGNALS
+        # Under nohup the end of the terminal is no reason to stop.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
+    ]
+    before = {number: signal.signal(number, end) for number in wanted}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _introduce(stack: Stack, console: Console, seconds: float) -> None:
+    console.print(_table(stack))
+    console.print(f"Ready after {seconds:.1f} s. Try:\n")
+    for command in _commands(stack):
+        console.print(f"  {escape(command)}", style="bold", highlight=False, soft_wrap=True)
+    console.print(
+        f"\nLogs: {stack.data_dir / 'logs'} (`python -m stack logs` follows them)."
+        " Ctrl-C stops everything.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _table(stack: Stack) -> Table:
+    places = {
+        "postgres": stack.settings.postgres_port,
+        "s3": stack.settings.s3_port,
+        "analyzer": stack.settings.analyzer_port,
+    }
+    table = Table(title="Sori")
+    for column in ("program", "address", "what it is"):
+        table.add_column(column)
+    for name in stack.programs:
+        if name == "gateway":
+            address = stack.gateway_url
+        elif name in places:
+            address = f"127.0.0.1:{places[name]}"
+        else:
+            address = stack.address(name)
+        table.add_row(name, address, _PURPOSES[name])
+    return table
+
+
+def _commands(stack: Stack) -> list[str]:
+    url = stack.gateway_url
+    return [
+        f'curl -F "file=@{_relative_take()}" {url}/tokens/1/upload-audio',
+        f"curl -N {url}/tokens/analysis-progress/<job_id>",
+        f"curl {url}/tokens/analysis-result/<job_id>",
+    ]
+
+
+def _relative_take() -> str:
+    try:
+        return str(SAMPLE_TAKE.relative_to(SAMPLE_TAKE.cwd()))
+    except ValueError:
+        return str(SAMPLE_TAKE)
+
+
+def _watch(stack: Stack, console: Console, ending: threading.Event) -> None:
+    """Stay, and tell of programs that die and come back."""
+    pids = {name: stack.pid(name) for name in stack.programs}
+    while not ending.wait(_LOOK_SECONDS):
+        if not stack.is_supervised:
+            raise StackError("supervisord has died, and everything with it. Start again.")
+        for name, before in pids.items():
+            now = stack.pid(name)
+            if now == before:
+                continue
+            if now is None:
+                console.print(f"[red]{name} has died[/red]; it is being restarted", highlight=False)
+            else:
+                console.print(
+                    f"[yellow]{name} was restarted[/yellow], process {now}", highlight=False
+                )
+            pids[name] = now

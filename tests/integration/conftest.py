@@ -1,0 +1,27 @@
+"""A real PostgreSQL with every schema at its head."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from pydantic import SecretStr
+
+from services.runtime.database import Database
+from services.runtime.settings import DatabaseSettings
+from stack.stack import SERVICES, Stack
+
+NOT_NEEDED = ("s3", *SERVICES, "analyzer", "gateway")
+
+
+@pytest.fixture(scope="session")
+def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with Stack.on_free_ports(tmp_path_factory.mktemp("data"), without=NOT_NEEDED) as stack:
+        yield stack.database_url
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    settings = DatabaseSettings(database_url=SecretStr(database_url))
+    async with Database(settings, "test") as database:
+        yield database
