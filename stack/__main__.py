@@ -1,4 +1,4 @@
-"""`python -m stack up|down|logs|clean`: the local stack from the command line."""
+"""`python -m stack up|down|logs|clean|demo`: the local stack from the command line."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import httpx
 from pydantic import ValidationError
 from rich.console import Console
 
+from stack.demo import run_demo
 from stack.environment import user_environment
 from stack.errors import StackError
 from stack.lock import is_locked, read_holder, wait_until_unlocked
@@ -42,6 +43,8 @@ def main() -> int:
                 logs(settings.data_dir, arguments.programs, arguments.lines)
             case "clean":
                 clean(settings.data_dir)
+            case "demo":
+                run_demo()
     except ValidationError as error:
         console.print(f"The settings of the stack are wrong:\n{error}", style="red", markup=False)
         return 1
@@ -78,9 +81,9 @@ def logs(data_dir: Path, programs: list[str], lines: int) -> None:
 
 
 def clean(data_dir: Path) -> None:
-    """Delete the stack's data for good."""
+    """Stop the stack and delete its data for good."""
     if is_locked(data_dir):
-        raise StackError("The stack is running. Stop it first: python -m stack down")
+        down(data_dir)
     for name in _MADE_FOLDERS:
         shutil.rmtree(data_dir / name, ignore_errors=True)
     for name in _MADE_FILES:
@@ -99,7 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     following = commands.add_parser("logs", help="follow the logs")
     following.add_argument("programs", nargs="*", metavar="program", help="default: all")
     following.add_argument("-n", "--lines", type=int, default=20, help="lines to begin with")
-    commands.add_parser("clean", help="delete the data for good")
+    commands.add_parser("clean", help="stop the stack and delete its data for good")
+    commands.add_parser("demo", help="send a real recording through a stack of its own")
     return parser
 
 

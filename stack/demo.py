@@ -17,10 +17,10 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from stack.seed import SAMPLE_TAKE, seed
 from stack.stack import Stack
 
 TOKEN_ID = 1
-RECORDING = Path(__file__).parents[1] / "samples" / "take_0890_close.webm"
 ENGLISH = {"accept-language": "en"}
 WAIT_SECONDS = 60.0
 
@@ -34,6 +34,7 @@ def run_demo() -> None:
         data_dir = exits.enter_context(tempfile.TemporaryDirectory(prefix="sori-demo-"))
         with console.status("Starting PostgreSQL, S3, the services and the gateway..."):
             stack = exits.enter_context(Stack.on_free_ports(Path(data_dir)))
+            seed(stack.address("catalog"), stack.s3)
         console.print(f"The stack runs; its gateway is [bold]{stack.gateway_url}[/].")
         client = exits.enter_context(
             httpx.Client(base_url=stack.gateway_url, headers=ENGLISH, timeout=WAIT_SECONDS)
@@ -44,12 +45,12 @@ def run_demo() -> None:
 
 def _analysed(client: httpx.Client, console: Console) -> dict[str, Any]:
     """Upload the recording, follow its progress, return the result."""
-    with RECORDING.open("rb") as recording:
+    with SAMPLE_TAKE.open("rb") as recording:
         answer = client.post(f"/tokens/{TOKEN_ID}/upload-audio", files={"file": recording})
     if answer.is_error:
         sys.exit(f"The upload was refused: {answer.json()['message']}")
     job_id = answer.json()["job_id"]
-    console.print(f"Uploaded [bold]{RECORDING.name}[/] for token {TOKEN_ID}: job {job_id}")
+    console.print(f"Uploaded [bold]{SAMPLE_TAKE.name}[/] for token {TOKEN_ID}: job {job_id}")
     columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} % {task.description}"))
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=100)

@@ -16,6 +16,7 @@ from stack.s3 import S3
 Probe = Callable[[], None]
 
 _TIMEOUT_SECONDS = 2.0
+_MARKER = "stack/ready"
 
 
 class NotReadyError(Exception):
@@ -38,8 +39,14 @@ def postgres(url: str) -> None:
 
 
 def s3(s3: S3) -> None:
-    """S3 takes a signed request for the bucket."""
-    s3.request("HEAD").raise_for_status()
+    """S3 reads what it has kept, and keeps more.
+
+    SeaweedFS knows its buckets a moment before it finds the volumes with their objects.
+    """
+    kept = s3.request("GET", _MARKER)
+    if kept.status_code != httpx.codes.NOT_FOUND:
+        kept.raise_for_status()
+    s3.put(_MARKER, b"ready")
 
 
 def grpc_service(address: str, service: str) -> None:

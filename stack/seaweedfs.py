@@ -11,12 +11,13 @@ from pathlib import Path
 
 from stack.environment import write_private
 from stack.errors import StackError
-from stack.ports import free_ports
+from stack.ports import HOST, free_ports, is_free
 from stack.processes import bound_to_parent
 from stack.s3 import S3
 
 # What SeaweedFS is made of; each part listens for itself, for HTTP and for gRPC.
 _PARTS = ("s3", "master", "volume", "filer", "admin")
+_GRPC_DISTANCE = 10_000
 _SOCKETS = Path("/tmp")  # noqa: S108 (SeaweedFS leaves no choice)
 
 
@@ -36,6 +37,7 @@ class SeaweedFS:
         free = iter(free_ports(2 * len(_PARTS)))
         self._ports = {part: (next(free), next(free)) for part in _PARTS}
         self._ports["s3"] = (s3.port, self._ports["s3"][1])
+        self._ports["admin"] = _admin_ports()
 
     def prepare(self) -> None:
         """Write who may come in, and forget elections of masters that lived on other ports."""
@@ -84,6 +86,14 @@ class SeaweedFS:
             for port in ports:
                 for kind in (part, f"{part}-grpc"):
                     (_SOCKETS / f"seaweedfs-{kind}-{port}.sock").unlink(missing_ok=True)
+
+
+def _admin_ports() -> tuple[int, int]:
+    """Its workers look for the admin's gRPC at a fixed distance, whatever they are told."""
+    while True:
+        (http,) = free_ports(1)
+        if is_free(HOST, http + _GRPC_DISTANCE):
+            return http, http + _GRPC_DISTANCE
 
 
 def _binary() -> str:

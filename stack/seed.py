@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+
 from sori.catalog.v1 import catalog_pb2 as pb
 from sori.catalog.v1 import catalog_pb2_grpc
-
 from stack.errors import StackError
 from stack.s3 import S3
 

@@ -29,6 +29,7 @@ from stack.ports import free_ports, require_free
 from stack.processes import bound_to_parent
 from stack.s3 import S3
 from stack.seaweedfs import SeaweedFS
+from stack.seed import seed
 from stack.settings import PORT_OWNERS, StackSettings
 from stack.supervision import Program, Supervisor
 
@@ -62,6 +63,7 @@ class Stack:
         *,
         base_environment: Mapping[str, str] | None = None,
         without: Collection[str] = (),
+        seeded: bool = True,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Describe a stack; entering the context starts it.
@@ -70,6 +72,7 @@ class Stack:
         base_environment: what goes before the stack's defaults; by default nothing
             of the caller's environment does.
         without: programs that are not started.
+        seeded: whether a fresh catalog gets the samples.
         tell: told in a few words what is going on, often; may raise to give up starting.
         """
         base = hermetic_environment() if base_environment is None else base_environment
@@ -78,6 +81,7 @@ class Stack:
         self._without = frozenset(without)
         self._base = base
         self._overrides = dict(environment or {})
+        self._seeded = seeded
         self._tell = tell
         self._exit = ExitStack()
         self._environment: dict[str, str] = {}
@@ -89,15 +93,20 @@ class Stack:
         environment: Mapping[str, str] | None = None,
         *,
         without: Collection[str] = (),
+        seeded: bool = True,
         durable: bool = False,
     ) -> Self:
         """A stack that meets no other: ports of its own, nothing of the caller's environment.
 
+        environment: variables for the services, before the stack's defaults.
+        without: programs that are not started.
+        seeded: whether a fresh catalog gets the samples.
         durable: whether PostgreSQL waits for the disk.
         """
         ports = dict(zip(PORT_OWNERS, map(str, free_ports(len(PORT_OWNERS))), strict=True))
         chosen = {"SORI_DATA_DIR": str(data_dir), "SORI_DURABLE": str(durable), **ports}
-        return cls(StackSettings.from_environment(chosen), environment, without=without)
+        settings = StackSettings.from_environment(chosen)
+        return cls(settings, environment, without=without, seeded=seeded)
 
     def __enter__(self) -> Self:
         with self._exit:
@@ -261,6 +270,9 @@ class Stack:
             if name in self.programs:
                 self._supervisor.start(name)
         self._await_first(self.programs)
+        if self._seeded:
+            self._tell("seeding the sample catalog")
+            seed(self.address("catalog"), self.s3)
 
     def _described(self, seaweedfs: SeaweedFS) -> list[Program]:
         envoy = [

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from stack.errors import StackError
-from stack.seed import SAMPLE_TAKE, seed
+from stack.seed import SAMPLE_TAKE
 from stack.settings import StackSettings
 from stack.stack import Stack
 
@@ -49,10 +49,7 @@ def up(
             status.update(what)
 
         try:
-            with Stack(settings, base_environment=environment, tell=tell) as stack:
-                if seeded:
-                    tell("seeding the sample catalog")
-                    seed(stack.address("catalog"), stack.s3)
+            with Stack(settings, base_environment=environment, seeded=seeded, tell=tell) as stack:
                 status.stop()
                 _introduce(stack, console, time.monotonic() - began)
                 _watch(stack, console, ending)

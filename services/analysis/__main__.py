@@ -6,8 +6,6 @@ import asyncio
 from datetime import timedelta
 
 import httpx
-from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
-from sori.catalog.v1 import catalog_pb2_grpc
 
 from services.analysis.dispatch import Dispatcher
 from services.analysis.progress import ProgressFeed
@@ -21,13 +19,15 @@ from services.runtime.database import Database
 from services.runtime.logs import configure_logs
 from services.runtime.objects import ObjectStore
 from services.runtime.server import Server
+from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
+from sori.catalog.v1 import catalog_pb2_grpc
 
 NAMES = [service.full_name for service in analysis_pb2.DESCRIPTOR.services_by_name.values()]
 
 
 async def main() -> None:
     """Serve and dispatch until told to stop."""
-    settings = AnalysisSettings()
+    settings = AnalysisSettings.read()
     configure_logs("analysis", settings.log_level)
     webhook = Webhook(
         str(settings.webhook_url),

@@ -22,11 +22,11 @@ import grpc
 import httpx
 from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct
-from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
 from services.analysis.jobs import Dispatch
 from services.analysis.webhook import Webhook
 from services.runtime.objects import ObjectStore
+from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
 MAX_PAUSE_SECONDS = 60.0
 MAX_ANSWER_BYTES = 8 * 1024 * 1024

@@ -10,8 +10,6 @@ from uuid import UUID
 
 import structlog
 from google.protobuf.struct_pb2 import Struct
-from sori.analysis.v1 import analysis_pb2 as pb
-from sori.analysis.v1 import analysis_pb2_grpc
 
 from services.analysis.jobs import Job, Recording
 from services.analysis.progress import ProgressFeed
@@ -20,6 +18,8 @@ from services.analysis.store import JobStore
 from services.analysis.webhook import Webhook
 from services.runtime.calls import Context, call_language
 from services.runtime.errors import FieldViolation, InvalidField, JobEnded
+from sori.analysis.v1 import analysis_pb2 as pb
+from sori.analysis.v1 import analysis_pb2_grpc
 
 MAX_FAILURE_MESSAGE = 1000
 _REASON = re.compile(r"[A-Z][A-Z0-9_]{0,63}")

@@ -37,7 +37,9 @@ class Aligner:
     def __init__(self) -> None:
         # All sounds are scored in each frame, so that a word's likelihood is
         # relative to the best that any sounds could reach.
-        self._decoder = Decoder(lm=None, compallsen=True, cmn="batch", loglevel="FATAL")
+        # The language weight is for guessing words; here they are known, and it would
+        # only make pauses too dear.
+        self._decoder = Decoder(lm=None, lw=1.0, compallsen=True, cmn="batch", loglevel="FATAL")
         self._guessed: set[str] = set()
 
     def align(self, samples: Samples, words: Sequence[str]) -> list[Span] | None:

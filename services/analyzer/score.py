@@ -23,7 +23,7 @@ _LOST_FIT = 6.0
 # What warping leaves of the chance distance between words of different sentences.
 _LOST_LIKENESS = 0.77
 
-_FIT_WEIGHT = 0.7
+_FIT_WEIGHT = 0.8
 _FOUND_SCORE = 15.0
 _FEWEST_VOICED = 10
 _FLAT_SEMITONES = 0.5
@@ -42,14 +42,11 @@ class Scores:
 
     @property
     def overall(self) -> float:
-        """Weighted mean: pronunciation 0.4, pitch 0.25, timing 0.2, energy 0.15.
+        """Weighted mean: pronunciation 0.5, pitch 0.2, timing 0.2, energy 0.1.
 
-        What is said comes first and melody second, as in dubbing; the weights
-        are this product's choice.
+        What is said counts as much as how; the weights are this product's choice.
         """
-        return (
-            0.4 * self.pronunciation + 0.25 * self.pitch + 0.2 * self.timing + 0.15 * self.energy
-        )
+        return 0.5 * self.pronunciation + 0.2 * self.pitch + 0.2 * self.timing + 0.1 * self.energy
 
 
 def likeness_score(distance: float, chance_distance: float) -> float:
@@ -68,8 +65,8 @@ def likeness_score(distance: float, chance_distance: float) -> float:
 def word_score(reference_fit: float | None, take_fit: float | None, likeness: float) -> float:
     """Pronunciation of one word, 0-100.
 
-    0.7 of the fit's score and 0.3 of the `likeness` (0-100); the likeness alone
-    where a fit is unknown. The fit's score falls linearly with what the take
+    0.8 of the fit's score and 0.2 of the `likeness` (0-100), which unlike the fit
+    also tells speakers apart; the likeness alone where a fit is unknown. The fit's score falls linearly with what the take
     loses against the reference: 100 at no loss, 0 at 6 nats a frame, the mean
     where other sentences are said. It is the goodness of pronunciation (Witt
     and Young 2000) relative to the model speaker's, so that neither an odd name

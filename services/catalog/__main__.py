@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from sori.analysis.v1 import analysis_pb2
-from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
-from sori.upload.v1 import upload_pb2
-
 from services.catalog.servicer import CatalogServicer
 from services.catalog.settings import CatalogSettings
 from services.catalog.store import CatalogStore
@@ -15,6 +11,9 @@ from services.runtime.database import Database
 from services.runtime.logs import configure_logs
 from services.runtime.objects import ObjectStore
 from services.runtime.server import Server
+from sori.analysis.v1 import analysis_pb2
+from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
+from sori.upload.v1 import upload_pb2
 
 NAME = catalog_pb2.DESCRIPTOR.services_by_name["CatalogService"].full_name
 
@@ -28,7 +27,7 @@ REFLECTED = (
 
 async def main() -> None:
     """Serve until told to stop."""
-    settings = CatalogSettings()
+    settings = CatalogSettings.read()
     configure_logs("catalog", settings.log_level)
     async with (
         Database(settings, "catalog") as database,

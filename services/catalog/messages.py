@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from sori.catalog.v1 import catalog_pb2 as pb
 
 from services.catalog.resources import Actor, ReferenceAssets, Script, Token, Word
+from sori.catalog.v1 import catalog_pb2 as pb
 
 
 def actor_from(message: pb.Actor) -> Actor:

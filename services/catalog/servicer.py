@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import astuple
 
-from sori.catalog.v1 import catalog_pb2 as pb
-from sori.catalog.v1 import catalog_pb2_grpc
-
 from services.catalog import messages, rules
 from services.catalog.resources import ReferenceAssets
 from services.catalog.store import CatalogStore
 from services.runtime.calls import Context
 from services.runtime.objects import ObjectStore
+from sori.catalog.v1 import catalog_pb2 as pb
+from sori.catalog.v1 import catalog_pb2_grpc
 
 ASSET_URL_SECONDS = 3600
 

@@ -35,7 +35,7 @@ def run_migrations(metadata: MetaData) -> None:
 
 
 async def _run_online(metadata: MetaData) -> None:
-    url = make_url(DatabaseSettings().database_url.get_secret_value())
+    url = make_url(DatabaseSettings.read().database_url.get_secret_value())
     engine = create_async_engine(url.set(drivername="postgresql+asyncpg"), poolclass=NullPool)
     async with engine.begin() as connection:
         await connection.run_sync(_run, metadata)

@@ -41,8 +41,8 @@ class ObjectStore:
             "s3",
             endpoint_url=settings.s3_endpoint_url or None,
             region_name=settings.aws_region,
-            aws_access_key_id=settings.aws_access_key_id,
-            aws_secret_access_key=secret.get_secret_value() if secret else None,
+            aws_access_key_id=settings.aws_access_key_id or None,
+            aws_secret_access_key=secret.get_secret_value() or None if secret else None,
             config=AioConfig(
                 signature_version="s3v4",
                 connect_timeout=2,
@@ -61,7 +61,7 @@ class ObjectStore:
             await self._client.put_object(
                 Bucket=self._bucket,
                 Key=key,
-                Body=bytes(content),
+                Body=content,
                 ContentType=content_type,
                 ChecksumAlgorithm="CRC32",
             )
@@ -89,7 +89,7 @@ class ObjectStore:
                 Key=key,
                 UploadId=upload_id,
                 PartNumber=number,
-                Body=bytes(content),
+                Body=content,
                 ChecksumAlgorithm="CRC32",
             )
         return UploadedPart(number, answer["ETag"], answer.get("ChecksumCRC32", ""))

@@ -6,8 +6,11 @@ default serves the local stack; secrets have none.
 
 from __future__ import annotations
 
+import sys
+from typing import Self
+
 from dotenv import find_dotenv
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -15,7 +18,11 @@ class Settings(BaseSettings):
     """Base of every service's settings."""
 
     model_config = SettingsConfigDict(
-        env_file=find_dotenv(usecwd=True), extra="ignore", frozen=True
+        env_file=find_dotenv(usecwd=True),
+        extra="ignore",
+        frozen=True,
+        # A bad value may be a secret.
+        hide_input_in_errors=True,
     )
 
     log_level: str = Field("INFO", description="Least level that is logged.")
@@ -25,6 +32,15 @@ class Settings(BaseSettings):
     health_interval_seconds: float = Field(
         1.0, gt=0, description="Pause between two looks at what a service depends on."
     )
+
+    @classmethod
+    def read(cls) -> Self:
+        """Read the settings, or end the process saying which one is wrong."""
+        try:
+            return cls()
+        except ValidationError as error:
+            problems = (f"{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors())
+            sys.exit("\n".join(["Set these environment variables right:", *problems]))
 
 
 class DatabaseSettings(Settings):

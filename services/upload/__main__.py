@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from sori.upload.v1 import upload_pb2, upload_pb2_grpc
-
 from services.runtime.channels import open_channel
 from services.runtime.logs import configure_logs
 from services.runtime.objects import ObjectStore
@@ -14,13 +12,14 @@ from services.upload.intake import Intake
 from services.upload.peers import Analysis, Catalog
 from services.upload.servicer import UploadServicer
 from services.upload.settings import UploadSettings
+from sori.upload.v1 import upload_pb2, upload_pb2_grpc
 
 NAME = upload_pb2.DESCRIPTOR.services_by_name["UploadService"].full_name
 
 
 async def main() -> None:
     """Serve until told to stop."""
-    settings = UploadSettings()
+    settings = UploadSettings.read()
     configure_logs("upload", settings.log_level)
     async with (
         ObjectStore.connect(settings) as objects,

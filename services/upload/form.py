@@ -11,10 +11,10 @@ from multipart import (
     PushMultipartParser,
     parse_options_header,
 )
-from sori.upload.v1 import upload_pb2 as pb
 
 from services.runtime.errors import FieldViolation, IncompleteUpload, InvalidField
 from services.upload.stream import Item, Whole, start
+from sori.upload.v1 import upload_pb2 as pb
 
 PART_NAME = "file"
 MAX_PART_HEADER_BYTES = 16 * 1024

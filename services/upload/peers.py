@@ -9,8 +9,6 @@ from uuid import UUID
 import grpc
 from cachetools import TTLCache
 from grpc import StatusCode
-from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
-from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
 from services.runtime.errors import (
     AnalysisUnavailable,
@@ -20,6 +18,8 @@ from services.runtime.errors import (
     TokenNotFound,
 )
 from services.upload.recording import StoredRecording
+from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
+from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
 MAX_CACHED_TOKENS = 10_000
 

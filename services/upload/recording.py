@@ -22,7 +22,8 @@ from services.runtime.objects import ObjectStore, UploadedPart
 from services.upload.container import SNIFFED_BYTES, sniffed_content_type
 from services.upload.stream import Whole
 
-PART_BYTES = 8 * 1024 * 1024
+PART_BYTES = 5 * 1024 * 1024
+"""The least that S3 takes as a part other than the last."""
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,13 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from uuid import UUID
 
-from sori.upload.v1 import upload_pb2 as pb
-from sori.upload.v1 import upload_pb2_grpc
-
 from services.runtime.calls import Context, call_language
 from services.upload.form import items_of_form
 from services.upload.intake import Intake
 from services.upload.sentences import UPLOADED
 from services.upload.stream import Item, items_of_messages
+from sori.upload.v1 import upload_pb2 as pb
+from sori.upload.v1 import upload_pb2_grpc
 
 JOB_ID = "x-job-id"
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
-from sori.upload.v1 import upload_pb2 as pb
-
 from services.runtime.errors import FieldViolation, IncompleteUpload, InvalidField
+from sori.upload.v1 import upload_pb2 as pb
 
 MAX_FILE_NAME_LENGTH = 255
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
+
 from stack.seed import seed
 from stack.stack import Stack
-
 from tests.e2e.analysis_server import AnalysisServer, running_analysis_server
 from tests.e2e.product import Product
 

@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 import httpx
 from aiobotocore.session import get_session
+
 from stack.stack import Stack
 
 AUDIO = Path(__file__).parents[1] / "audio"

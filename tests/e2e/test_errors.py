@@ -11,9 +11,9 @@ from uuid import uuid4
 import grpc
 import httpx
 import pytest
+
 from sori.upload.v1 import upload_pb2 as pb
 from sori.upload.v1 import upload_pb2_grpc
-
 from tests.e2e.analysis_server import AnalysisServer
 from tests.e2e.conftest import MAX_RECORDING_BYTES
 from tests.e2e.product import AUDIO, Product, error_info

@@ -12,9 +12,9 @@ from uuid import UUID
 
 import grpc
 import pytest
+
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.upload.v1 import upload_pb2, upload_pb2_grpc
-
 from tests.e2e.analysis_server import AnalysisServer
 from tests.e2e.product import AUDIO, Product
 

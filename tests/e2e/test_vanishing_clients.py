@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 import grpc
 import pytest
+
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.upload.v1 import upload_pb2 as pb
 from sori.upload.v1 import upload_pb2_grpc
-
 from tests.e2e.analysis_server import AnalysisServer
 from tests.e2e.product import AUDIO, Product
 

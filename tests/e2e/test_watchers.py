@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
-from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 
+from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from tests.e2e.analysis_server import AnalysisServer
 from tests.e2e.product import Product
 

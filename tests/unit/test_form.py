@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sori.upload.v1 import upload_pb2 as pb
 
 from services.runtime.errors import IncompleteUpload, InvalidField
 from services.upload.form import items_of_form
 from services.upload.stream import Item, Start, Whole
+from sori.upload.v1 import upload_pb2 as pb
 
 BOUNDARY = "----line"
 CONTENT_TYPE = f"multipart/form-data; boundary={BOUNDARY}"

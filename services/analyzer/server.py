@@ -1,0 +1,128 @@
+"""The HTTP surface.
+
+| call | answer |
+| --- | --- |
+| `POST /analyze-voice` | 202 `{"job_id", "status": "accepted"}`; the result comes by webhook |
+| | 400 no JSON, 413 body too large, 422 bad fields, 503 no room, with `Retry-After` |
+| `GET /healthz` | 200 `{"status": "ok"}` |
+
+Errors are `{"error": "<what is wrong and what to do>"}`, with `fields` for bad fields.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import TypedDict
+
+import httpx
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from services.analyzer.fetch import Fetcher
+from services.analyzer.job import Job
+from services.analyzer.jobs import Acceptance, Jobs
+from services.analyzer.pool import WorkerPool
+from services.analyzer.report import Reporter
+from services.analyzer.settings import AnalyzerSettings
+from services.analyzer.worker import prepare
+
+
+class State(TypedDict):
+    """What requests share."""
+
+    jobs: Jobs
+    settings: AnalyzerSettings
+
+
+def application(settings: AnalyzerSettings) -> Starlette:
+    """The server; its workers run while its lifespan does."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[State]:
+        pool = WorkerPool(settings.workers, prepare, settings.jobs_per_worker)
+        async with httpx.AsyncClient() as client, pool.running():
+            jobs = Jobs(settings, pool, Fetcher(client, settings), Reporter(client, settings))
+            yield {"jobs": jobs, "settings": settings}
+            await jobs.finish(settings.shutdown_grace_seconds)
+
+    return Starlette(
+        routes=[
+            Route("/analyze-voice", analyze_voice, methods=["POST"]),
+            Route("/healthz", healthz, methods=["GET"]),
+        ],
+        exception_handlers={
+            HTTPException: _http_error,
+            ValidationError: _bad_fields,
+            Exception: _crash,
+        },
+        lifespan=lifespan,
+        max_body_size=settings.max_body_bytes,
+    )
+
+
+async def analyze_voice(request: Request) -> Response:
+    """Accept a job; a job_id that is running or lately reported is not run again."""
+    job = Job.model_validate(await _json_body(request))
+    key = request.headers.get("Idempotency-Key", str(job.job_id))
+    if key.lower() != str(job.job_id):
+        raise HTTPException(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "Idempotency-Key must be the job_id of the body."
+        )
+    if request.state.jobs.accept(job) is Acceptance.NO_ROOM:
+        raise HTTPException(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "Too many jobs are running. Send this one again later.",
+            {"Retry-After": str(request.state.settings.retry_after_seconds)},
+        )
+    return JSONResponse({"job_id": str(job.job_id), "status": "accepted"}, HTTPStatus.ACCEPTED)
+
+
+async def healthz(_: Request) -> Response:
+    """The server runs."""
+    return JSONResponse({"status": "ok"})
+
+
+async def _json_body(request: Request) -> object:
+    body = await request.body()
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(
+            HTTPStatus.BAD_REQUEST, "The body is no JSON. Send one JSON object."
+        ) from error
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+async def _bad_fields(_: Request, error: Exception) -> Response:
+    if not isinstance(error, ValidationError):
+        raise error
+    # Without the input: it holds signed URLs.
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    fields = [
+        {"field": ".".join(map(str, problem["loc"])), "problem": problem["msg"]}
+        for problem in problems
+    ]
+    return JSONResponse(
+        {"error": "Some fields are missing or wrong. Correct them.", "fields": fields},
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+    )
+
+
+async def _crash(_: Request, __: Exception) -> Response:
+    """Starlette logs the trace; the caller learns nothing internal."""
+    return JSONResponse(
+        {"error": "The server failed. Send the request again later."},
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+    )

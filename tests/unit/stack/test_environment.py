@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stack.environment import kept_secrets, service_environment
+from stack.settings import StackSettings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> StackSettings:
+    return StackSettings.from_environment({"SORI_DATA_DIR": str(tmp_path), "GATEWAY_PORT": "8001"})
+
+
+def test_defaults_follow_the_ports(settings: StackSettings) -> None:
+    environment = service_environment(settings, {}, {})
+    assert environment["WEBHOOK_URL"] == "http://127.0.0.1:8001/tokens/webhook/analysis-complete"
+    assert environment["DATABASE_URL"] == "postgresql://sori@127.0.0.1:15432/sori"
+
+
+def test_what_the_user_sets_goes_before_defaults(settings: StackSettings) -> None:
+    base = {"TARGET_SERVER_URL": "http://mine/analyze", "S3_BUCKET_NAME": "", "HOME": "/home/me"}
+    environment = service_environment(settings, base, {"HEARTBEAT_SECONDS": "1"})
+    assert environment["TARGET_SERVER_URL"] == "http://mine/analyze"
+    assert environment["S3_BUCKET_NAME"] == "sori"
+    assert environment["HOME"] == "/home/me"
+    assert environment["HEARTBEAT_SECONDS"] == "1"
+
+
+def test_overrides_go_before_all(settings: StackSettings) -> None:
+    environment = service_environment(settings, {"AWS_REGION": "eu"}, {"AWS_REGION": "kr"})
+    assert environment["AWS_REGION"] == "kr"
+
+
+def test_secrets_are_made_once_and_private(tmp_path: Path) -> None:
+    first = kept_secrets(tmp_path)
+    assert kept_secrets(tmp_path) == first
+    assert len(set(first.values())) == 3
+    assert (tmp_path / "secrets.env").stat().st_mode & 0o777 == 0o600
