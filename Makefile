@@ -16,20 +16,21 @@ setup: $(INSTALLED) $(CONTRACT) ## Install everything into .venv and build the s
 
 $(INSTALLED): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	mkdir -p gen
-	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@echo "Installing into .venv, about a minute the first time..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@mkdir -p gen
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
 	@touch $@
 
 # The stubs in gen/ and the descriptor set that the gateway transcodes by.
 $(CONTRACT): $(PROTOS) buf.yaml $(INSTALLED)
-	rm -rf build gen/sori && mkdir -p build/googleapis gen
-	cd "$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" && \
+	@rm -rf build gen/sori && mkdir -p build/googleapis
+	@cd "$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" && \
 	    find google/api google/rpc -name '*.proto' -exec cp --parents -t "$(CURDIR)/build/googleapis" {} +
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(RUN) -m grpc_tools.protoc -Iprotos -Ibuild/googleapis \
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(RUN) -m grpc_tools.protoc -Iprotos -Ibuild/googleapis \
 	    --python_out=gen --grpc_python_out=gen --mypy_out=quiet:gen --mypy_grpc_out=quiet:gen $(PROTOS)
-	$(BIN)/buf build -o build/sori.binpb
+	@$(BIN)/buf build -o build/sori.binpb
 	@touch $@
 
 up: setup ## Start the whole stack here; Ctrl-C stops it.

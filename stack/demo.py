@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from stack.seed import SAMPLE_TAKE, seed
+from stack.seed import SAMPLE_TAKE
 from stack.stack import Stack
 
 TOKEN_ID = 1
@@ -34,7 +34,6 @@ def run_demo() -> None:
         data_dir = exits.enter_context(tempfile.TemporaryDirectory(prefix="sori-demo-"))
         with console.status("Starting PostgreSQL, S3, the services and the gateway..."):
             stack = exits.enter_context(Stack.on_free_ports(Path(data_dir)))
-            seed(stack.address("catalog"), stack.s3)
         console.print(f"The stack runs; its gateway is [bold]{stack.gateway_url}[/].")
         client = exits.enter_context(
             httpx.Client(base_url=stack.gateway_url, headers=ENGLISH, timeout=WAIT_SECONDS)

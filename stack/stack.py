@@ -304,7 +304,9 @@ class Stack:
         upstreams = {f"{name.upper()}_ADDRESS": self.address(name) for name in SERVICES}
         own = {name: str(port) for name, port in self.settings.ports.items()}
         own["GATEWAY_HOST"] = self.settings.gateway_host
-        return GatewaySettings.from_environment({**self.environment, **upstreams, **own})
+        # Looks often, so that it is ready soon after the services.
+        looks = {"GATEWAY_HEALTH_INTERVAL_SECONDS": "0.5"}
+        return GatewaySettings.from_environment({**looks, **self.environment, **upstreams, **own})
 
     def _migrate(self, runtime: Path) -> None:
         result = subprocess.run(

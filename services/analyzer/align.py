@@ -45,8 +45,9 @@ class Aligner:
     def align(self, samples: Samples, words: Sequence[str]) -> list[Span] | None:
         """One span for each of `words` in order, or None where they don't fit at all.
 
-        Forced alignment by hidden Markov models. The fit is the goodness of pronunciation (Witt and Young 2000)
-        with a free choice of senones in place of a free choice of phones.
+        Forced alignment by hidden Markov models. The fit is the goodness of
+        pronunciation (Witt and Young 2000) with a free choice of senones in
+        place of a free choice of phones.
         """
         spelled = [dictionary_words(word) for word in words]
         if not all(spelled):

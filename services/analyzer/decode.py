@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from itertools import chain
 
 import av
 import numpy as np
@@ -36,7 +37,10 @@ def decode(data: bytes, max_seconds: float) -> Samples:
     """
     try:
         with av.open(
-            io.BytesIO(data), options={"format_whitelist": _CONTAINERS}, metadata_errors="ignore"
+            io.BytesIO(data),
+            "r",
+            options={"format_whitelist": _CONTAINERS},
+            metadata_errors="ignore",
         ) as container:
             return _samples(container, int(max_seconds * SAMPLE_RATE))
     except (av.FFmpegError, ValueError) as error:
@@ -61,11 +65,9 @@ def _samples(container: InputContainer, max_samples: int) -> Samples:
 
 def _pieces(container: InputContainer, stream: AudioStream) -> Iterator[Samples]:
     resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
-    for frame in _frames(container, stream):
+    for frame in chain(_frames(container, stream), [None]):
         for resampled in resampler.resample(frame):
-            yield resampled.to_ndarray().ravel()
-    for resampled in resampler.resample(None):
-        yield resampled.to_ndarray().ravel()
+            yield resampled.to_ndarray().ravel().astype(np.float32, copy=False)
 
 
 def _frames(container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:

@@ -38,7 +38,8 @@ def frames_in(samples: Samples) -> int:
 def loudness(samples: Samples) -> Contour:
     """Level of each frame of 25 ms: RMS in dB of full scale, -100 at least."""
     power = np.mean(np.square(_windows(samples)), axis=1)
-    return np.maximum(10 * np.log10(power + 1e-12), _QUIETEST_DB)
+    levels: Contour = np.maximum(10 * np.log10(power + 1e-12), _QUIETEST_DB)
+    return levels
 
 
 def is_silent(levels: Contour) -> bool:
@@ -48,7 +49,8 @@ def is_silent(levels: Contour) -> bool:
 
 def active(levels: Contour) -> Mask:
     """Frames with sound: at most 35 dB below the loudest."""
-    return levels > levels.max() - _ACTIVE_RANGE_DB
+    heard: Mask = levels > levels.max() - _ACTIVE_RANGE_DB
+    return heard
 
 
 def timbre(samples: Samples, levels: Contour) -> Matrix:
@@ -82,18 +84,16 @@ def _cepstra(samples: Samples) -> Matrix:
 
 def _slopes(cepstra: Matrix) -> Matrix:
     padded = np.pad(cepstra, ((_DELTA_REACH, _DELTA_REACH), (0, 0)), mode="edge")
-    reach = range(1, _DELTA_REACH + 1)
-    count = len(cepstra)
-    rise = sum(
-        k * (padded[_DELTA_REACH + k :][:count] - padded[_DELTA_REACH - k :][:count]) for k in reach
-    )
-    slopes: Matrix = rise / (2 * sum(k * k for k in reach))
+    around = sliding_window_view(padded, 2 * _DELTA_REACH + 1, axis=0)
+    offsets = np.arange(-_DELTA_REACH, _DELTA_REACH + 1, dtype=np.float64)
+    slopes: Matrix = around @ offsets / np.square(offsets).sum()
     return slopes
 
 
 def _mel_filters() -> Matrix:
     """Triangles of equal width in mel, 80 Hz to 7600 Hz, shape (bins, bands)."""
-    mel = np.linspace(*(2595 * np.log10(1 + hz / 700) for hz in (80.0, 7600.0)), _MEL_BANDS + 2)
+    lowest, highest = 2595 * np.log10(1 + np.array([80.0, 7600.0]) / 700)
+    mel = np.linspace(lowest, highest, _MEL_BANDS + 2)
     edges = 700 * (10 ** (mel / 2595) - 1)
     bins = np.fft.rfftfreq(_FFT, 1 / SAMPLE_RATE)[:, None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])

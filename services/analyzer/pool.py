@@ -10,7 +10,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar, TypeVarTuple, Unpack
+from typing import TypeVar, TypeVarTuple
 
 import structlog
 
@@ -41,9 +41,7 @@ class Worker:
             self._pid = await loop.run_in_executor(self._executor, os.getpid)
         return self._executor
 
-    async def call(
-        self, seconds: float, work: Callable[[Unpack[Args]], T], *args: Unpack[Args]
-    ) -> T:
+    async def call(self, seconds: float, work: Callable[[*Args], T], *args: *Args) -> T:
         """What `work` returns or raises, in the process.
 
         Raises TimeoutError when it takes longer than `seconds`, start included,
@@ -91,9 +89,7 @@ class WorkerPool:
             for worker in self._workers:
                 worker.kill()
 
-    async def call(
-        self, seconds: float, work: Callable[[Unpack[Args]], T], *args: Unpack[Args]
-    ) -> T:
+    async def call(self, seconds: float, work: Callable[[*Args], T], *args: *Args) -> T:
         """What `work` returns or raises, in the next idle worker.
 
         A call whose process dies is made once more. Raises what Worker.call does.

@@ -51,7 +51,7 @@ class Reporter:
             settings.webhook_attempts, settings.backoff_seconds, settings.max_backoff_seconds
         )
         try:
-            response = await retrying(self._post, url, report)
+            response: httpx.Response = await retrying(self._post, url, report)
         except (httpx.HTTPError, httpx.InvalidURL, Unsettled) as error:
             _log.error("report not delivered", error=describe(error))
             return False

@@ -66,11 +66,12 @@ def word_score(reference_fit: float | None, take_fit: float | None, likeness: fl
     """Pronunciation of one word, 0-100.
 
     0.8 of the fit's score and 0.2 of the `likeness` (0-100), which unlike the fit
-    also tells speakers apart; the likeness alone where a fit is unknown. The fit's score falls linearly with what the take
-    loses against the reference: 100 at no loss, 0 at 6 nats a frame, the mean
-    where other sentences are said. It is the goodness of pronunciation (Witt
-    and Young 2000) relative to the model speaker's, so that neither an odd name
-    nor a poor clip is held against the learner.
+    also tells speakers apart; the likeness alone where a fit is unknown. The
+    fit's score falls linearly with what the take loses against the reference:
+    100 at no loss, 0 at 6 nats a frame, the mean where other sentences are said.
+    It is the goodness of pronunciation (Witt and Young 2000) relative to the
+    model speaker's, so that neither an odd name nor a poor clip is held against
+    the learner.
     """
     if reference_fit is None or take_fit is None:
         return likeness

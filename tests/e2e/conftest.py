@@ -10,7 +10,6 @@ import grpc
 import httpx
 import pytest
 
-from stack.seed import seed
 from stack.stack import Stack
 from tests.e2e.analysis_server import AnalysisServer, running_analysis_server
 from tests.e2e.product import Product
@@ -37,7 +36,6 @@ def stack(
     }
     with Stack.on_free_ports(tmp_path_factory.mktemp("stack"), environment=environment) as stack:
         analysis_server.real_url = f"{stack.analyzer_url}/analyze-voice"
-        seed(stack.address("catalog"), stack.s3)
         yield stack
 
 

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import json
+import math
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from services.analyzer.align import Aligner
+from services.analyzer.analysis import AnalysisResults, compare, hear, reference_line
+from services.analyzer.failures import AnalysisFailure, Reason
+from services.analyzer.job import Script
+from tests.unit.analyzer.conftest import MAX_SECONDS, Analyse, ReadAudio, ScriptOf
+from tests.unit.analyzer.test_decode import wav
+
+LINES = ["0870", "0890", "0930"]
+LANGUAGES = ["en", None, "ko"]
+
+
+def overall(results: AnalysisResults) -> float:
+    return results["overall_score"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_takes_rank_as_they_sound(analyse: Analyse, language: str | None) -> None:
+    ranking = [
+        overall(analyse("0890", take, language))
+        for take in (
+            "ref_0890.wav",
+            "take_0890_close.webm",
+            "take_0890_othervoice.m4a",
+            "take_0890_wrongline.mp3",
+        )
+    ]
+    assert ranking == sorted(ranking, reverse=True)
+    assert ranking[0] > 98
+    assert 75 < ranking[1] < 97
+    assert ranking[2] > ranking[3] + 10
+    assert ranking[3] < 35
+
+
+def test_another_voice_is_no_other_line(analyse: Analyse) -> None:
+    assert 40 < overall(analyse("0890", "take_0890_othervoice.m4a")) < 80
+
+
+def test_the_container_hardly_matters(analyse: Analyse) -> None:
+    webm = analyse("0890", "take_0890_close.webm")
+    flac = analyse("0890", "take_0890_close_48k_stereo.flac")
+    assert overall(webm) == pytest.approx(overall(flac), abs=2)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("line", LINES)
+def test_the_reference_matches_itself(analyse: Analyse, line: str, language: str | None) -> None:
+    results = analyse(line, f"ref_{line}.wav", language)
+    assert overall(results) > 98
+    assert all(word["score"] > 90 for word in results["words"])
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize("other", LINES)
+def test_every_other_line_scores_low(
+    analyse: Analyse, line: str, other: str, language: str | None
+) -> None:
+    if line != other:
+        assert overall(analyse(line, f"ref_{other}.wav", language)) < 35
+
+
+def test_a_faster_lower_take_beats_other_lines(analyse: Analyse) -> None:
+    fast = analyse("0930", "take_0930_fast.ogg")
+    assert overall(fast) > overall(analyse("0930", "take_0890_close.webm")) + 30
+    assert fast["timing_score"] < fast["pitch_score"]
+
+
+def test_words_carry_their_times(analyse: Analyse) -> None:
+    words = analyse("0890", "take_0890_close.webm")["words"]
+    assert [word["text"] for word in words[:3]] == ["unless", "to", "be"]
+    for word in words:
+        assert word["start_time"] is not None
+        assert word["start_time"] == pytest.approx(word["reference_start_time"] / 0.94, abs=0.2)
+
+
+def test_words_not_said_have_no_times(analyse: Analyse) -> None:
+    for word in analyse("0890", "take_0890_wrongline.mp3")["words"]:
+        assert (word["start_time"], word["end_time"], word["score"]) == (None, None, 0)
+
+
+def test_the_result_is_small_finite_json(analyse: Analyse) -> None:
+    results = analyse("0890", "take_0890_close.webm")
+    text = json.dumps(results, allow_nan=False)
+    seconds = results["duration"] + results["reference_duration"]
+    assert len(text) / seconds < 2_000
+    assert len(results["pitch"]["recording"]) == pytest.approx(results["duration"] * 100, abs=1)
+    assert None in results["pitch"]["recording"]
+
+
+def test_several_scripts_are_compared_in_order(read_audio: ReadAudio, aligner: Aligner) -> None:
+    scripts = [
+        Script(text="unless to be rather cold hearted", start_time=0.2, end_time=2.4),
+        Script(text="and rather selfish is to be ill disposed", start_time=2.4, end_time=5.3),
+    ]
+    line = reference_line(read_audio("ref_0890.wav"), scripts, MAX_SECONDS, aligner)
+    close = compare(line, hear(read_audio("take_0890_close.webm"), MAX_SECONDS), aligner)
+    wrong = compare(line, hear(read_audio("take_0890_wrongline.mp3"), MAX_SECONDS), aligner)
+    assert [word["text"] for word in close["words"]] == [script.text for script in scripts]
+    assert overall(close) > 75
+    assert overall(wrong) < 35
+
+
+def test_times_beyond_the_voice_do_no_harm(read_audio: ReadAudio, aligner: Aligner) -> None:
+    script = Script(text="그는 착했을지도 모른다", start_time=50.0, end_time=60.0)
+    voice = read_audio("ref_0930.wav")
+    line = reference_line(voice, [script], MAX_SECONDS, aligner)
+    assert 0 <= overall(compare(line, hear(voice, MAX_SECONDS), aligner)) <= 100
+
+
+def test_silence_is_a_failure(read_audio: ReadAudio) -> None:
+    with pytest.raises(AnalysisFailure) as failure:
+        hear(read_audio("silence_2s.wav"), MAX_SECONDS)
+    assert failure.value.reason is Reason.SILENT_AUDIO
+
+
+def test_a_broken_reference_is_not_the_learners_fault(
+    read_audio: ReadAudio, script_of: ScriptOf, aligner: Aligner
+) -> None:
+    with pytest.raises(AnalysisFailure) as failure:
+        reference_line(read_audio("notaudio.wav"), [script_of("0890")], MAX_SECONDS, aligner)
+    assert failure.value.reason is Reason.REFERENCE_UNAVAILABLE
+
+
+@hypothesis_settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    seconds=st.floats(0.0, 2.0),
+    level=st.floats(0.0, 1.0),
+    language=st.sampled_from(LANGUAGES),
+)
+def test_arbitrary_signals_score_within_0_and_100(
+    read_audio: ReadAudio,
+    script_of: ScriptOf,
+    aligner: Aligner,
+    seed: int,
+    seconds: float,
+    level: float,
+    language: str | None,
+) -> None:
+    noise = np.random.default_rng(seed).normal(size=int(16_000 * seconds)).cumsum()
+    peak = np.abs(noise).max(initial=1e-9)
+    data = wav([int(sample) for sample in noise / peak * level * 32767])
+    line = reference_line(
+        read_audio("ref_0930.wav"), [script_of("0930", language)], MAX_SECONDS, aligner
+    )
+    try:
+        results = compare(line, hear(data, MAX_SECONDS), aligner)
+    except AnalysisFailure:
+        return
+    json.dumps(results, allow_nan=False)
+    scores = [value for name, value in results.items() if name.endswith("_score")]
+    scores += [word["score"] for word in results["words"]]
+    assert all(isinstance(score, float) and math.isfinite(score) for score in scores)
+    assert all(0 <= score <= 100 for score in scores if isinstance(score, float))
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_failures_cross_processes_and_say_what_to_do(reason: Reason) -> None:
+    failure = pickle.loads(pickle.dumps(AnalysisFailure(reason)))
+    assert failure.reason is reason
+    assert failure.sentence.endswith(".")

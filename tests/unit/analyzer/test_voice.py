@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.analyzer.align import WORST_FIT, Aligner
+from services.analyzer.decode import SAMPLE_RATE, Samples, decode
+from services.analyzer.features import frames_in, is_silent, loudness, timbre
+from services.analyzer.pitch import pitch, semitones
+from tests.unit.analyzer.conftest import ReadAudio
+
+
+def hum(hz: float, seconds: float = 1.0, level: float = 0.5) -> Samples:
+    phase = 2 * np.pi * hz * np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    voice = sum(np.sin(k * phase) / k for k in range(1, 10))
+    return (level * voice / np.abs(voice).max()).astype(np.float32)
+
+
+@given(st.integers(1, 9000))
+def test_all_contours_have_the_same_frames(length: int) -> None:
+    samples = hum(150, 1.0)[:length]
+    levels = loudness(samples)
+    assert len(levels) == len(timbre(samples, levels)) == len(pitch(samples)) == frames_in(samples)
+
+
+@pytest.mark.parametrize("hz", [80, 150, 300, 450])
+def test_the_pitch_of_a_hum(hz: float) -> None:
+    contour = pitch(hum(hz))
+    assert np.nanmedian(contour) == pytest.approx(hz, rel=0.01)
+
+
+def test_noise_and_silence_have_no_pitch() -> None:
+    assert np.isnan(pitch(np.zeros(SAMPLE_RATE, dtype=np.float32))).all()
+
+
+def test_an_octave_is_twelve_semitones() -> None:
+    assert semitones(np.array([100.0, 200.0, np.nan]), 100.0)[:2] == pytest.approx([0, 12])
+
+
+def test_level_in_decibels_of_full_scale() -> None:
+    assert loudness(np.ones(SAMPLE_RATE, dtype=np.float32))[50] == pytest.approx(0, abs=0.01)
+    assert loudness(np.zeros(SAMPLE_RATE, dtype=np.float32)).max() == -100
+
+
+@pytest.mark.parametrize(("level", "silent"), [(0.0, True), (0.001, True), (0.05, False)])
+def test_silence_is_what_nobody_hears(level: float, silent: bool) -> None:
+    assert is_silent(loudness(hum(150, level=level))) is silent
+
+
+def test_timbre_does_not_depend_on_level(read_audio: ReadAudio) -> None:
+    samples = decode(read_audio("ref_0930.wav"), 120.0)
+    loud, soft = (timbre(x, loudness(x)) for x in (samples, samples / 2))
+    assert np.abs(loud - soft).mean() < 0.05
+
+
+def test_words_the_dictionary_lacks_are_found_but_not_judged(
+    read_audio: ReadAudio, aligner: Aligner
+) -> None:
+    samples = decode(read_audio("ref_0870.wav"), 120.0)
+    text = "and mister john dashwoode had then leisure to consider how much there might be"
+    words = [*text.split(), "prudently", "in", "his", "power", "to", "do", "for", "them"]
+    spans = aligner.align(samples, words)
+    assert spans is not None
+    assert spans[3].fit is None
+    assert spans[3].start == pytest.approx(98, abs=15)
+    assert all(span.fit is not None for span in spans[4:])
+
+
+def test_a_word_of_several_dictionary_words_is_one(read_audio: ReadAudio, aligner: Aligner) -> None:
+    samples = decode(read_audio("ref_0890.wav"), 120.0)
+    text = "unless to be rather Cold-Hearted, and rather selfish is to be ill-disposed."
+    spans = aligner.align(samples, text.split())
+    assert spans is not None
+    assert len(spans) == 12
+    assert (spans[4].start, spans[4].end) == pytest.approx((122, 222), abs=15)
+    assert all(WORST_FIT < (span.fit or 0) < 0 for span in spans)
+
+
+def test_another_sentence_does_not_fit(read_audio: ReadAudio, aligner: Aligner) -> None:
+    samples = decode(read_audio("take_0890_wrongline.mp3"), 120.0)
+    spans = aligner.align(samples, ["unless", "to", "be", "rather", "cold", "hearted", "and", "rather", "selfish"])
+    assert spans is None or np.mean([span.fit or 0 for span in spans]) < -7
+
+
+@pytest.mark.parametrize("words", [["안녕"], ["hello", "—"], []])
+def test_what_is_not_english_is_not_aligned(aligner: Aligner, words: list[str]) -> None:
+    assert aligner.align(hum(150), words) is None
