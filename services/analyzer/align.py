@@ -12,7 +12,7 @@ from pocketsphinx import Decoder
 from services.analyzer.decode import Samples
 from services.analyzer.spoken import dictionary_words, guessed_phones
 
-WORST_FIT = -12.0
+_WORST_FIT = -12.0
 _LOUDEST = 0.7
 _FILLERS = ("<", "[", "+")
 
@@ -86,7 +86,7 @@ class Aligner:
 
 def _fit(likelihood: float, frames: int) -> float:
     """Mean logarithm per frame; a long word that fits badly underflows to 0."""
-    return max(math.log(likelihood) / frames, WORST_FIT) if likelihood > 0 else WORST_FIT
+    return max(math.log(likelihood) / frames, _WORST_FIT) if likelihood > 0 else _WORST_FIT
 
 
 def _joined(parts: Sequence[Span], known: bool) -> Span:

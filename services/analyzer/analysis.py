@@ -8,7 +8,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from services.analyzer.align import WORST_FIT, Aligner, Span
+from services.analyzer.align import Aligner, Span
 from services.analyzer.decode import SAMPLE_RATE, Samples, decode
 from services.analyzer.failures import AnalysisFailure, Reason
 from services.analyzer.features import (
@@ -36,6 +36,8 @@ from services.analyzer.spoken import is_english
 from services.analyzer.warp import Path, distances, warp
 
 ANALYZER_VERSION = "1.0.0"
+
+_SOFT_FRAMES = 15
 
 
 class PitchResult(TypedDict):
@@ -178,14 +180,14 @@ def _scripted(word: Word, frames: int) -> Span:
 def _matches(line: Line, take: Voice, aligner: Aligner) -> list[WordMatch]:
     """Each word where the aligner finds it in the take, else where the warping puts it.
 
-    The frames are paired by one path over the whole line, since the aligner may
+    The aligner finds all words or none. With none, as in half a take or too much
+    noise, timbre alone judges. The frames are paired by one path over the whole line, since the aligner may
     misplace a boundary between two words, which then would spoil both.
     """
     texts = [word.text for word in line.words]
     found = aligner.align(take.samples, texts) if line.aligned else None
     path = _path(line, take, found)
-    fit = WORST_FIT if line.aligned else None
-    spans = found or [_mapped(span, path, fit) for span in line.spans]
+    spans = found or [_mapped(span, path) for span in line.spans]
     chance = _chance_distance(line.voice, take)
     return [
         _match(line.voice, take, reference, span, _along(reference, path), chance)
@@ -206,8 +208,10 @@ def _extent(spans: Sequence[Span]) -> tuple[int, int]:
 
 
 def _heard(voice: Voice) -> tuple[int, int]:
+    """From the first to the last frame with voice, and a little more for soft sounds."""
     frames = np.flatnonzero(active(voice.loudness))
-    return int(frames[0]), int(frames[-1]) + 1
+    first, last = int(frames[0]), int(frames[-1])
+    return max(0, first - _SOFT_FRAMES), min(voice.frames, last + 1 + _SOFT_FRAMES)
 
 
 def _along(reference: Span, path: Path) -> Path:
@@ -218,9 +222,9 @@ def _along(reference: Span, path: Path) -> Path:
     return Path(path.reference[part], path.take[part])
 
 
-def _mapped(reference: Span, path: Path, fit: float | None) -> Span:
+def _mapped(reference: Span, path: Path) -> Span:
     part = _along(reference, path)
-    return Span(int(part.take[0]), int(part.take[-1]) + 1, fit)
+    return Span(int(part.take[0]), int(part.take[-1]) + 1)
 
 
 def _match(

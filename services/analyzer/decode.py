@@ -64,10 +64,11 @@ def _samples(container: InputContainer, max_samples: int) -> Samples:
 
 
 def _pieces(container: InputContainer, stream: AudioStream) -> Iterator[Samples]:
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+    # Channels are averaged here: FFmpeg's own mix of floats may exceed full scale.
+    resampler = av.AudioResampler(format="fltp", rate=SAMPLE_RATE)
     for frame in chain(_frames(container, stream), [None]):
         for resampled in resampler.resample(frame):
-            yield resampled.to_ndarray().ravel().astype(np.float32, copy=False)
+            yield resampled.to_ndarray().mean(axis=0, dtype=np.float32)
 
 
 def _frames(container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:

@@ -23,6 +23,8 @@ _DELTA_REACH = 2
 _QUIETEST_DB = -100.0
 _SILENCE_DB = -50.0
 _ACTIVE_RANGE_DB = 35.0
+_SURELY_ACTIVE_DB = 20.0
+_ABOVE_NOISE_DB = 10.0
 _LOUD_FRAMES = 10
 
 Contour = npt.NDArray[np.float64]
@@ -48,8 +50,14 @@ def is_silent(levels: Contour) -> bool:
 
 
 def active(levels: Contour) -> Mask:
-    """Frames with sound: at most 35 dB below the loudest."""
-    heard: Mask = levels > levels.max() - _ACTIVE_RANGE_DB
+    """Frames with voice: at most 35 dB below the loudest, and 10 dB above the noise.
+
+    The noise is the level that 5 % of the frames stay below. What is less than
+    20 dB below the loudest is voice in any case, for takes without a pause.
+    """
+    loudest, noise = float(levels.max()), float(np.percentile(levels, 5))
+    above_noise = min(noise + _ABOVE_NOISE_DB, loudest - _SURELY_ACTIVE_DB)
+    heard: Mask = levels > max(loudest - _ACTIVE_RANGE_DB, above_noise)
     return heard
 
 

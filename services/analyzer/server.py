@@ -34,6 +34,9 @@ from services.analyzer.settings import AnalyzerSettings
 from services.analyzer.worker import prepare
 
 
+_CONNECT_SECONDS = 5.0
+
+
 class State(TypedDict):
     """What requests share."""
 
@@ -47,7 +50,8 @@ def application(settings: AnalyzerSettings) -> Starlette:
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
         pool = WorkerPool(settings.workers, prepare, settings.jobs_per_worker)
-        async with httpx.AsyncClient() as client, pool.running():
+        timeout = httpx.Timeout(settings.download_timeout_seconds, connect=_CONNECT_SECONDS)
+        async with httpx.AsyncClient(timeout=timeout) as client, pool.running():
             jobs = Jobs(settings, pool, Fetcher(client, settings), Reporter(client, settings))
             yield {"jobs": jobs, "settings": settings}
             await jobs.finish(settings.shutdown_grace_seconds)
@@ -63,7 +67,6 @@ def application(settings: AnalyzerSettings) -> Starlette:
             Exception: _crash,
         },
         lifespan=lifespan,
-        max_body_size=settings.max_body_bytes,
     )
 
 
@@ -90,13 +93,24 @@ async def healthz(_: Request) -> Response:
 
 
 async def _json_body(request: Request) -> object:
-    body = await request.body()
+    body = await _bounded_body(request)
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise HTTPException(
             HTTPStatus.BAD_REQUEST, "The body is no JSON. Send one JSON object."
         ) from error
+
+
+async def _bounded_body(request: Request) -> bytes:
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > request.state.settings.max_body_bytes:
+            raise HTTPException(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large. Send a smaller token."
+            )
+    return bytes(body)
 
 
 async def _http_error(_: Request, error: Exception) -> Response:

@@ -7,8 +7,8 @@ failure, also a cancelled call, leaves nothing in S3 and a failed job.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from uuid import UUID
 
 import structlog
@@ -94,12 +94,20 @@ class Intake:
         await asyncio.shield(task)
 
     async def _discard(self, job_id: UUID, writer: RecordingWriter, reason: str) -> None:
-        """Fail the job and remove the recording, unless the job has it after all.
+        """Remove the recording and fail the job, unless the job has it after all.
 
-        When analysis can't be asked, the recording stays: the job may hold it.
+        When analysis can't be asked, a whole recording stays: the job may hold it.
         """
-        try:
+        with _as_far_as_possible():
+            await writer.abort()
+        with _as_far_as_possible():
             if await self._analysis.fail_upload(job_id, reason):
-                await writer.discard()
-        except SoriError as error:
-            _logger.warning("clean-up incomplete", reason=error.reason)
+                await writer.delete()
+
+
+@contextmanager
+def _as_far_as_possible() -> Iterator[None]:
+    try:
+        yield
+    except SoriError as error:
+        _logger.warning("clean-up incomplete", reason=error.reason)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from contextlib import suppress
 from dataclasses import dataclass
 
 from services.runtime.errors import (
@@ -37,7 +36,7 @@ class StoredRecording:
 
 
 class RecordingWriter:
-    """Writes one recording; use `write`, then `finish`, or else `discard`."""
+    """Writes one recording; use `write`, then `finish`, or else `abort` and `delete`."""
 
     def __init__(self, objects: ObjectStore, object_key: str, limit_bytes: int) -> None:
         self._objects = objects
@@ -47,10 +46,10 @@ class RecordingWriter:
         self._sha256 = hashlib.sha256()
         self._filling = bytearray()
         self._content_type: str | None = None
-        self._upload_id: str | None = None
+        self._upload: asyncio.Task[str] | None = None
         self._in_flight: asyncio.Task[UploadedPart] | None = None
         self._parts: list[UploadedPart] = []
-        self._stored = False
+        self._storing: asyncio.Task[None] | None = None
 
     async def write(self, piece: bytes) -> None:
         """Take the next bytes.
@@ -75,25 +74,23 @@ class RecordingWriter:
         """
         self._check(whole)
         content_type = self._content_type or self._sniff()
-        self._stored = True
-        if self._upload_id is None:
-            await self._objects.put(self._key, self._filling, content_type)
-        else:
-            if self._filling:
-                await self._send_part(len(self._filling))
-            await self._part_arrived()
-            await self._objects.finish_multipart(self._key, self._upload_id, self._parts)
+        self._storing = asyncio.create_task(self._store(content_type))
+        # Shielded, like all that changes S3: a cancelled call must still undo it.
+        await asyncio.shield(self._storing)
         return StoredRecording(self._key, self._size, content_type, self._sha256.digest())
 
-    async def discard(self) -> None:
-        """Leave nothing in S3 of what was written. Errors: StorageUnavailable."""
-        if self._in_flight is not None:
-            self._in_flight.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await self._in_flight
-        if self._upload_id is not None:
-            await self._objects.abort_multipart(self._key, self._upload_id)
-        if self._stored:
+    async def abort(self) -> None:
+        """Stop, and drop the parts sent so far. Errors: StorageUnavailable."""
+        # What arrives after the abort would stay for ever.
+        under_way = [task for task in (self._storing, self._in_flight) if task is not None]
+        if under_way:
+            await asyncio.wait(under_way)
+        if self._upload is not None:
+            await self._objects.abort_multipart(self._key, await self._upload)
+
+    async def delete(self) -> None:
+        """Delete the object, if `finish` may have made one. Errors: StorageUnavailable."""
+        if self._storing is not None:
             await self._objects.delete(self._key)
 
     def _sniff(self) -> str:
@@ -108,18 +105,31 @@ class RecordingWriter:
         if whole.sha256 is not None and whole.sha256 != self._sha256.digest():
             raise ChecksumMismatch(received_sha256=self._sha256.hexdigest())
 
+    async def _store(self, content_type: str) -> None:
+        if self._upload is None:
+            await self._objects.put(self._key, self._filling, content_type)
+            return
+        if self._filling:
+            await self._send_part(len(self._filling))
+        await self._part_arrived()
+        await self._objects.finish_multipart(self._key, await self._upload, self._parts)
+        self._upload = None
+
     async def _send_part(self, size: int) -> None:
-        if self._upload_id is None:
+        if self._upload is None:
             content_type = self._content_type or self._sniff()
-            self._upload_id = await self._objects.start_multipart(self._key, content_type)
+            self._upload = asyncio.create_task(
+                self._objects.start_multipart(self._key, content_type)
+            )
+        upload_id = await asyncio.shield(self._upload)
         part, self._filling = self._filling[:size], self._filling[size:]
         await self._part_arrived()
         number = len(self._parts) + 1
         self._in_flight = asyncio.create_task(
-            self._objects.put_part(self._key, self._upload_id, number, part)
+            self._objects.put_part(self._key, upload_id, number, part)
         )
 
     async def _part_arrived(self) -> None:
         if self._in_flight is not None:
-            self._parts.append(await self._in_flight)
+            self._parts.append(await asyncio.shield(self._in_flight))
             self._in_flight = None

@@ -16,7 +16,9 @@ NOT_NEEDED = ("s3", *SERVICES, "analyzer", "gateway")
 
 @pytest.fixture(scope="session")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with Stack.on_free_ports(tmp_path_factory.mktemp("data"), without=NOT_NEEDED) as stack:
+    with Stack.on_free_ports(
+        tmp_path_factory.mktemp("data"), without=NOT_NEEDED, seeded=False
+    ) as stack:
         yield stack.database_url
 
 

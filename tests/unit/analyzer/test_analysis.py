@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from services.analyzer.align import Aligner
 from services.analyzer.analysis import AnalysisResults, compare, hear, reference_line
+from services.analyzer.decode import decode
 from services.analyzer.failures import AnalysisFailure, Reason
 from services.analyzer.job import Script
+from services.analyzer.worker import Analyst
 from tests.unit.analyzer.conftest import MAX_SECONDS, Analyse, ReadAudio, ScriptOf
 from tests.unit.analyzer.test_decode import wav
 
@@ -110,6 +112,47 @@ def test_several_scripts_are_compared_in_order(read_audio: ReadAudio, aligner: A
     assert [word["text"] for word in close["words"]] == [script.text for script in scripts]
     assert overall(close) > 75
     assert overall(wrong) < 35
+
+
+def test_half_a_take_keeps_the_words_that_were_said(
+    read_audio: ReadAudio, script_of: ScriptOf, aligner: Aligner
+) -> None:
+    line = reference_line(read_audio("ref_0890.wav"), [script_of("0890")], MAX_SECONDS, aligner)
+    whole = decode(read_audio("take_0890_close.webm"), MAX_SECONDS)
+    half = [int(sample * 32767) for sample in whole[: len(whole) // 2]]
+    results = compare(line, hear(wav(half), MAX_SECONDS), aligner)
+    scores = [word["score"] for word in results["words"]]
+    assert min(scores[:6]) > 50
+    assert max(scores[9:]) == 0
+    assert 25 < overall(results) < 60
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_noise_and_pauses_around_a_take_cost_little(
+    read_audio: ReadAudio, script_of: ScriptOf, aligner: Aligner, language: str
+) -> None:
+    line = reference_line(
+        read_audio("ref_0890.wav"), [script_of("0890", language)], MAX_SECONDS, aligner
+    )
+    take = decode(read_audio("take_0890_close.webm"), MAX_SECONDS)
+    pause = np.zeros(24_000, dtype=np.float32)
+    noisy = np.concatenate([pause, take, pause])
+    noisy += np.random.default_rng(1).normal(size=len(noisy), scale=0.001).astype(np.float32)
+    data = wav([int(sample * 32767) for sample in noisy])
+    assert overall(compare(line, hear(data, MAX_SECONDS), aligner)) > 75
+
+
+def test_a_line_is_prepared_once_and_few_are_kept(
+    read_audio: ReadAudio, script_of: ScriptOf
+) -> None:
+    analyst = Analyst(max_lines=1)
+
+    def overall_of(line: str) -> float:
+        voice = read_audio(f"ref_{line}.wav")
+        return overall(analyst.analyse(voice, voice, [script_of(line)], MAX_SECONDS))
+
+    assert [overall_of(line) > 98 for line in ("0930", "0930", "0890", "0930")] == [True] * 4
+    assert len(analyst._lines) == 1
 
 
 def test_times_beyond_the_voice_do_no_harm(read_audio: ReadAudio, aligner: Aligner) -> None:
