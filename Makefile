@@ -67,7 +67,10 @@ format: setup ## Format the code and the contract.
 	$(BIN)/buf format --write protos
 
 breaking: setup ## Check the contract against that of the main branch.
-	$(BIN)/buf breaking protos --against '.git#branch=main,subdir=protos'
+	@rm -rf build/main && mkdir -p build/main/build
+	@git archive main buf.yaml protos | tar -x -C build/main
+	@cp -r build/googleapis build/main/build/
+	$(BIN)/buf breaking --against build/main
 
 lock: $(INSTALLED) ## Pin the newest allowed dependencies, with hashes.
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \

@@ -103,7 +103,7 @@ def _wait_for_end(data_dir: Path, lock: IO[str]) -> None:
             who = f" (process {holder.pid}, {holder.gateway_url})" if holder else ""
             raise StackError(
                 f"A stack runs on {data_dir} already{who}. Use that one, stop it with"
-                " `python -m stack down`, or set SORI_DATA_DIR to another directory."
+                " `make down`, or set SORI_DATA_DIR to another directory."
             )
         time.sleep(_PAUSE_SECONDS)
 

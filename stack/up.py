@@ -58,7 +58,7 @@ def up(
         except _ToldToEnd:
             # While starting: the stack has undone what it had started.
             pass
-    console.print("Stopped. The data is kept; `python -m stack clean` deletes it.")
+    console.print("Stopped. The data is kept; `make clean` deletes it.")
 
 
 class _ToldToEnd(Exception):
@@ -93,8 +93,7 @@ def _introduce(stack: Stack, console: Console, seconds: float) -> None:
     for command in _commands(stack):
         console.print(f"  {escape(command)}", style="bold", highlight=False, soft_wrap=True)
     console.print(
-        f"\nLogs: {stack.data_dir / 'logs'} (`python -m stack logs` follows them)."
-        " Ctrl-C stops everything.",
+        f"\nLogs: {stack.data_dir / 'logs'} (`make logs` follows them). Ctrl-C stops everything.",
         highlight=False,
         soft_wrap=True,
     )
