@@ -22,6 +22,9 @@ from services.runtime.server import Server
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.catalog.v1 import catalog_pb2_grpc
 
+# Numbers take up to eight times as much in a Struct as in the 8 MiB of JSON they came in.
+MAX_REPORT_BYTES = 64 * 1024 * 1024
+
 NAMES = [service.full_name for service in analysis_pb2.DESCRIPTOR.services_by_name.values()]
 
 
@@ -51,7 +54,12 @@ async def main() -> None:
         )
         worker = Worker(settings, store, dispatcher)
         feed = ProgressFeed(database, store, settings.heartbeat_seconds, on_queued=worker.wake)
-        server = Server(settings, names=NAMES, probes={"database": database.probe})
+        server = Server(
+            settings,
+            names=NAMES,
+            probes={"database": database.probe},
+            max_message_bytes=MAX_REPORT_BYTES,
+        )
         analysis_pb2_grpc.add_AnalysisServiceServicer_to_server(
             AnalysisServicer(store, feed, webhook), server.grpc
         )

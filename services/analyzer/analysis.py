@@ -180,9 +180,10 @@ def _scripted(word: Word, frames: int) -> Span:
 def _matches(line: Line, take: Voice, aligner: Aligner) -> list[WordMatch]:
     """Each word where the aligner finds it in the take, else where the warping puts it.
 
-    The aligner finds all words or none. With none, as in half a take or too much
-    noise, timbre alone judges. The frames are paired by one path over the whole line, since the aligner may
-    misplace a boundary between two words, which then would spoil both.
+    The aligner finds all words or none. With none, as in half a take or in much
+    noise, timbre alone judges. The frames are paired by one path over the whole
+    line, since the aligner may misplace a boundary between two words, which then
+    would spoil both.
     """
     texts = [word.text for word in line.words]
     found = aligner.align(take.samples, texts) if line.aligned else None

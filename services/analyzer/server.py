@@ -33,7 +33,6 @@ from services.analyzer.report import Reporter
 from services.analyzer.settings import AnalyzerSettings
 from services.analyzer.worker import prepare
 
-
 _CONNECT_SECONDS = 5.0
 
 

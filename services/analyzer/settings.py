@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from dotenv import find_dotenv
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -11,7 +12,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class AnalyzerSettings(BaseSettings):
     """Where to listen, how much to take on, and how long to wait."""
 
-    model_config = SettingsConfigDict(env_prefix="ANALYZER_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_file=find_dotenv(usecwd=True), env_prefix="ANALYZER_", extra="ignore", frozen=True
+    )
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8100, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")

@@ -16,12 +16,10 @@ from services.runtime.calls import CallInterceptor
 from services.runtime.health import HealthWatch, Probe
 from services.runtime.settings import Settings
 
-MAX_REQUEST_BYTES = 9 * 1024 * 1024
-"""An 8 MiB report of the analysis server and what goes around it."""
+MAX_MESSAGE_BYTES = 5 * 1024 * 1024
+"""A chunk of 4 MiB and what goes around it."""
 
 _OPTIONS: list[tuple[str, int]] = [
-    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
-    ("grpc.max_send_message_length", MAX_REQUEST_BYTES),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -42,14 +40,20 @@ class Server:
         names: Sequence[str],
         probes: Mapping[str, Probe],
         reflected: Sequence[str] | None = None,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
     ) -> None:
         """Prepare a server.
 
         names: full names of the services it serves, whose health it tells.
         probes: what it depends on, by name.
         reflected: full names that reflection lists; default: `names`.
+        max_message_bytes: the largest message it takes or sends.
         """
-        self.grpc = grpc.aio.server(interceptors=[CallInterceptor()], options=_OPTIONS)
+        limits = [
+            ("grpc.max_receive_message_length", max_message_bytes),
+            ("grpc.max_send_message_length", max_message_bytes),
+        ]
+        self.grpc = grpc.aio.server(interceptors=[CallInterceptor()], options=_OPTIONS + limits)
         self._settings = settings
         self._health = HealthWatch(names, probes, settings.health_interval_seconds)
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, self.grpc)

@@ -243,6 +243,6 @@ class TestWebhook:
         job_id = product.uploaded(held_token)
         too_large = analysis_server.report(job_id, {"analysis_results": {"x": "y" * 9_000_000}})
         assert too_large.status_code == 413
-        results = {"contour": [220.5] * 200_000}
+        results = {"contour": [1.5] * 1_500_000}
         assert analysis_server.report(job_id, {"analysis_results": results}).status_code == 200
         assert product.result(job_id)["result"] == results

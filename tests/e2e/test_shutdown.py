@@ -59,8 +59,8 @@ def test_an_upload_under_way_is_finished_first(
         yield pb.UploadAudioRequest(finish=pb.UploadAudioFinish())
 
     with grpc.insecure_channel(product.stack.address("upload")) as channel:
-        call = upload_pb2_grpc.UploadServiceStub(channel).UploadAudio.future(requests())  # type: ignore[attr-defined]
-        job_id = dict(call.initial_metadata())["x-job-id"]
+        call = upload_pb2_grpc.UploadServiceStub(channel).UploadAudio.future(requests())
+        job_id = str(dict(call.initial_metadata())["x-job-id"])
         product.stack.signal("upload", "TERM")
         stopping.set()
         assert call.result().job_id == job_id

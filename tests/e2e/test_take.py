@@ -12,6 +12,7 @@ from uuid import UUID
 
 import grpc
 import pytest
+from google.protobuf.json_format import MessageToDict
 
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.upload.v1 import upload_pb2, upload_pb2_grpc
@@ -125,13 +126,13 @@ def messages(recording: Path) -> list[upload_pb2.UploadAudioRequest]:
 def test_a_take_by_grpc_is_watched_while_it_uploads(channel: grpc.Channel) -> None:
     upload = upload_pb2_grpc.UploadServiceStub(channel)
     analysis = analysis_pb2_grpc.AnalysisServiceStub(channel)
-    call = upload.UploadAudio.future(iter(messages(AUDIO / "ref_0890.wav")))  # type: ignore[attr-defined]
-    job_id = dict(call.initial_metadata())["x-job-id"]
+    call = upload.UploadAudio.future(iter(messages(AUDIO / "ref_0890.wav")))
+    job_id = str(dict(call.initial_metadata())["x-job-id"])
     states = list(analysis.WatchAnalysis(analysis_pb2.WatchAnalysisRequest(job_id=job_id)))
     assert call.result().job_id == job_id
     assert [state.progress for state in states] == sorted(state.progress for state in states)
     assert states[-1].status == "completed"
-    assert states[-1].result["overall_score"] > 95
+    assert MessageToDict(states[-1].result)["overall_score"] > 95
 
 
 def test_a_take_by_grpcurl(product: Product) -> None:

@@ -91,7 +91,7 @@ def test_a_grpc_client_that_vanishes(
 
     address = product.stack.gateway_url.removeprefix("http://")
     with grpc.insecure_channel(address) as channel:
-        call = upload_pb2_grpc.UploadServiceStub(channel).UploadAudio.future(requests())  # type: ignore[attr-defined]
+        call = upload_pb2_grpc.UploadServiceStub(channel).UploadAudio.future(requests())
         opened_job(product, held_token)
     gone.set()
     assert not call.running()
@@ -105,8 +105,8 @@ def test_a_watcher_of_a_vanished_upload_sees_it_fail(
         yield pb.UploadAudioRequest(metadata=pb.UploadAudioMetadata(token_id=held_token))
         yield pb.UploadAudioRequest(chunk=WAV)
 
-    call = upload_pb2_grpc.UploadServiceStub(channel).UploadAudio.future(requests())  # type: ignore[attr-defined]
-    job_id = dict(call.initial_metadata())["x-job-id"]
+    call = upload_pb2_grpc.UploadServiceStub(channel).UploadAudio.future(requests())
+    job_id = str(dict(call.initial_metadata())["x-job-id"])
     request = analysis_pb2.WatchAnalysisRequest(job_id=job_id)
     states = list(analysis_pb2_grpc.AnalysisServiceStub(channel).WatchAnalysis(request))
     assert states[-1].failure_reason == "INCOMPLETE_UPLOAD"

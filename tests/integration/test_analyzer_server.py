@@ -344,8 +344,8 @@ async def test_a_worker_that_hangs_is_replaced(surroundings: Surroundings) -> No
         analyzer.workers()[0].suspend()
         stuck, after = surroundings.job(), surroundings.job()
         await analyzer.post(stuck)
-        await analyzer.post(after)
         assert (await surroundings.report(stuck["job_id"]))["reason"] == "ANALYSIS_CRASHED"
+        await analyzer.post(after)
         assert "analysis_results" in await surroundings.report(after["job_id"])
 
 
