@@ -47,6 +47,7 @@ async def main() -> None:
         dispatcher = Dispatcher(
             client=client,
             target_url=str(settings.target_server_url),
+            timeout_seconds=settings.dispatch_timeout_seconds,
             catalog=catalog_pb2_grpc.CatalogServiceStub(catalog),
             objects=objects,
             recording_url_seconds=settings.recording_url_seconds,

@@ -12,6 +12,7 @@ What an answer means:
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass
 from datetime import timedelta
@@ -81,6 +82,7 @@ class Dispatcher:
         *,
         client: httpx.AsyncClient,
         target_url: str,
+        timeout_seconds: float,
         catalog: catalog_pb2_grpc.CatalogServiceAsyncStub,
         objects: ObjectStore,
         recording_url_seconds: int,
@@ -88,6 +90,7 @@ class Dispatcher:
     ) -> None:
         self._client = client
         self._target_url = target_url
+        self._timeout_seconds = timeout_seconds
         self._catalog = catalog
         self._objects = objects
         self._recording_url_seconds = recording_url_seconds
@@ -121,11 +124,14 @@ class Dispatcher:
 
     async def _post(self, job_id: UUID, body: dict[str, object]) -> Outcome:
         try:
-            async with self._client.stream(
-                "POST", self._target_url, json=body, headers={"Idempotency-Key": str(job_id)}
-            ) as response:
+            async with (
+                asyncio.timeout(self._timeout_seconds),
+                self._client.stream(
+                    "POST", self._target_url, json=body, headers={"Idempotency-Key": str(job_id)}
+                ) as response,
+            ):
                 return await _outcome(response)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, TimeoutError) as error:
             return TryAgain(type(error).__name__)
 
 

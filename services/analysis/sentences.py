@@ -58,6 +58,18 @@ _FAILURES = {
         "녹음이 너무 깁니다. 대사만 녹음해 주세요.",
         "The recording is too long. Record only the line.",
     ),
+    "AUDIO_UNAVAILABLE": (
+        "녹음 파일을 불러오지 못했습니다. 다시 업로드해 주세요.",
+        "The recording could not be fetched. Upload it again.",
+    ),
+    "REFERENCE_UNAVAILABLE": (
+        "이 토큰의 기준 음성을 쓸 수 없습니다. 다른 토큰을 골라 주세요.",
+        "The reference voice of this token can't be used. Choose another token.",
+    ),
+    "ANALYSIS_CRASHED": (
+        "분석 중에 문제가 생겼습니다. 다시 업로드해 주세요.",
+        "The analysis broke down. Upload the recording again.",
+    ),
     "ANALYSIS_TIMED_OUT": (
         "분석 서버가 응답하지 않았습니다. 다시 업로드해 주세요.",
         "The analysis server did not report in time. Upload the recording again.",

@@ -126,6 +126,10 @@ class JobStore:
         async with self._database.transaction() as connection:
             return [Dispatch(*row) for row in await connection.execute(statement)]
 
+    async def extend_lease(self, dispatch: Dispatch, lease: timedelta) -> bool:
+        """Keep a claimed dispatch for the length of `lease` from now."""
+        return await self._reschedule(dispatch, lease)
+
     async def accept_dispatch(self, dispatch: Dispatch, timeout: timedelta) -> bool:
         """The analysis server took the job; it fails unless a report comes in time."""
         return await self._move(
@@ -144,19 +148,9 @@ class JobStore:
             failure_reason=reason,
         )
 
-    async def postpone_dispatch(self, dispatch: Dispatch, pause: timedelta) -> None:
+    async def postpone_dispatch(self, dispatch: Dispatch, pause: timedelta) -> bool:
         """Try again after a pause."""
-        statement = (
-            update(jobs)
-            .where(
-                jobs.c.job_id == dispatch.job_id,
-                jobs.c.state == State.QUEUED,
-                jobs.c.attempts == dispatch.attempt,
-            )
-            .values(due_time=func.now() + pause)
-        )
-        async with self._database.transaction() as connection:
-            await connection.execute(statement)
+        return await self._reschedule(dispatch, pause)
 
     async def time_out(self) -> int:
         """Fail every job whose recording or report is overdue; returns how many."""
@@ -180,6 +174,19 @@ class JobStore:
             for job_id in job_ids:
                 await _notify(connection, move.target, job_id)
         return len(job_ids)
+
+    async def _reschedule(self, dispatch: Dispatch, pause: timedelta) -> bool:
+        statement = (
+            update(jobs)
+            .where(
+                jobs.c.job_id == dispatch.job_id,
+                jobs.c.state == State.QUEUED,
+                jobs.c.attempts == dispatch.attempt,
+            )
+            .values(due_time=func.now() + pause)
+        )
+        async with self._database.transaction() as connection:
+            return (await connection.execute(statement)).rowcount == 1
 
     async def _move(
         self, job_id: UUID, event: Event, attempt: int | None = None, **values: object

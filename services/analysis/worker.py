@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 import structlog
@@ -21,8 +23,10 @@ from services.analysis.settings import AnalysisSettings
 from services.analysis.store import JobStore
 from services.runtime.errors import DatabaseUnavailable
 
-LEASE_MARGIN_SECONDS = 15.0
-"""What a dispatch takes besides the analysis server's answer, at the most."""
+LEASE = timedelta(seconds=10)
+"""How long after a worker's death its dispatches are due again."""
+
+RENEWAL_SECONDS = 3.0
 
 _logger = structlog.get_logger(__name__)
 
@@ -34,7 +38,6 @@ class Worker:
         self._settings = settings
         self._store = store
         self._dispatcher = dispatcher
-        self._lease = timedelta(seconds=settings.dispatch_timeout_seconds + LEASE_MARGIN_SECONDS)
         self._wake = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
 
@@ -60,7 +63,7 @@ class Worker:
         if overdue := await self._store.time_out():
             _logger.warning("jobs timed out", jobs=overdue)
         while free := self._settings.dispatch_concurrency - len(self._running):
-            claimed = await self._store.claim(free, self._lease)
+            claimed = await self._store.claim(free, LEASE)
             for dispatch in claimed:
                 self._start(dispatch)
             if len(claimed) < free:
@@ -85,13 +88,29 @@ class Worker:
     async def _work(self, dispatch: Dispatch) -> None:
         with structlog.contextvars.bound_contextvars(job_id=str(dispatch.job_id)):
             try:
-                outcome = await self._dispatcher.send(dispatch)
+                async with self._kept(dispatch):
+                    outcome = await self._dispatcher.send(dispatch)
                 await self._settle(dispatch, outcome)
                 _logger.info("dispatch", attempt=dispatch.attempt, outcome=_described(outcome))
             except DatabaseUnavailable:
                 _logger.warning("database unavailable, the job is due again after its lease")
             except Exception:
                 _logger.exception("dispatch failed unexpectedly", attempt=dispatch.attempt)
+
+    @asynccontextmanager
+    async def _kept(self, dispatch: Dispatch) -> AsyncIterator[None]:
+        """Renew the lease of a dispatch for as long as it takes."""
+        renewing = asyncio.create_task(self._renew(dispatch))
+        try:
+            yield
+        finally:
+            renewing.cancel()
+
+    async def _renew(self, dispatch: Dispatch) -> None:
+        while True:
+            await asyncio.sleep(RENEWAL_SECONDS)
+            with suppress(DatabaseUnavailable):
+                await self._store.extend_lease(dispatch, LEASE)
 
     async def _settle(self, dispatch: Dispatch, outcome: Outcome) -> None:
         match outcome:

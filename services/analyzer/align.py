@@ -22,8 +22,8 @@ class Span:
     """A word's frames of 10 ms, `end` excluded and after `start`.
 
     fit: mean over the frames of ln(likelihood of the word's sounds / likelihood
-    of the likeliest sounds), 0 at best, about -3 in clear native speech, -12 at worst;
-    None where the model can't judge.
+    of the likeliest sounds), 0 at best, about -3 in clear native speech, -12 at
+    worst; None where the model can't judge.
     """
 
     start: int
@@ -36,9 +36,8 @@ class Aligner:
 
     def __init__(self) -> None:
         # All sounds are scored in each frame, so that a word's likelihood is
-        # relative to the best that any sounds could reach.
-        # The language weight is for guessing words; here they are known, and it would
-        # only make pauses too dear.
+        # relative to the best that any sounds could reach. The language weight is for
+        # guessing words; here they are known, and it would only make pauses too dear.
         self._decoder = Decoder(lm=None, lw=1.0, compallsen=True, cmn="batch", loglevel="FATAL")
         self._guessed: set[str] = set()
 

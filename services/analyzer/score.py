@@ -17,7 +17,8 @@ from services.analyzer.align import Span
 from services.analyzer.features import Contour
 from services.analyzer.pitch import semitones
 
-# Mean loss of fit, in nats a frame, where another sentence is said.
+# Mean loss of fit, in nats a frame, where another sentence is said; measured on the
+# few sample recordings, as is the next.
 _LOST_FIT = 6.0
 
 # What warping leaves of the chance distance between words of different sentences.
@@ -68,7 +69,7 @@ def word_score(reference_fit: float | None, take_fit: float | None, likeness: fl
     0.8 of the fit's score and 0.2 of the `likeness` (0-100), which unlike the fit
     also tells speakers apart; the likeness alone where a fit is unknown. The
     fit's score falls linearly with what the take loses against the reference:
-    100 at no loss, 0 at 6 nats a frame, the mean where other sentences are said.
+    100 at no loss, 0 at 6 nats a frame, the mean of the samples of other sentences.
     It is the goodness of pronunciation (Witt and Young 2000) relative to the
     model speaker's, so that neither an odd name nor a poor clip is held against
     the learner.

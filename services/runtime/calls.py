@@ -101,7 +101,7 @@ async def _call(
         outcome = error.reason
         await _abort(context, error, requests)
     except grpc.aio.AbortError:
-        outcome = "ABORTED_BY_HANDLER"
+        outcome = "ABORTED"
         raise
     except Exception:
         outcome = InternalError.reason
@@ -116,8 +116,6 @@ async def _call(
 async def _abort(context: Context, error: SoriError, requests: AsyncIterator[Any] | None) -> None:
     if requests is not None:
         await _drain(requests)
-    if error.http_status is not None:
-        context.set_trailing_metadata(((HTTP_STATUS, str(error.http_status)),))
     status: Any = rpc_status.to_status(status_details(error, call_language(context)))
     if error.http_status is not None:
         status = status._replace(

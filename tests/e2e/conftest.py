@@ -33,6 +33,7 @@ def stack(
         "MAX_RECORDING_BYTES": str(MAX_RECORDING_BYTES),
         "HEARTBEAT_SECONDS": "1",
         "DISPATCH_BACKOFF_SECONDS": "0.2",
+        "DISPATCH_MAX_ATTEMPTS": "4",
     }
     with Stack.on_free_ports(tmp_path_factory.mktemp("stack"), environment=environment) as stack:
         analysis_server.real_url = f"{stack.analyzer_url}/analyze-voice"

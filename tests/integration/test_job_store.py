@@ -75,10 +75,18 @@ async def test_a_worker_that_lost_its_lease_changes_nothing(store: JobStore) -> 
     (current,) = await store.claim(1, LONG)
     assert not await store.fail_dispatch(stale, "STALE")
     assert not await store.accept_dispatch(stale, LONG)
-    await store.postpone_dispatch(stale, NOW)
+    assert not await store.postpone_dispatch(stale, NOW)
+    assert not await store.extend_lease(stale, NOW)
     assert await store.claim(1, LONG) == []
     assert await store.accept_dispatch(current, LONG)
     assert await state(store, job_id) is State.DISPATCHED
+
+
+async def test_a_renewed_lease_holds(store: JobStore) -> None:
+    await queued(store)
+    (dispatch,) = await store.claim(1, NOW)
+    assert await store.extend_lease(dispatch, LONG)
+    assert await store.claim(1, LONG) == []
 
 
 async def test_a_postponed_dispatch_is_due_after_its_pause(store: JobStore) -> None:
