@@ -140,7 +140,7 @@ def reference_line(
     except AnalysisFailure as failure:
         raise AnalysisFailure(Reason.REFERENCE_UNAVAILABLE) from failure
     words = tuple(word for script in scripts for word in script.timed_words())
-    english = all(is_english(script.text, script.language) for script in scripts)
+    english = all(is_english(script.text, script.language_code) for script in scripts)
     aligned = aligner.align(voice.samples, [word.text for word in words]) if english else None
     spans = aligned or [_scripted(word, voice.frames) for word in words]
     return Line(voice, words, tuple(spans), aligned is not None)

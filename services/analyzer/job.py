@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from uuid import UUID
 
 import httpx
-from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 
 def _http_url(url: str) -> str:
@@ -51,11 +51,8 @@ class Script(_Timed):
     """One sentence of a token; without words it is compared as a whole."""
 
     text: str = Field(min_length=1, max_length=5_000)
-    language: str | None = Field(
-        None,
-        max_length=35,
-        validation_alias=AliasChoices("language", "language_code"),
-        description="BCP-47; guessed from the text when missing or empty.",
+    language_code: str | None = Field(
+        None, max_length=35, description="BCP-47; guessed from the text when missing or empty."
     )
     words: tuple[Word, ...] = Field((), max_length=1_000)
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
-from types import ModuleType
-
 import numpy as np
+import pyworld
 from numpy.lib.stride_tricks import sliding_window_view
 
 from services.analyzer.decode import SAMPLE_RATE, Samples
@@ -15,25 +12,6 @@ from services.analyzer.features import FRAME_SECONDS, Contour
 LOWEST_HZ = 60.0
 HIGHEST_HZ = 600.0
 _MEDIAN_REACH = 2
-
-
-def _world() -> ModuleType:
-    """The extension of pyworld without its package.
-
-    The package imports `pkg_resources` for its version number, which setuptools
-    no longer has.
-    """
-    package = importlib.util.find_spec("pyworld")
-    places = package.submodule_search_locations if package else None
-    spec = importlib.machinery.PathFinder.find_spec("pyworld.pyworld", places)
-    if spec is None or spec.loader is None:
-        raise ModuleNotFoundError("pyworld")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-_WORLD = _world()
 
 
 def pitch(samples: Samples) -> Contour:
@@ -45,14 +23,14 @@ def pitch(samples: Samples) -> Contour:
     Schmidt 1975).
     """
     signal = samples.astype(np.float64)
-    rough, times = _WORLD.dio(
+    rough, times = pyworld.dio(
         signal,
         SAMPLE_RATE,
         f0_floor=LOWEST_HZ,
         f0_ceil=HIGHEST_HZ,
         frame_period=FRAME_SECONDS * 1000,
     )
-    fine = _WORLD.stonemask(signal, rough, times, SAMPLE_RATE)
+    fine = pyworld.stonemask(signal, rough, times, SAMPLE_RATE)
     return _smoothed(np.where(fine > 0, fine, np.nan))
 
 

@@ -76,7 +76,7 @@ class Surroundings:
         (reference,) = (each for each in references if line in each["file"])
         script = {
             "text": reference["script"],
-            "language": "en",
+            "language_code": "en",
             "start_time": reference["start_time"],
             "end_time": reference["end_time"],
             "words": [{**word, "text": word["word"]} for word in reference["words"]],

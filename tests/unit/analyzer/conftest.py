@@ -36,7 +36,7 @@ def script_of() -> ScriptOf:
         reference = references[f"ref_{line}.wav"]
         words = [{**word, "text": word["word"]} for word in reference["words"]]
         return Script.model_validate(
-            {**reference, "text": reference["script"], "words": words, "language": language}
+            {**reference, "text": reference["script"], "words": words, "language_code": language}
         )
 
     return script

@@ -33,12 +33,6 @@ def test_a_script_without_words_is_one_word() -> None:
     assert (word.text, word.start_time, word.end_time) == ("hello you", 0, 1.5)
 
 
-@pytest.mark.parametrize("name", ["language", "language_code"])
-def test_the_language_has_two_names(name: str) -> None:
-    script = Script.model_validate({"text": "hi", "end_time": 1, name: "en-GB"})
-    assert script.language == "en-GB"
-
-
 def test_a_token_may_lack_its_voice() -> None:
     job = body()
     job["token"]["reference_assets"] = {}
