@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from services.analyzer.job import Job, Script
+from services.analyzer.job import Job
 
 
 def body() -> dict[str, Any]:
