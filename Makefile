@@ -73,5 +73,6 @@ breaking: setup ## Check the contract against that of the main branch.
 	$(BIN)/buf breaking --against build/main
 
 lock: $(INSTALLED) ## Pin the newest allowed dependencies, with hashes.
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-	    --no-emit-index-url --all-extras pyproject.toml --output-file requirements/dev.txt
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --upgrade --universal \
+	    --python-version 3.11 --generate-hashes --no-emit-index-url --all-extras pyproject.toml \
+	    --output-file requirements/dev.txt

@@ -42,6 +42,7 @@ def a_zip() -> bytes:
         ("GET", "/tokens/analysis-result/not-a-uuid", 400, "INVALID_FIELD"),
         ("GET", f"/tokens/analysis-progress/{UNKNOWN_JOB}", 404, "JOB_NOT_FOUND"),
         ("GET", "/tokens/analysis-progress/not-a-uuid", 400, "INVALID_FIELD"),
+        ("POST", "/tokens/abc/upload-audio", 400, "REQUEST_MALFORMED"),
         ("GET", "/tokens/1?unknown=1", 400, "REQUEST_MALFORMED"),
         ("GET", "/nowhere", 404, "PATH_NOT_FOUND"),
         ("DELETE", "/tokens/1/upload-audio", 404, "PATH_NOT_FOUND"),
