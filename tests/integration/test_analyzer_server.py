@@ -103,7 +103,7 @@ class Analyzer:
 
     def workers(self) -> list[psutil.Process]:
         children = psutil.Process(self.process.pid).children()
-        return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+        return [child for child in children if _is_worker(child)]
 
     async def read_log(self, until: str | None = None) -> None:
         """Keep the log up to a line that contains `until`, or to the end."""
@@ -112,6 +112,14 @@ class Analyzer:
             self.log.append(line.decode())
             if until and until in self.log[-1]:
                 return
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        # Dead or a zombie by now.
+        return False
 
 
 class QuietServer(uvicorn.Server):
