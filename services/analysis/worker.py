@@ -88,14 +88,20 @@ class Worker:
     async def _work(self, dispatch: Dispatch) -> None:
         with structlog.contextvars.bound_contextvars(job_id=str(dispatch.job_id)):
             try:
-                async with self._kept(dispatch):
-                    outcome = await self._dispatcher.send(dispatch)
+                outcome = await self._attempt(dispatch)
                 await self._settle(dispatch, outcome)
                 _logger.info("dispatch", attempt=dispatch.attempt, outcome=_described(outcome))
             except DatabaseUnavailable:
                 _logger.warning("database unavailable, the job is due again after its lease")
             except Exception:
                 _logger.exception("dispatch failed unexpectedly", attempt=dispatch.attempt)
+
+    async def _attempt(self, dispatch: Dispatch) -> Outcome:
+        if dispatch.attempt > self._settings.dispatch_max_attempts:
+            # The last attempt's worker died; one that kills workers must end, too.
+            return Refused("ANALYSIS_SERVER_UNAVAILABLE")
+        async with self._kept(dispatch):
+            return await self._dispatcher.send(dispatch)
 
     @asynccontextmanager
     async def _kept(self, dispatch: Dispatch) -> AsyncIterator[None]:

@@ -12,7 +12,7 @@ import contextvars
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -53,9 +53,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Wrap the handler that serves the call, whatever its kind."""
         handler: Any = await continuation(handler_call_details)
-        if handler is None:
-            return None
         method = handler_call_details.method
+        # Health and reflection are gRPC's own and speak for themselves.
+        if handler is None or method.startswith("/grpc."):
+            own: grpc.RpcMethodHandler[Any, Any] | None = handler
+            return own
         kind = next(kind for kind in _KINDS if getattr(handler, kind))
         guard = _guard_stream if handler.response_streaming else _guard_unary
         guarded = guard(getattr(handler, kind), method, handler.request_streaming)
@@ -76,8 +78,11 @@ def _guard_unary(behaviour: Any, method: str, streams_in: bool) -> Any:
 
 def _guard_stream(behaviour: Any, method: str, streams_in: bool) -> Any:
     async def guarded(request: Any, context: Context) -> AsyncIterator[Any]:
-        async with _call(method, context, request if streams_in else None):
-            async for response in behaviour(request, context):
+        async with (
+            _call(method, context, request if streams_in else None),
+            aclosing(behaviour(request, context)) as responses,
+        ):
+            async for response in responses:
                 yield response
 
     return guarded
@@ -100,17 +105,13 @@ async def _call(
     except SoriError as error:
         outcome = error.reason
         await _abort(context, error, requests)
-    except grpc.aio.AbortError:
-        outcome = "ABORTED"
-        raise
     except Exception:
         outcome = InternalError.reason
         _logger.exception("call failed unexpectedly", method=method)
         await _abort(context, InternalError(request_id=request_id), requests)
     finally:
-        if not method.startswith("/grpc."):
-            elapsed = round((time.perf_counter() - started) * 1000, 1)
-            _logger.info("call", method=method, outcome=outcome, duration_ms=elapsed)
+        elapsed = round((time.perf_counter() - started) * 1000, 1)
+        _logger.info("call", method=method, outcome=outcome, duration_ms=elapsed)
 
 
 async def _abort(context: Context, error: SoriError, requests: AsyncIterator[Any] | None) -> None:
