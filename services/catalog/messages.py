@@ -52,6 +52,7 @@ def token_to(token: Token, urls: Mapping[str, str]) -> pb.Token:
         end_time=token.end_time,
         reference_assets=_assets_to(token.reference_assets, urls),
         view_count=token.view_count,
+        revision=token.revision,
         scripts=map(script_to, token.scripts),
         create_time=_timestamp(token.create_time),
     )

@@ -65,6 +65,7 @@ class Token:
     end_time: float
     reference_assets: ReferenceAssets = ReferenceAssets()
     view_count: int = 0
+    revision: int = 1
     scripts: tuple[Script, ...] = ()
     id: int | None = None
     create_time: datetime | None = None

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Row, Select, Table, insert, select
+from sqlalchemy import Row, Select, Table, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -120,6 +120,11 @@ class CatalogStore:
                 for position, word in enumerate(script.words)
             ]
             await _insert_all(connection, words, spoken)
+            await connection.execute(
+                update(tokens)
+                .where(tokens.c.id == script.token_id)
+                .values(revision=tokens.c.revision + 1)
+            )
         return replace(script, id=row.id, create_time=row.create_time)
 
     async def get_script(self, script_id: int) -> Script:
@@ -176,6 +181,7 @@ async def _read_token(connection: AsyncConnection, token_id: int) -> Token:
             row.voice_key, row.pitch_key, row.alignment_key, row.background_key
         ),
         view_count=row.view_count,
+        revision=row.revision,
         id=row.id,
         create_time=row.create_time,
     )

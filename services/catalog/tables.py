@@ -68,6 +68,7 @@ tokens = Table(
     Column("alignment_key", Text),
     Column("background_key", Text),
     Column("view_count", Integer, nullable=False, server_default="0"),
+    Column("revision", Integer, nullable=False, server_default="1"),
     _create_time(),
     CheckConstraint("start_time >= 0 AND end_time > start_time", name="span"),
 )
