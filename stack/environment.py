@@ -49,6 +49,11 @@ def _defaults(settings: StackSettings) -> dict[str, str]:
     def local(port: int) -> str:
         return f"127.0.0.1:{port}"
 
+    def target(service: str) -> str:
+        """All replicas, as gRPC wants them."""
+        addresses = [local(settings.port(name)) for name in settings.replicas[service]]
+        return addresses[0] if len(addresses) == 1 else f"ipv4:{','.join(addresses)}"
+
     return {
         "DATABASE_URL": f"postgresql://sori@{local(settings.postgres_port)}/sori",
         "S3_ENDPOINT_URL": f"http://{local(settings.s3_port)}",
@@ -59,9 +64,9 @@ def _defaults(settings: StackSettings) -> dict[str, str]:
         "ANALYSIS_LISTEN": local(settings.analysis_port),
         "ANALYZER_HOST": "127.0.0.1",
         "ANALYZER_PORT": str(settings.analyzer_port),
-        "CATALOG_ADDRESS": local(settings.catalog_port),
-        "UPLOAD_ADDRESS": local(settings.upload_port),
-        "ANALYSIS_ADDRESS": local(settings.analysis_port),
+        "CATALOG_ADDRESS": target("catalog"),
+        "UPLOAD_ADDRESS": target("upload"),
+        "ANALYSIS_ADDRESS": target("analysis"),
         "TARGET_SERVER_URL": f"http://{local(settings.analyzer_port)}/analyze-voice",
         "WEBHOOK_URL": f"http://{local(settings.gateway_port)}/tokens/webhook/analysis-complete",
         "SHUTDOWN_GRACE_SECONDS": "3",

@@ -10,6 +10,7 @@ from stack.errors import StackError
 from stack.settings import PORT_OWNERS, StackSettings
 
 HOST = "127.0.0.1"
+_LAST_PORT = 65535
 _EPHEMERAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
@@ -49,12 +50,14 @@ def require_free(settings: StackSettings) -> None:
     """Raise a StackError that names every port that is taken or wanted twice."""
     problems, seen = [], dict[int, str]()
     for variable, port in settings.ports.items():
-        owner = PORT_OWNERS[variable]
+        owner = PORT_OWNERS.get(variable, variable.removesuffix("_PORT").lower().replace("_", "-"))
         host = settings.gateway_host if variable == "GATEWAY_PORT" else HOST
         if port in seen:
             problems.append(
                 f"Port {port} is wanted by {seen[port]} and by {owner}. Set {variable}."
             )
+        elif port > _LAST_PORT:
+            problems.append(f"Port {port}, meant for {owner}, does not exist. Set {variable}.")
         elif not is_free(host, port):
             problems.append(
                 f"Port {port}, wanted by {owner}, is taken."

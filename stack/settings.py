@@ -10,6 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
+REPLICATED = ("catalog", "upload", "analysis")
+"""The services that may run several times."""
+
+# What fits on one machine, and in the connections of its PostgreSQL.
+_MOST = 5
+_PORT_DISTANCE = 100
+
 
 class StackSettings(BaseModel):
     """Ports and places. Each setting is an environment variable: its name in capitals."""
@@ -29,12 +36,33 @@ class StackSettings(BaseModel):
     upload_port: Port = 50052
     analysis_port: Port = 50053
     analyzer_port: Port = 8100
+    analysis_worker_port: Port = Field(
+        50054, description="Where the first worker of analysis, if it has its own, tells its health."
+    )
+    sori_replicas: int = Field(
+        1, ge=1, le=_MOST, description="How many of each of catalog, upload and analysis run."
+    )
+    sori_analysis_workers: int = Field(
+        0,
+        ge=0,
+        le=_MOST,
+        description="Workers of analysis, apart from its replicas; 0: these are the workers.",
+    )
+    further_ports: dict[str, Port] = Field(
+        default_factory=dict,
+        description=(
+            "Ports of the second replicas and on, by their variables, such as CATALOG_2_PORT;"
+            " one that is missing is 100 above the port of the replica before."
+        ),
+    )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
         """Settings by their variables; an empty one counts as not set."""
+        given = {name: value for name, value in environment.items() if value}
+        further = {name: given[name] for name in _FURTHER_PORTS if name in given}
         return cls.model_validate(
-            {name.lower(): value for name, value in environment.items() if value}
+            {name.lower(): value for name, value in given.items()} | {"further_ports": further}
         )
 
     @property
@@ -43,10 +71,45 @@ class StackSettings(BaseModel):
         return self.sori_data_dir.expanduser().absolute()
 
     @property
-    def ports(self) -> dict[str, int]:
-        """Every port by the variable that changes it."""
-        return {variable: getattr(self, variable.lower()) for variable in PORT_OWNERS}
+    def replicas(self) -> dict[str, tuple[str, ...]]:
+        """Names of the programs of every service; the first has the service's own."""
+        return {service: _numbered(service, self.sori_replicas) for service in REPLICATED}
 
+    @property
+    def analysis_workers(self) -> tuple[str, ...]:
+        """Names of the programs that are nothing but workers of analysis."""
+        return _numbered("analysis-worker", self.sori_analysis_workers)
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Every port that is used, by the variable that changes it."""
+        ports = {variable: getattr(self, variable.lower()) for variable in PORT_OWNERS}
+        for names in (*self.replicas.values(), self.analysis_workers):
+            for place, name in enumerate(names):
+                first = getattr(self, port_variable(names[0]).lower())
+                variable = port_variable(name)
+                ports[variable] = self.further_ports.get(variable, first + place * _PORT_DISTANCE)
+        return ports
+
+    def port(self, program: str) -> int:
+        """The port of a replica or worker, by its name."""
+        return self.ports[port_variable(program)]
+
+
+def port_variable(program: str) -> str:
+    """The variable that sets a program's port: CATALOG_2_PORT for "catalog-2"."""
+    return f"{program.upper().replace('-', '_')}_PORT"
+
+
+def _numbered(name: str, count: int) -> tuple[str, ...]:
+    return tuple(name if number == 1 else f"{name}-{number}" for number in range(1, count + 1))
+
+
+_FURTHER_PORTS = [
+    port_variable(program)
+    for name in (*REPLICATED, "analysis-worker")
+    for program in _numbered(name, _MOST)[1:]
+]
 
 PORT_OWNERS = {
     "GATEWAY_PORT": "the gateway",
@@ -58,4 +121,4 @@ PORT_OWNERS = {
     "ANALYSIS_PORT": "the analysis service",
     "ANALYZER_PORT": "the reference analysis server",
 }
-"""What wants each port."""
+"""What wants each port that is always used."""

@@ -7,8 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from signal import Signals
 from typing import IO, Any, cast
 from xmlrpc.client import Fault, ServerProxy
 
@@ -22,6 +23,7 @@ from stack.processes import as_config, bound_to_parent
 _START_SECONDS = 10.0
 _STOP_SECONDS = 60.0
 _PAUSE_SECONDS = 0.02
+_NOT_HANDLED = ("KILL", "STOP", "CONT")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Program:
 
     tier: programs of a greater tier stop before those of a smaller one.
     stop_seconds: how long it may take to stop before it is killed.
+    environment: what it gets beside what every program gets, or instead.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Program:
     tier: int
     stop_signal: str = "TERM"
     stop_seconds: int = 10
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class Supervisor:
@@ -93,8 +97,17 @@ class Supervisor:
                 raise
 
     def signal(self, name: str, signal: str) -> None:
-        """Send a program a signal such as "KILL" or "STOP"."""
-        self._call("signalProcess", self._full(name), signal)
+        """Send a program a signal such as "TERM".
+
+        What no program can handle, "KILL", "STOP" and "CONT" after it, is sent to its
+        children, too: the program cannot pass it on.
+        """
+        pid = self.pid(name)
+        if signal in _NOT_HANDLED and pid is not None:
+            # supervisord makes every program the leader of a group of its own.
+            os.killpg(pid, Signals[f"SIG{signal}"])
+        else:
+            self._call("signalProcess", self._full(name), signal)
 
     def state(self, name: str) -> str:
         """STOPPED, STARTING, RUNNING, BACKOFF, STOPPING, EXITED or FATAL."""

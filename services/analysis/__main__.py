@@ -1,24 +1,29 @@
-"""Run the analysis service: `python -m services.analysis`."""
+"""Run the analysis service: `python -m services.analysis [--role api|worker|both]`."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import httpx
 
-from services.analysis.dispatch import Dispatcher
+from services.analysis.dispatch import AnalysisServer, Preparer
+from services.analysis.jobs import State
+from services.analysis.notices import Notices
 from services.analysis.progress import ProgressFeed
+from services.analysis.retention import Retention
 from services.analysis.servicer import AnalysisIntakeServicer, AnalysisServicer
 from services.analysis.settings import AnalysisSettings
-from services.analysis.store import JobStore
+from services.analysis.store import JobQueue, JobStore
 from services.analysis.webhook import Webhook
 from services.analysis.worker import Worker
 from services.runtime.channels import open_channel
 from services.runtime.database import Database
 from services.runtime.logs import configure_logs
 from services.runtime.objects import ObjectStore
-from services.runtime.server import Server
+from services.runtime.server import Background, Server
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.catalog.v1 import catalog_pb2_grpc
 
@@ -28,8 +33,8 @@ MAX_REPORT_BYTES = 64 * 1024 * 1024
 NAMES = [service.full_name for service in analysis_pb2.DESCRIPTOR.services_by_name.values()]
 
 
-async def main() -> None:
-    """Serve and dispatch until told to stop."""
+async def main(role: str) -> None:
+    """Serve calls, work on jobs, or both, until told to stop."""
     settings = AnalysisSettings.read()
     configure_logs("analysis", settings.log_level)
     webhook = Webhook(
@@ -37,41 +42,83 @@ async def main() -> None:
         settings.webhook_signing_key.get_secret_value(),
         signature_required=settings.webhook_signature_required,
     )
-    async with (
-        Database(settings, "analysis") as database,
-        ObjectStore.connect(settings) as objects,
-        open_channel(settings.catalog_address) as catalog,
-        httpx.AsyncClient(timeout=settings.dispatch_timeout_seconds) as client,
-    ):
-        store = JobStore(database)
-        dispatcher = Dispatcher(
-            client=client,
-            target_url=str(settings.target_server_url),
-            timeout_seconds=settings.dispatch_timeout_seconds,
-            catalog=catalog_pb2_grpc.CatalogServiceStub(catalog),
-            objects=objects,
-            recording_url_seconds=settings.recording_url_seconds,
-            webhook=webhook,
-        )
-        worker = Worker(settings, store, dispatcher)
-        feed = ProgressFeed(database, store, settings.heartbeat_seconds, on_queued=worker.wake)
+    async with AsyncExitStack() as resources:
+        database = await resources.enter_async_context(Database(settings, "analysis"))
+        notices = Notices(database)
+        store, queue = JobStore(database, notices.tell), JobQueue(database, notices.tell)
         server = Server(
             settings,
             names=NAMES,
             probes={"database": database.probe},
             max_message_bytes=MAX_REPORT_BYTES,
         )
-        analysis_pb2_grpc.add_AnalysisServiceServicer_to_server(
-            AnalysisServicer(store, feed, webhook), server.grpc
+        background: list[Background] = [Background(notices.run)]
+        if role != "worker":
+            background.append(_serve(server, settings, store, notices, webhook))
+        if role != "api":
+            background += await _work(resources, settings, store, queue, notices, webhook)
+        await server.run(settings.analysis_listen, background=background)
+
+
+def _serve(
+    server: Server,
+    settings: AnalysisSettings,
+    store: JobStore,
+    notices: Notices,
+    webhook: Webhook,
+) -> Background:
+    feed = ProgressFeed(store, settings.heartbeat_seconds)
+    notices.follow(feed.changed, feed.missed)
+    analysis_pb2_grpc.add_AnalysisServiceServicer_to_server(
+        AnalysisServicer(settings, store, feed, webhook), server.grpc
+    )
+    analysis_pb2_grpc.add_AnalysisIntakeServiceServicer_to_server(
+        AnalysisIntakeServicer(settings, store), server.grpc
+    )
+    return Background(feed.run, feed.stop)
+
+
+async def _work(
+    resources: AsyncExitStack,
+    settings: AnalysisSettings,
+    store: JobStore,
+    queue: JobQueue,
+    notices: Notices,
+    webhook: Webhook,
+) -> list[Background]:
+    objects = await resources.enter_async_context(ObjectStore.connect(settings))
+    catalog = await resources.enter_async_context(open_channel(settings.catalog_address))
+    client = await resources.enter_async_context(
+        httpx.AsyncClient(
+            timeout=httpx.Timeout(
+                settings.dispatch_timeout_seconds,
+                connect=settings.dispatch_connect_timeout_seconds,
+            ),
+            limits=httpx.Limits(max_connections=settings.dispatch_concurrency),
         )
-        analysis_pb2_grpc.add_AnalysisIntakeServiceServicer_to_server(
-            AnalysisIntakeServicer(store, timedelta(seconds=settings.upload_timeout_seconds)),
-            server.grpc,
-        )
-        await server.run(
-            settings.analysis_listen, background=[worker.run, feed.run], on_stop=feed.stop
-        )
+    )
+    target = AnalysisServer(client, str(settings.target_server_url))
+    preparer = Preparer(
+        catalog_pb2_grpc.CatalogServiceStub(catalog),
+        objects,
+        webhook,
+        settings.recording_url_seconds,
+    )
+    worker = Worker(settings, store, queue, preparer, target)
+    notices.follow(lambda _, state: worker.wake() if state is State.QUEUED else None, worker.wake)
+    work = [Background(worker.run, worker.stop)]
+    if settings.retention_days is not None:
+        age = timedelta(days=settings.retention_days)
+        work.append(Background(Retention(store, objects, age).run))
+    return work
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    parser = argparse.ArgumentParser(prog="python -m services.analysis", description=__doc__)
+    parser.add_argument(
+        "--role",
+        choices=("api", "worker", "both"),
+        default="both",
+        help="serve calls, work on jobs, or both (default)",
+    )
+    asyncio.run(main(parser.parse_args().role))

@@ -1,17 +1,20 @@
 """The life of an analysis job: states, events and legal moves. Pure.
 
-    opened ──▶ uploading ──▶ queued ──▶ dispatched ──▶ completed
+    opened ──▶ uploading ──▶ queued ◀──▶ dispatched ──▶ completed
        │           │            │            │
-       └───────────┴────────────┴────────────┴───────▶ failed
+       └───────────┴────────────┴────────────┴───────▶ failed, cancelled
 
 A job may skip `uploading` (a recording that comes at once) and `dispatched` (a
-report that comes before the answer to the dispatch). Completed and failed are
-ends: nothing leaves them.
+report that comes before the answer to the dispatch), and goes back to `queued`
+when the analysis server has accepted it and then keeps silent. Ends are ends,
+with one exception: results complete a job that failed for want of them. MOVES
+has the whole; `docs/analysis.md` draws it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -25,6 +28,7 @@ class State(StrEnum):
     DISPATCHED = "dispatched"
     COMPLETED = "completed"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 class Event(StrEnum):
@@ -32,36 +36,64 @@ class Event(StrEnum):
 
     UPLOAD_STARTED = "upload_started"
     UPLOAD_FAILED = "upload_failed"
+    UPLOAD_TIMED_OUT = "upload_timed_out"
     RECORDING_ATTACHED = "recording_attached"
+    RESULT_REUSED = "result_reused"
     DISPATCH_ACCEPTED = "dispatch_accepted"
     DISPATCH_FAILED = "dispatch_failed"
+    SILENCE_BROKEN_OFF = "silence_broken_off"
+    REPORT_TIMED_OUT = "report_timed_out"
+    PROGRESS_REPORTED = "progress_reported"
     RESULTS_REPORTED = "results_reported"
     FAILURE_REPORTED = "failure_reported"
-    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True)
 class Move:
-    """An event's legal starting states and where it leads."""
+    """An event's legal starting states and where it leads.
+
+    target: None when the job stays where it is.
+    after_failures: reasons of failed jobs that it moves, too.
+    """
 
     sources: frozenset[State]
-    target: State
+    target: State | None
+    after_failures: frozenset[str] = field(default=frozenset())
 
+
+ANALYSIS_TIMED_OUT = "ANALYSIS_TIMED_OUT"
+ANALYSIS_SERVER_UNAVAILABLE = "ANALYSIS_SERVER_UNAVAILABLE"
+UPLOAD_TIMED_OUT = "UPLOAD_TIMED_OUT"
+UPLOAD_SUPERSEDED = "UPLOAD_SUPERSEDED"
+CANCELLED = "CANCELLED"
+
+_BEFORE_RECORDING = frozenset({State.OPENED, State.UPLOADING})
+_WITH_RECORDING = frozenset({State.QUEUED, State.DISPATCHED})
 
 MOVES = {
-    Event.UPLOAD_STARTED: Move(frozenset({State.OPENED}), State.UPLOADING),
-    Event.UPLOAD_FAILED: Move(frozenset({State.OPENED, State.UPLOADING}), State.FAILED),
-    Event.RECORDING_ATTACHED: Move(frozenset({State.OPENED, State.UPLOADING}), State.QUEUED),
+    # Said again and again while the upload lasts.
+    Event.UPLOAD_STARTED: Move(_BEFORE_RECORDING, State.UPLOADING),
+    Event.UPLOAD_FAILED: Move(_BEFORE_RECORDING, State.FAILED),
+    Event.UPLOAD_TIMED_OUT: Move(_BEFORE_RECORDING, State.FAILED),
+    Event.RECORDING_ATTACHED: Move(_BEFORE_RECORDING, State.QUEUED),
+    Event.RESULT_REUSED: Move(_BEFORE_RECORDING, State.COMPLETED),
     Event.DISPATCH_ACCEPTED: Move(frozenset({State.QUEUED}), State.DISPATCHED),
     Event.DISPATCH_FAILED: Move(frozenset({State.QUEUED}), State.FAILED),
-    Event.RESULTS_REPORTED: Move(frozenset({State.QUEUED, State.DISPATCHED}), State.COMPLETED),
-    Event.FAILURE_REPORTED: Move(frozenset({State.QUEUED, State.DISPATCHED}), State.FAILED),
-    Event.TIMED_OUT: Move(
-        frozenset({State.OPENED, State.UPLOADING, State.DISPATCHED}), State.FAILED
+    Event.SILENCE_BROKEN_OFF: Move(frozenset({State.DISPATCHED}), State.QUEUED),
+    Event.REPORT_TIMED_OUT: Move(frozenset({State.DISPATCHED}), State.FAILED),
+    Event.PROGRESS_REPORTED: Move(_WITH_RECORDING, None),
+    Event.RESULTS_REPORTED: Move(
+        _WITH_RECORDING,
+        State.COMPLETED,
+        # The work is done and paid for.
+        after_failures=frozenset({ANALYSIS_TIMED_OUT, ANALYSIS_SERVER_UNAVAILABLE}),
     ),
+    Event.FAILURE_REPORTED: Move(_WITH_RECORDING, State.FAILED),
+    Event.CANCELLED: Move(_BEFORE_RECORDING | _WITH_RECORDING, State.CANCELLED),
 }
 
-ENDS = frozenset({State.COMPLETED, State.FAILED})
+ENDS = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
 
 PROGRESS = {
     State.OPENED: 10,
@@ -70,36 +102,31 @@ PROGRESS = {
     State.DISPATCHED: 90,
     State.COMPLETED: 100,
 }
-"""Progress of a job in each state, 0 to 100; a failed job keeps what it had reached."""
+"""The least progress of a job in each state, 0 to 100; it never goes down."""
+
+MAX_REPORTED_PROGRESS = 99
 
 
-@dataclass(frozen=True)
-class Job:
-    """An analysis job as its watchers see it.
+def after(state: State, event: Event, failure_reason: str | None = None) -> State | None:
+    """Where `event` leads a job; None when it is not legal.
 
-    progress: 0 to 100. revision: grows with every change. result: a serialized
-    google.protobuf.Struct, once completed. failure_reason: UPPER_SNAKE_CASE, once
-    failed; failure_message: what the analysis server said of it, may be empty.
+    failure_reason: why the job failed, if it has.
     """
+    move = MOVES[event]
+    late = state is State.FAILED and failure_reason in move.after_failures
+    if state not in move.sources and not late:
+        return None
+    return move.target or state
 
-    job_id: UUID
-    token_id: int
-    state: State
-    progress: int
-    revision: int
-    result: bytes | None = None
-    failure_reason: str | None = None
-    failure_message: str = ""
 
-    @property
-    def ended(self) -> bool:
-        """Whether nothing can happen to it any more."""
-        return self.state in ENDS
+def reported_progress(percent: float) -> int:
+    """The progress of a job whose analysis server says it is done by `percent`.
 
-    @property
-    def status(self) -> str:
-        """The state in the words of the HTTP clients."""
-        return str(self.state) if self.ended else "processing"
+    0 to 100 become 90 to 99; anything else counts as the nearest of them.
+    """
+    first = PROGRESS[State.DISPATCHED]
+    share = min(max(0.0, percent), 100.0) / 100.0
+    return first + int(share * (MAX_REPORTED_PROGRESS - first))
 
 
 @dataclass(frozen=True)
@@ -114,10 +141,93 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class Dispatch:
-    """One attempt to hand a job to the analysis server; `attempt` counts from 1."""
+class Job:
+    """An analysis job as its watchers see it.
+
+    progress: 0 to 100. revision: grows with every change. stage: what the analysis
+    server says it does, may be empty. result: a serialized google.protobuf.Struct,
+    once completed. failure_reason: UPPER_SNAKE_CASE, once failed or cancelled;
+    failure_message: what the analysis server said of it, may be empty.
+    """
 
     job_id: UUID
     token_id: int
+    state: State
+    progress: int
+    revision: int
+    stage: str = ""
+    result: bytes | None = None
+    failure_reason: str | None = None
+    failure_message: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether watchers have seen the end of it."""
+        return self.state in ENDS
+
+    @property
+    def status(self) -> str:
+        """The state in the words of lists: processing, completed, failed, cancelled."""
+        return str(self.state) if self.ended else "processing"
+
+
+class AttemptOutcome(StrEnum):
+    """How an attempt to have a recording analysed went."""
+
+    ACCEPTED = "accepted"
+    COMPLETED = "completed"
+    REFUSED = "refused"
+    FAILED = "failed"
+    LOST = "lost"
+    SILENT = "silent"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One entry of a job's history; `number` counts from 1, `worker` is host:pid."""
+
+    number: int
+    start_time: datetime
+    end_time: datetime
+    worker: str
+    outcome: AttemptOutcome
+    error: str
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A job whole, as its own resource."""
+
+    job: Job
+    create_time: datetime
+    update_time: datetime
+    end_time: datetime | None
+    recording: Recording | None
+    token_revision: int
+    analyzer_version: str
+    reused_job_id: UUID | None
+    retried_job_id: UUID | None
+    attempts: tuple[Attempt, ...] = ()
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A worker's hold on a due job, valid until its lease ends.
+
+    lease_token: made anew by every claim; whoever has an older one changes nothing.
+    attempt: number of the latest dispatch, this one's if the job is queued.
+    tries: dispatches that count against the limit. silences: acceptances that no
+    report followed. deadline_passed: whether the time for this state is over.
+    """
+
+    job_id: UUID
+    token_id: int
+    state: State
     object_key: str
+    lease_token: UUID
     attempt: int
+    tries: int
+    silences: int
+    deadline_passed: bool
+    status_url: str | None
+    token_revision: int

@@ -1,30 +1,21 @@
-"""Watching jobs: one LISTEN a process, one read a change, however many watch.
+"""Watching jobs: one read a change, however many watch.
 
-PostgreSQL tells every process which job has changed; a job that nobody here
-watches costs nothing more. A watcher holds only the newest state it has not
-seen, so a slow one skips states instead of queueing them.
+A job that nobody here watches costs nothing. A watcher holds only the newest
+state it has not seen, so a slow one skips states instead of queueing them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager, suppress
 from uuid import UUID
 
-import asyncpg
-import structlog
-
 from services.analysis.jobs import Job, State
-from services.analysis.store import CHANGED, JobStore
-from services.runtime.database import Database
+from services.analysis.store import JobStore
 from services.runtime.errors import DatabaseUnavailable, ShuttingDown
 
-PROBE_SECONDS = 5.0
-RECONNECT_SECONDS = 0.5
-
-_logger = structlog.get_logger(__name__)
+RETRY_SECONDS = 0.5
 
 
 class _Watcher:
@@ -50,24 +41,24 @@ class _Watcher:
         return newest
 
 
-class ProgressFeed:
-    """Brings the changes of jobs from PostgreSQL to those who watch them."""
+class _Watched:
+    """A job that is watched here, and the revision its watchers have been offered."""
 
-    def __init__(
-        self,
-        database: Database,
-        store: JobStore,
-        heartbeat_seconds: float,
-        on_queued: Callable[[], None],
-    ) -> None:
-        """Prepare a feed; `on_queued` is called when a job becomes due for dispatch."""
-        self._database = database
+    def __init__(self) -> None:
+        self.watchers: set[_Watcher] = set()
+        self.revision = 0
+
+
+class ProgressFeed:
+    """Brings the changes of jobs to those who watch them."""
+
+    def __init__(self, store: JobStore, heartbeat_seconds: float) -> None:
         self._store = store
         self._heartbeat_seconds = heartbeat_seconds
-        self._on_queued = on_queued
-        self._watchers: defaultdict[UUID, set[_Watcher]] = defaultdict(set)
+        self._watched: dict[UUID, _Watched] = {}
         self._changed: set[UUID] = set()
-        self._has_changed = asyncio.Event()
+        self._compare = False
+        self._has_news = asyncio.Event()
         self._stopping = False
 
     async def watch(self, job_id: UUID) -> AsyncGenerator[Job]:
@@ -91,77 +82,71 @@ class ProgressFeed:
     @property
     def watchers(self) -> int:
         """How many watch now."""
-        return sum(map(len, self._watchers.values()))
+        return sum(len(watched.watchers) for watched in self._watched.values())
 
-    def stop(self) -> None:
+    def changed(self, job_id: UUID, _: State) -> None:
+        """A job has changed: read it, if it is watched."""
+        if job_id in self._watched:
+            self._changed.add(job_id)
+            self._has_news.set()
+
+    def missed(self) -> None:
+        """Changes may have been missed: compare all that is watched."""
+        if self._watched:
+            self._compare = True
+            self._has_news.set()
+
+    async def stop(self) -> None:
         """End all watchers."""
         self._stopping = True
-        for watchers in self._watchers.values():
-            for watcher in watchers:
+        for watched in self._watched.values():
+            for watcher in watched.watchers:
                 watcher.offer(None)
 
     async def run(self) -> None:
-        """Follow the notices for ever."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._listen())
-            tasks.create_task(self._read_changed())
+        """Read what has changed for ever."""
+        while True:
+            await self._has_news.wait()
+            self._has_news.clear()
+            compare, self._compare = self._compare, False
+            job_ids, self._changed = self._changed, set()
+            try:
+                if compare:
+                    job_ids |= await self._outdated()
+                await self._offer(job_ids)
+            except DatabaseUnavailable:
+                await asyncio.sleep(RETRY_SECONDS)
+                self._changed |= job_ids
+                self._compare |= compare
+                self._has_news.set()
+
+    async def _outdated(self) -> set[UUID]:
+        found = await self._store.revisions(self._watched)
+        return {
+            job_id
+            for job_id, revision in found.items()
+            if job_id in self._watched and revision > self._watched[job_id].revision
+        }
+
+    async def _offer(self, job_ids: set[UUID]) -> None:
+        if not job_ids:
+            return
+        for job in await self._store.get_many(job_ids):
+            watched = self._watched.get(job.job_id)
+            if watched is None:
+                continue
+            watched.revision = job.revision
+            for watcher in watched.watchers:
+                watcher.offer(job)
 
     @contextmanager
     def _subscribed(self, job_id: UUID) -> Iterator[_Watcher]:
         watcher = _Watcher()
-        self._watchers[job_id].add(watcher)
+        watched = self._watched.setdefault(job_id, _Watched())
+        watched.watchers.add(watcher)
         try:
             yield watcher
         finally:
-            self._watchers[job_id].discard(watcher)
-            if not self._watchers[job_id]:
-                del self._watchers[job_id]
-
-    async def _listen(self) -> None:
-        while True:
-            try:
-                await self._listen_once()
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                _logger.warning("notices interrupted", error=type(error).__name__)
-            await asyncio.sleep(RECONNECT_SECONDS)
-
-    async def _listen_once(self) -> None:
-        connection = await self._database.listening_connection()
-        try:
-            await connection.add_listener(CHANGED, self._on_notice)
-            # Whatever changed while nobody listened is read now.
-            self._mark_changed(*self._watchers)
-            self._on_queued()
-            while True:
-                await asyncio.sleep(PROBE_SECONDS)
-                # A LISTEN connection can die without a sign.
-                await connection.execute("SELECT 1")
-        finally:
-            connection.terminate()
-
-    def _on_notice(self, *notice: object) -> None:
-        # asyncpg gives connection, process id, channel and payload.
-        state, _, job_id = str(notice[-1]).partition(" ")
-        if state == State.QUEUED:
-            self._on_queued()
-        self._mark_changed(UUID(job_id))
-
-    def _mark_changed(self, *job_ids: UUID) -> None:
-        self._changed.update(job_id for job_id in job_ids if job_id in self._watchers)
-        if self._changed:
-            self._has_changed.set()
-
-    async def _read_changed(self) -> None:
-        while True:
-            await self._has_changed.wait()
-            self._has_changed.clear()
-            job_ids, self._changed = self._changed, set()
-            try:
-                found = await self._store.get_many(job_ids)
-            except DatabaseUnavailable:
-                self._mark_changed(*job_ids)
-                await asyncio.sleep(RECONNECT_SECONDS)
-                continue
-            for job in found:
-                for watcher in self._watchers.get(job.job_id, ()):
-                    watcher.offer(job)
+            watched.watchers.discard(watcher)
+            if not watched.watchers:
+                del self._watched[job_id]

@@ -82,6 +82,15 @@ _FAILURES = {
         "분석 서버가 요청을 거절했습니다. 나중에 다시 업로드해 주세요.",
         "The analysis server refused the job. Upload the recording again later.",
     ),
+    "RESULT_TOO_LARGE": (
+        "분석 결과가 너무 큽니다. 더 짧게 녹음해 주세요.",
+        "The result of the analysis is too large. Record a shorter take.",
+    ),
+    "UPLOAD_SUPERSEDED": (
+        "같은 요청의 새 업로드가 시작되었습니다.",
+        "A newer upload of the same request has taken over.",
+    ),
+    "CANCELLED": ("분석이 취소되었습니다.", "The analysis was cancelled."),
     "TOKEN_NOT_FOUND": (
         "토큰이 삭제되었습니다. 다른 토큰을 골라 주세요.",
         "The token was deleted. Choose another one.",
@@ -96,11 +105,18 @@ _OTHER_FAILURE = (
 
 def sentence_of(job: Job, language: Language) -> str:
     """What the learner is told of the job now."""
-    if job.state is not State.FAILED:
-        return _in(language, _STAGES[job.state])
+    if job.failure_reason is None:
+        return _stage_of(job, language)
     if known := _FAILURES.get(job.failure_reason or ""):
         return _in(language, known)
     return job.failure_message or _in(language, _OTHER_FAILURE)
+
+
+def _stage_of(job: Job, language: Language) -> str:
+    """What is being done, in the analysis server's words if it has said any."""
+    if job.stage and job.state is not State.COMPLETED:
+        return job.stage
+    return _in(language, _STAGES[job.state])
 
 
 def _in(language: Language, pair: tuple[str, str]) -> str:

@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
-from google.protobuf.struct_pb2 import Struct
+from uuid_utils.compat import uuid7
 
-from services.analysis.jobs import Job, Recording
+from services.analysis.jobs import UPLOAD_SUPERSEDED, State, reported_progress
+from services.analysis.messages import (
+    analysis_to,
+    effect_of,
+    filter_from,
+    job_id_from,
+    progress_to,
+    recording_from,
+    result_to,
+)
 from services.analysis.progress import ProgressFeed
-from services.analysis.sentences import sentence_of
-from services.analysis.store import JobStore
+from services.analysis.reports import REASON, Failure, Progress, Report, Results, report_of
+from services.analysis.settings import AnalysisSettings
+from services.analysis.store import JobStore, Reuse, Transition
 from services.analysis.webhook import Webhook
 from services.runtime.calls import Context, call_language
-from services.runtime.errors import FieldViolation, InvalidField, JobEnded
+from services.runtime.errors import (
+    AnalysisEnded,
+    AnalysisNotFailed,
+    FieldViolation,
+    InvalidField,
+    JobEnded,
+    RecordingMissing,
+    UploadSuperseded,
+)
+from services.runtime.paging import page_size_of, page_token, position_of
 from sori.analysis.v1 import analysis_pb2 as pb
 from sori.analysis.v1 import analysis_pb2_grpc
 
-MAX_FAILURE_MESSAGE = 1000
-_REASON = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+MAX_REQUEST_ID_LENGTH = 128
 _logger = structlog.get_logger(__name__)
 
 
 class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
     """What clients and the analysis server see of analyses."""
 
-    def __init__(self, store: JobStore, feed: ProgressFeed, webhook: Webhook) -> None:
+    def __init__(
+        self, settings: AnalysisSettings, store: JobStore, feed: ProgressFeed, webhook: Webhook
+    ) -> None:
+        self._settings = settings
         self._store = store
         self._feed = feed
         self._webhook = webhook
@@ -37,109 +57,149 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
     async def GetAnalysisResult(
         self, request: pb.GetAnalysisResultRequest, context: Context
     ) -> pb.AnalysisResult:
-        job = await self._store.get(_job_id(request.job_id))
-        return pb.AnalysisResult(
-            status=job.status,
-            token_id=str(job.token_id),
-            progress=job.progress,
-            result=_result(job),
-            message=sentence_of(job, call_language(context)),
-            failure_reason=job.failure_reason,
-        )
+        job = await self._store.get(job_id_from(request.job_id))
+        return result_to(job, call_language(context))
 
     async def WatchAnalysis(
         self, request: pb.WatchAnalysisRequest, context: Context
     ) -> AsyncIterator[pb.AnalysisProgress]:
         language = call_language(context)
-        async with aclosing(self._feed.watch(_job_id(request.job_id))) as states:
+        async with aclosing(self._feed.watch(job_id_from(request.job_id))) as states:
             async for job in states:
-                yield pb.AnalysisProgress(
-                    status=job.status,
-                    progress=job.progress,
-                    message=sentence_of(job, language),
-                    result=_result(job),
-                    failure_reason=job.failure_reason,
-                )
+                yield progress_to(job, language)
+
+    async def GetAnalysis(self, request: pb.GetAnalysisRequest, context: Context) -> pb.Analysis:
+        return await self._analysis(job_id_from(request.job_id), context)
+
+    async def ListAnalyses(
+        self, request: pb.ListAnalysesRequest, context: Context
+    ) -> pb.ListAnalysesResponse:
+        wanted, size = filter_from(request), page_size_of(request.page_size)
+        position = position_of(request)
+        start = None
+        if position is not None:
+            create_time, job_id = map(str, position)
+            start = (datetime.fromisoformat(create_time), UUID(job_id))
+        # One more than asked for tells whether there is another page.
+        found = await self._store.page(wanted, size + 1, start)
+        answer = pb.ListAnalysesResponse()
+        answer.analyses.extend(analysis_to(each, call_language(context)) for each in found[:size])
+        if len(found) > size:
+            last = found[size - 1]
+            position = (last.create_time.isoformat(), str(last.job.job_id))
+            answer.next_page_token = page_token(request, position)
+        return answer
+
+    async def CancelAnalysis(
+        self, request: pb.CancelAnalysisRequest, context: Context
+    ) -> pb.Analysis:
+        job_id = job_id_from(request.job_id)
+        transition = await self._store.cancel(job_id)
+        if not transition.moved and transition.before is not State.CANCELLED:
+            raise AnalysisEnded(job_id=job_id, status=transition.before)
+        return await self._analysis(job_id, context)
+
+    async def RetryAnalysis(
+        self, request: pb.RetryAnalysisRequest, context: Context
+    ) -> pb.Analysis:
+        job_id = job_id_from(request.job_id)
+        timeout = timedelta(seconds=self._settings.dispatch_deadline_seconds)
+        retry_id = await self._store.retry(job_id, uuid7(), timeout)
+        if retry_id is None:
+            job = await self._store.get(job_id)
+            if job.state is State.FAILED:
+                raise RecordingMissing(job_id=job_id)
+            raise AnalysisNotFailed(job_id=job_id, status=job.status)
+        return await self._analysis(retry_id, context)
 
     async def ReportAnalysis(
         self, request: pb.ReportAnalysisRequest, context: Context
     ) -> pb.ReportAnalysisResponse:
-        job_id = _job_id(request.job_id)
+        job_id = job_id_from(request.job_id)
         self._webhook.check(job_id, request.signature)
-        changed = await self._report(job_id, request.report)
-        if not changed:
-            await self._store.get(job_id)
-        _logger.info("report", job_id=str(job_id), changed=changed)
-        return pb.ReportAnalysisResponse(received=True, job_id=str(job_id))
+        report = report_of(request.report)
+        effect = effect_of(report, await self._report(job_id, report))
+        _logger.info("report", job_id=str(job_id), effect=pb.ReportEffect.Name(effect))
+        return pb.ReportAnalysisResponse(received=True, job_id=str(job_id), effect=effect)
 
-    async def _report(self, job_id: UUID, report: pb.AnalysisReport) -> bool:
-        if report.HasField("analysis_results"):
-            return await self._store.complete(job_id, report.analysis_results.SerializeToString())
-        if report.status != "failed":
-            problem = "must be an object, or status must be 'failed'"
-            raise InvalidField(FieldViolation("analysis_results", problem))
-        reason = report.reason if _REASON.fullmatch(report.reason) else "ANALYSIS_FAILED"
-        message = report.error.replace("\0", "")[:MAX_FAILURE_MESSAGE]
-        return await self._store.fail(job_id, reason, message)
+    async def _report(self, job_id: UUID, report: Report) -> Transition:
+        match report:
+            case Results(result, version):
+                version = version or self._settings.analyzer_version
+                return await self._store.complete(job_id, result, version)
+            case Failure(reason, message):
+                return await self._store.fail(job_id, reason, message)
+            case Progress(percent, stage):
+                return await self._store.advance(job_id, reported_progress(percent), stage)
+
+    async def _analysis(self, job_id: UUID, context: Context) -> pb.Analysis:
+        return analysis_to(await self._store.analysis(job_id), call_language(context))
 
 
 class AnalysisIntakeServicer(analysis_pb2_grpc.AnalysisIntakeServiceServicer):
     """What the upload service tells of jobs."""
 
-    def __init__(self, store: JobStore, upload_timeout: timedelta) -> None:
+    def __init__(self, settings: AnalysisSettings, store: JobStore) -> None:
         self._store = store
-        self._upload_timeout = upload_timeout
+        self._upload_timeout = timedelta(seconds=settings.upload_timeout_seconds)
+        self._dispatch_deadline = timedelta(seconds=settings.dispatch_deadline_seconds)
+        self._reuse = Reuse(settings.analyzer_version or None) if settings.result_reuse else None
 
     async def OpenAnalysis(
         self, request: pb.OpenAnalysisRequest, context: Context
     ) -> pb.OpenAnalysisResponse:
         if request.token_id < 1:
             raise InvalidField(FieldViolation("token_id", "must be 1 or more"))
-        await self._store.open(_job_id(request.job_id), request.token_id, self._upload_timeout)
-        return pb.OpenAnalysisResponse()
+        if len(request.request_id) > MAX_REQUEST_ID_LENGTH or "\0" in request.request_id:
+            problem = f"must have at most {MAX_REQUEST_ID_LENGTH} characters"
+            raise InvalidField(FieldViolation("request_id", problem))
+        attached = await self._store.open(
+            job_id_from(request.job_id),
+            request.token_id,
+            self._upload_timeout,
+            request.request_id or None,
+        )
+        answer = pb.OpenAnalysisResponse()
+        if attached is not None:
+            answer.attached.job_id = str(attached.job_id)
+            answer.attached.sha256 = attached.sha256
+        return answer
 
     async def StartUpload(
         self, request: pb.StartUploadRequest, context: Context
     ) -> pb.StartUploadResponse:
-        job_id = _job_id(request.job_id)
-        if not await self._store.start_upload(job_id):
-            await self._store.get(job_id)
+        job_id = job_id_from(request.job_id)
+        transition = await self._store.start_upload(job_id, self._upload_timeout)
+        _require_recording_or_upload(job_id, transition)
         return pb.StartUploadResponse()
 
     async def AttachRecording(
         self, request: pb.AttachRecordingRequest, context: Context
     ) -> pb.AttachRecordingResponse:
-        job_id = _job_id(request.job_id)
-        recording = Recording(
-            object_key=request.recording.object_key,
-            size=request.recording.size,
-            content_type=request.recording.content_type,
-            sha256=request.recording.sha256,
-            file_name=request.recording.file_name,
+        job_id = job_id_from(request.job_id)
+        transition = await self._store.attach(
+            job_id,
+            recording_from(request.recording),
+            request.token_revision,
+            self._dispatch_deadline,
+            self._reuse,
         )
-        attached = await self._store.attach(job_id, recording)
-        # A repeat finds its recording attached; a job that failed before takes none.
-        if not attached and not await self._store.has_recording(job_id):
-            raise JobEnded(job_id=job_id)
+        _require_recording_or_upload(job_id, transition)
         return pb.AttachRecordingResponse()
 
     async def FailUpload(
         self, request: pb.FailUploadRequest, context: Context
     ) -> pb.FailUploadResponse:
-        job_id = _job_id(request.job_id)
-        if not _REASON.fullmatch(request.reason):
+        if not REASON.fullmatch(request.reason):
             raise InvalidField(FieldViolation("reason", "must be UPPER_SNAKE_CASE"))
-        failed = await self._store.fail_upload(job_id, request.reason)
-        attached = not failed and await self._store.has_recording(job_id)
-        return pb.FailUploadResponse(recording_attached=attached)
+        transition = await self._store.fail_upload(job_id_from(request.job_id), request.reason)
+        return pb.FailUploadResponse(recording_attached=transition.has_recording)
 
 
-def _job_id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise InvalidField(FieldViolation("job_id", "must be a UUID")) from None
-
-
-def _result(job: Job) -> Struct | None:
-    return None if job.result is None else Struct.FromString(job.result)
+def _require_recording_or_upload(job_id: UUID, transition: Transition) -> None:
+    """A repeat finds its recording attached; a job that ended without one takes none."""
+    if transition.moved or transition.has_recording:
+        return
+    if transition.failure_reason == UPLOAD_SUPERSEDED:
+        raise UploadSuperseded
+    raise JobEnded(job_id=job_id)

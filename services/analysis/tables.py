@@ -7,6 +7,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    ForeignKey,
     Index,
     Integer,
     LargeBinary,
@@ -23,45 +24,129 @@ metadata = MetaData(
     schema="analysis",
     naming_convention={
         "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
         "ix": "ix_%(table_name)s_%(column_0_name)s",
         "ck": "ck_%(table_name)s_%(constraint_name)s",
     },
 )
 
-# The row is the work item. `due_time` is when the job next needs attention: to be
-# dispatched, to be dispatched again because a worker died, or to time out. It is
-# NULL once the job has ended.
+# The row is the work item. `due_time` is when the job next needs attention: when it
+# is to be dispatched, when its lease ends, when its status is to be asked, or when
+# its deadline is; NULL once the job has ended. `deadline` ends the state it is in.
+# `attempts` numbers the dispatches; `tries` counts those that the analysis server
+# may have seen, `silences` those that it accepted and never reported.
 jobs = Table(
     "jobs",
     metadata,
     Column("job_id", Uuid, primary_key=True),
     Column("token_id", Integer, nullable=False),
+    Column("request_id", Text, unique=True),
     Column("state", Text, nullable=False),
     Column("progress", SmallInteger, nullable=False),
+    Column("stage", Text, nullable=False, server_default=""),
     Column("revision", Integer, nullable=False, server_default="1"),
     Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("silences", Integer, nullable=False, server_default="0"),
     Column("due_time", DateTime(timezone=True)),
+    Column("deadline", DateTime(timezone=True)),
+    Column("lease_token", Uuid),
+    Column("worker", Text, nullable=False, server_default=""),
+    Column("attempt_start_time", DateTime(timezone=True)),
+    Column("status_url", Text),
     Column("object_key", Text),
     Column("size", BigInteger),
     Column("content_type", Text),
     Column("sha256", LargeBinary),
     Column("file_name", Text),
+    Column("token_revision", Integer, nullable=False, server_default="0"),
     Column("result", LargeBinary),
+    Column("analyzer_version", Text, nullable=False, server_default=""),
+    Column("reused_job_id", Uuid),
+    Column("retried_job_id", Uuid, unique=True),
     Column("failure_reason", Text),
     Column("failure_message", Text, nullable=False, server_default=""),
     Column("create_time", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("update_time", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("end_time", DateTime(timezone=True)),
     CheckConstraint(
-        "state IN ('opened', 'uploading', 'queued', 'dispatched', 'completed', 'failed')",
+        "state IN ('opened', 'uploading', 'queued', 'dispatched',"
+        " 'completed', 'failed', 'cancelled')",
         name="state",
     ),
     CheckConstraint("progress BETWEEN 0 AND 100", name="progress"),
-    CheckConstraint("(state IN ('completed', 'failed')) = (due_time IS NULL)", name="due"),
+    CheckConstraint(
+        "(state IN ('completed', 'failed', 'cancelled')) = (due_time IS NULL)", name="due"
+    ),
+    CheckConstraint("(due_time IS NULL) = (end_time IS NOT NULL)", name="end"),
+    CheckConstraint("(due_time IS NULL) = (deadline IS NULL)", name="deadline"),
     CheckConstraint("(state = 'completed') = (result IS NOT NULL)", name="result"),
-    CheckConstraint("(state = 'failed') = (failure_reason IS NOT NULL)", name="failure"),
+    CheckConstraint(
+        "(state IN ('failed', 'cancelled')) = (failure_reason IS NOT NULL)", name="failure"
+    ),
     CheckConstraint(
         "state NOT IN ('queued', 'dispatched', 'completed') OR object_key IS NOT NULL",
         name="recording",
     ),
-    Index("ix_jobs_due_time", "due_time", postgresql_where=text("due_time IS NOT NULL")),
+    # What workers look for; only jobs that have not ended, however many have.
+    Index(
+        "ix_jobs_state_due_time",
+        "state",
+        "due_time",
+        postgresql_where=text("due_time IS NOT NULL"),
+    ),
+    # Lists, newest first: of all, of a token, of those under way, of those gone wrong.
+    Index("ix_jobs_create_time", "create_time", "job_id"),
+    Index("ix_jobs_token_id", "token_id", "create_time", "job_id"),
+    Index(
+        "ix_jobs_under_way",
+        "create_time",
+        "job_id",
+        postgresql_where=text("due_time IS NOT NULL"),
+    ),
+    Index(
+        "ix_jobs_failed",
+        "create_time",
+        "job_id",
+        postgresql_where=text("state = 'failed'"),
+    ),
+    Index(
+        "ix_jobs_cancelled",
+        "create_time",
+        "job_id",
+        postgresql_where=text("state = 'cancelled'"),
+    ),
+    # Retention.
+    Index("ix_jobs_end_time", "end_time", postgresql_where=text("end_time IS NOT NULL")),
+    # Results that can be reused, and the version of the latest of them.
+    Index(
+        "ix_jobs_sha256",
+        "sha256",
+        "token_id",
+        "token_revision",
+        postgresql_where=text("state = 'completed' AND reused_job_id IS NULL"),
+    ),
+    Index(
+        "ix_jobs_computed",
+        "end_time",
+        postgresql_where=text("state = 'completed' AND reused_job_id IS NULL"),
+    ),
+)
+
+# Append-only while the job is kept: an entry is never changed.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("job_id", ForeignKey(jobs.c.job_id, ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("outcome", Text, primary_key=True),
+    Column("start_time", DateTime(timezone=True), nullable=False),
+    Column("end_time", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("worker", Text, nullable=False),
+    Column("error", Text, nullable=False, server_default=""),
+    CheckConstraint(
+        "outcome IN ('accepted', 'completed', 'refused', 'failed', 'lost', 'silent')",
+        name="outcome",
+    ),
 )

@@ -38,7 +38,7 @@ _deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar("deadli
 
 def call_language(context: Context) -> Language:
     """The language that the caller asks for."""
-    return preferred_language(_metadata(context).get("accept-language"))
+    return preferred_language(call_metadata(context).get("accept-language"))
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -92,7 +92,7 @@ def _guard_stream(behaviour: Any, method: str, streams_in: bool) -> Any:
 async def _call(
     method: str, context: Context, requests: AsyncIterator[Any] | None
 ) -> AsyncIterator[None]:
-    request_id = _accepted_request_id(_metadata(context).get(REQUEST_ID))
+    request_id = _accepted_request_id(call_metadata(context).get(REQUEST_ID))
     _request_id.set(request_id)
     remaining = context.time_remaining()
     _deadline.set(None if remaining is None else time.monotonic() + remaining)
@@ -141,7 +141,8 @@ def _accepted_request_id(offered: str | None) -> str:
     return str(uuid7())
 
 
-def _metadata(context: Context) -> dict[str, str]:
+def call_metadata(context: Context) -> dict[str, str]:
+    """The call's metadata, which are an HTTP request's headers, without binary ones."""
     return {
         key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
     }

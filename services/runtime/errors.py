@@ -127,7 +127,53 @@ class JobEnded(
     english="The job {job_id} has ended and takes no recording. Upload again.",
     korean="이미 끝난 작업입니다. 다시 업로드해 주세요.",
 ):
-    """A recording came for a job that has failed; metadata: job_id."""
+    """A recording came for a job that has failed or was cancelled; metadata: job_id."""
+
+
+class AnalysisEnded(
+    SoriError,
+    code=StatusCode.FAILED_PRECONDITION,
+    english="The analysis {job_id} has {status} already. There is nothing left to cancel.",
+    korean="이미 끝난 분석이라 취소할 수 없습니다.",
+):
+    """An analysis that has ended was to be cancelled; metadata: job_id, status."""
+
+
+class AnalysisNotFailed(
+    SoriError,
+    code=StatusCode.FAILED_PRECONDITION,
+    english="The analysis {job_id} is {status}. Only a failed one can be retried.",
+    korean="실패한 분석만 다시 시도할 수 있습니다.",
+):
+    """An analysis that has not failed was to be retried; metadata: job_id, status."""
+
+
+class RecordingMissing(
+    SoriError,
+    code=StatusCode.FAILED_PRECONDITION,
+    english="The recording of {job_id} never arrived. Upload it again.",
+    korean="업로드가 끝나지 않은 녹음입니다. 다시 업로드해 주세요.",
+):
+    """An analysis without a recording was to be retried; metadata: job_id."""
+
+
+class RequestIdReused(
+    SoriError,
+    code=StatusCode.INVALID_ARGUMENT,
+    english="The request id names another recording already. Use a new one for each take.",
+    korean="이미 다른 녹음에 쓰인 요청 번호입니다. 새 요청 번호로 다시 업로드해 주세요.",
+    http_status=422,
+):
+    """A request id came again with another recording or token."""
+
+
+class UploadSuperseded(
+    SoriError,
+    code=StatusCode.ABORTED,
+    english="Another upload with the same request id has taken over. Watch that one.",
+    korean="같은 요청의 새 업로드가 시작되어 이 업로드는 중단되었습니다.",
+):
+    """A newer upload of the same request goes on instead of this one."""
 
 
 class EmptyRecording(

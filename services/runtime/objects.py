@@ -118,11 +118,12 @@ class ObjectStore:
 
     async def presigned_url(self, key: str, expires_in_seconds: int) -> str:
         """A URL that reads the object, without further rights, until it expires."""
-        url: str = await self._client.generate_presigned_url(
-            "get_object",
-            Params={"Bucket": self._bucket, "Key": key},
-            ExpiresIn=expires_in_seconds,
-        )
+        with _availability():
+            url: str = await self._client.generate_presigned_url(
+                "get_object",
+                Params={"Bucket": self._bucket, "Key": key},
+                ExpiresIn=expires_in_seconds,
+            )
         return url
 
     async def probe(self) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
 import grpc
 import structlog
@@ -28,6 +30,24 @@ _OPTIONS: list[tuple[str, int]] = [
     ("grpc.so_reuseport", 0),
 ]
 _logger = structlog.get_logger(__name__)
+
+
+async def _nothing() -> None:
+    return
+
+
+@dataclass(frozen=True)
+class Background:
+    """What runs beside a server.
+
+    run: goes on for ever, or until stopped; when it fails, so does the server. It is
+    cancelled after the last call has ended.
+    stop: called when stopping begins, to come to an end; may take the time that
+    calls under way have.
+    """
+
+    run: Callable[[], Awaitable[None]]
+    stop: Callable[[], Awaitable[None]] = _nothing
 
 
 class Server:
@@ -61,19 +81,8 @@ class Server:
             (*(reflected or names), health.SERVICE_NAME, reflection.SERVICE_NAME), self.grpc
         )
 
-    async def run(
-        self,
-        listen: str,
-        *,
-        background: Sequence[Callable[[], Awaitable[None]]] = (),
-        on_stop: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Serve on `host:port` until SIGTERM or SIGINT, then stop gracefully.
-
-        background: what runs beside the server for ever; when one of them fails, so
-        does this. on_stop: called when stopping begins, to end calls that would not
-        end by themselves.
-        """
+    async def run(self, listen: str, background: Sequence[Background] = ()) -> None:
+        """Serve on `host:port` until SIGTERM or SIGINT, then stop gracefully."""
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -81,15 +90,26 @@ class Server:
         await self.grpc.start()
         _logger.info("listening", address=listen)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_run(each)) for each in (self._health.run, *background)]
+            health = group.create_task(self._health.run())
+            tasks = [group.create_task(_run(each)) for each in background]
             await stopping.wait()
             _logger.info("stopping", grace_seconds=self._settings.shutdown_grace_seconds)
+            health.cancel()
+            await self._stop(background)
             for task in tasks:
                 task.cancel()
-            await self._health.servicer.enter_graceful_shutdown()
-            on_stop()
-            await self.grpc.stop(self._settings.shutdown_grace_seconds)
         _logger.info("stopped")
+
+    async def _stop(self, background: Sequence[Background]) -> None:
+        grace = self._settings.shutdown_grace_seconds
+        await self._health.servicer.enter_graceful_shutdown()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace), asyncio.TaskGroup() as group:
+                for each in background:
+                    group.create_task(_stop(each))
+                # Calls that go on are told to end only after the grace.
+                group.create_task(self.grpc.stop(grace))
+        await self.grpc.stop(0)
 
     def _bind(self, listen: str) -> None:
         try:
@@ -98,5 +118,9 @@ class Server:
             sys.exit(f"Can't listen on {listen}: free the port, or set another address.")
 
 
-async def _run(work: Callable[[], Awaitable[None]]) -> None:
-    await work()
+async def _run(background: Background) -> None:
+    await background.run()
+
+
+async def _stop(background: Background) -> None:
+    await background.stop()

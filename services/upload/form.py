@@ -21,9 +21,12 @@ MAX_PART_HEADER_BYTES = 16 * 1024
 """Room for a file name of 4 KB in any encoding."""
 
 
-async def items_of_form(requests: AsyncIterator[pb.UploadAudioFormRequest]) -> AsyncGenerator[Item]:
+async def items_of_form(
+    requests: AsyncIterator[pb.UploadAudioFormRequest], request_id: str
+) -> AsyncGenerator[Item]:
     """The items of an upload by form.
 
+    request_id: names the request; may be empty.
     Errors: InvalidField when the body is no form, or has not exactly one part
     named `file`; IncompleteUpload when the closing boundary is missing.
     """
@@ -33,7 +36,7 @@ async def items_of_form(requests: AsyncIterator[pb.UploadAudioFormRequest]) -> A
     parser = PushMultipartParser(
         _boundary(first.form.content_type), max_header_size=MAX_PART_HEADER_BYTES
     )
-    form = _Form(first.token_id)
+    form = _Form(first.token_id, request_id)
     for item in form.items(parser, first.form.data):
         yield item
     async for request in requests:
@@ -48,9 +51,10 @@ async def items_of_form(requests: AsyncIterator[pb.UploadAudioFormRequest]) -> A
 class _Form:
     """What was seen of a form so far."""
 
-    def __init__(self, token_id: int) -> None:
+    def __init__(self, token_id: int, request_id: str) -> None:
         self.has_file = False
         self._token_id = token_id
+        self._request_id = request_id
 
     def items(self, parser: PushMultipartParser, data: bytes) -> list[Item]:
         try:
@@ -64,7 +68,7 @@ class _Form:
     def _items_of_event(self, event: MultipartSegment | bytes | bytearray | None) -> list[Item]:
         if isinstance(event, MultipartSegment):
             self._check_part(event)
-            return [start(self._token_id, event.filename or "")]
+            return [start(self._token_id, event.filename or "", self._request_id)]
         return [bytes(event)] if event else []
 
     def _check_part(self, part: MultipartSegment) -> None:

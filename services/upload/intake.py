@@ -7,6 +7,7 @@ failure, also a cancelled call, leaves nothing in S3 and a failed job.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from uuid import UUID
@@ -14,11 +15,20 @@ from uuid import UUID
 import structlog
 from uuid_utils.compat import uuid7
 
-from services.runtime.errors import AnalysisUnavailable, IncompleteUpload, SoriError
+from services.runtime.errors import (
+    AnalysisUnavailable,
+    IncompleteUpload,
+    RecordingTooLarge,
+    RequestIdReused,
+    SoriError,
+)
 from services.runtime.objects import ObjectStore
-from services.upload.peers import Analysis, Catalog
+from services.upload.peers import Analysis, Attached, Catalog
 from services.upload.recording import RecordingWriter, StoredRecording
 from services.upload.stream import Item, Start, Whole
+
+UNDER_WAY_SECONDS = 30.0
+"""How often analysis is told that a recording is still on its way."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -46,17 +56,20 @@ class Intake:
         first = await anext(items, None)
         if not isinstance(first, Start):
             raise IncompleteUpload
-        await self._catalog.require_token(first.token_id)
+        token_revision = await self._catalog.token_revision(first.token_id)
         job_id = uuid7()
         structlog.contextvars.bind_contextvars(job_id=str(job_id))
-        await self._analysis.open(job_id, first.token_id)
+        attached = await self._analysis.open(job_id, first.token_id, first.request_id)
+        if attached is not None:
+            await opened(attached.job_id)
+            return await self._repeat(items, attached)
         # Of ids only: nothing a client says becomes part of a key.
         key = f"recordings/{first.token_id}/{job_id}"
         writer = RecordingWriter(self._objects, key, self._limit_bytes)
         try:
             await opened(job_id)
             recording = await self._write(items, writer, job_id)
-            await self._analysis.attach(job_id, recording, first.file_name)
+            await self._analysis.attach(job_id, recording, first.file_name, token_revision)
         except BaseException as error:
             await self._clean_up(job_id, writer, error)
             raise
@@ -66,24 +79,48 @@ class Intake:
         """Wait for clean-ups under way."""
         await asyncio.gather(*self._cleaning, return_exceptions=True)
 
+    async def _repeat(self, items: AsyncIterator[Item], attached: Attached) -> UUID:
+        """Check that a repeated request brings the same recording, and answer its job."""
+        sha256, size = hashlib.sha256(), 0
+        async for item in items:
+            if isinstance(item, Whole):
+                if sha256.digest() != attached.sha256:
+                    raise RequestIdReused
+                return attached.job_id
+            if isinstance(item, bytes):
+                size += len(item)
+                if size > self._limit_bytes:
+                    raise RecordingTooLarge(limit_bytes=self._limit_bytes)
+                sha256.update(item)
+        raise IncompleteUpload
+
     async def _write(
         self, items: AsyncIterator[Item], writer: RecordingWriter, job_id: UUID
     ) -> StoredRecording:
-        telling = asyncio.create_task(self._tell_started(job_id))
+        telling = asyncio.create_task(self._tell_under_way(job_id))
         try:
             async for item in items:
+                if telling.done():
+                    # Only the end of the job ends it.
+                    await telling
                 if isinstance(item, Whole):
                     return await writer.finish(item)
                 if isinstance(item, bytes):
                     await writer.write(item)
             raise IncompleteUpload
         finally:
-            await telling
+            telling.cancel()
+            await asyncio.wait([telling])
 
-    async def _tell_started(self, job_id: UUID) -> None:
-        # Only progress: the recording matters more.
-        with suppress(AnalysisUnavailable):
-            await self._analysis.start_upload(job_id)
+    async def _tell_under_way(self, job_id: UUID) -> None:
+        """Tell it again and again, so that the job is not given up.
+
+        Errors: JobEnded, UploadSuperseded.
+        """
+        while True:
+            with suppress(AnalysisUnavailable):
+                await self._analysis.start_upload(job_id)
+            await asyncio.sleep(UNDER_WAY_SECONDS)
 
     async def _clean_up(self, job_id: UUID, writer: RecordingWriter, error: BaseException) -> None:
         """Clean up to the end, even if the call is cancelled meanwhile."""

@@ -28,7 +28,9 @@ class AnalysisServer:
         self.real_url: str | None = None
         self._held: set[int] = set()
         self._answers: dict[int, list[tuple[int, Json]]] = {}
+        self._statuses: dict[int, Json] = {}
         self._jobs: dict[str, Json] = {}
+        self._dispatches: dict[str, list[Json]] = {}
         self._arrived = threading.Condition()
 
     def hold(self, token_id: int) -> None:
@@ -38,6 +40,16 @@ class AnalysisServer:
     def answer(self, token_id: int, *answers: tuple[int, Json]) -> None:
         """Answer the next dispatches of this token so, one after the other."""
         self._answers[token_id] = list(answers)
+
+    def tell_status(self, token_id: int, status: Json) -> None:
+        """Offer a status URL for this token's jobs, which says this."""
+        self.hold(token_id)
+        self._statuses[token_id] = status
+
+    def dispatches(self, job_id: str) -> list[Json]:
+        """The headers of each dispatch of a job."""
+        with self._arrived:
+            return list(self._dispatches.get(job_id, ()))
 
     def job(self, job_id: str) -> Json:
         """The body that this job was dispatched with, waiting for it."""
@@ -59,15 +71,24 @@ class AnalysisServer:
         body = await request.json()
         with self._arrived:
             self._jobs[body["job_id"]] = body
+            self._dispatches.setdefault(body["job_id"], []).append(dict(request.headers))
             self._arrived.notify_all()
         if answers := self._answers.get(body["token"]["id"]):
             status, answer = answers.pop(0)
             return JSONResponse(answer, status)
+        if body["token"]["id"] in self._statuses:
+            status_url = f"{self.url}/{body['job_id']}"
+            return JSONResponse({"status": "accepted", "status_url": status_url}, 202)
         if body["token"]["id"] in self._held or self.real_url is None:
             return JSONResponse({"status": "accepted"}, 202)
         async with httpx.AsyncClient() as client:
             real = await client.post(self.real_url, json=body)
         return Response(real.content, real.status_code, media_type="application/json")
+
+    async def status(self, request: Request) -> Response:
+        """The status URL of a job."""
+        token_id = self._jobs[request.path_params["job_id"]]["token"]["id"]
+        return JSONResponse(self._statuses[token_id])
 
 
 @contextmanager
@@ -77,7 +98,10 @@ def running_analysis_server() -> Iterator[AnalysisServer]:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
         double = AnalysisServer(f"http://127.0.0.1:{port}/analyze-voice")
-        routes = [Route("/analyze-voice", double.take, methods=["POST"])]
+        routes = [
+            Route("/analyze-voice", double.take, methods=["POST"]),
+            Route("/analyze-voice/{job_id}", double.status, methods=["GET"]),
+        ]
         server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="error"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

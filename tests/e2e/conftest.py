@@ -34,6 +34,12 @@ def stack(
         "HEARTBEAT_SECONDS": "1",
         "DISPATCH_BACKOFF_SECONDS": "0.2",
         "DISPATCH_MAX_ATTEMPTS": "4",
+        # Higher than what one test makes fail in a row.
+        "BREAKER_FAILURES": "30",
+        "BREAKER_PAUSE_SECONDS": "0.2",
+        "STATUS_POLL_SECONDS": "0.2",
+        # Many tests upload the same recording.
+        "RESULT_REUSE": "false",
     }
     with Stack.on_free_ports(tmp_path_factory.mktemp("stack"), environment=environment) as stack:
         analysis_server.real_url = f"{stack.analyzer_url}/analyze-voice"

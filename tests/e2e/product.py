@@ -39,6 +39,13 @@ class Product:
         job_id: str = answer.json()["job_id"]
         return job_id
 
+    def analysis(self, job_id: str) -> Json:
+        """The analysis as a resource."""
+        answer = self.gateway.get(f"/analyses/{job_id}")
+        assert answer.status_code == 200, answer.text
+        analysis: Json = answer.json()
+        return analysis
+
     def states(self, job_id: str) -> Iterator[Json]:
         """The states of a job, as EventSource would get them, to the end of the stream."""
         with self.gateway.stream(

@@ -40,3 +40,65 @@ def test_a_server_that_stays_broken_ends_the_job(
     analysis_server.answer(held_token, *[(503, {})] * 20)
     ended = product.ended(product.uploaded(held_token))
     assert (ended["status"], ended["failure_reason"]) == ("failed", "ANALYSIS_SERVER_UNAVAILABLE")
+
+
+def test_every_dispatch_of_a_job_has_the_same_idempotency_key(
+    product: Product, held_token: int, analysis_server: AnalysisServer
+) -> None:
+    analysis_server.answer(held_token, (503, {}), (200, {"analysis_results": {}}))
+    job_id = product.uploaded(held_token)
+    product.ended(job_id)
+    keys = [headers["idempotency-key"] for headers in analysis_server.dispatches(job_id)]
+    assert keys == [job_id, job_id]
+
+
+def test_an_answer_that_says_failed_ends_the_job(
+    product: Product, held_token: int, analysis_server: AnalysisServer
+) -> None:
+    failure = {"status": "failed", "reason": "NO_PITCH", "error": "음높이를 찾지 못했습니다."}
+    analysis_server.answer(held_token, (200, failure))
+    ended = product.ended(product.uploaded(held_token))
+    assert (ended["status"], ended["failure_reason"]) == ("failed", "NO_PITCH")
+    assert ended["message"] == "음높이를 찾지 못했습니다."
+
+
+def test_a_lost_report_is_read_at_the_status_url(
+    product: Product, held_token: int, analysis_server: AnalysisServer
+) -> None:
+    analysis_server.tell_status(held_token, {"analysis_results": {"score": 7}})
+    ended = product.ended(product.uploaded(held_token))
+    assert (ended["status"], ended["result"]) == ("completed", {"score": 7})
+
+
+def test_a_failure_is_read_at_the_status_url(
+    product: Product, held_token: int, analysis_server: AnalysisServer
+) -> None:
+    analysis_server.tell_status(held_token, {"status": "failed", "reason": "SILENT_AUDIO"})
+    ended = product.ended(product.uploaded(held_token))
+    assert (ended["status"], ended["failure_reason"]) == ("failed", "SILENT_AUDIO")
+
+
+def test_progress_at_the_status_url_reaches_watchers(
+    product: Product, held_token: int, analysis_server: AnalysisServer
+) -> None:
+    status = {"status": "processing", "progress": 50, "message": "음높이 분석 중..."}
+    analysis_server.tell_status(held_token, status)
+    states = product.states(product.uploaded(held_token))
+    assert any(
+        (state["progress"], state["message"]) == (94, "음높이 분석 중...") for state in states
+    )
+
+
+def test_reported_progress_reaches_watchers(
+    product: Product, held_token: int, analysis_server: AnalysisServer
+) -> None:
+    job_id = product.uploaded(held_token)
+    report = {"status": "processing", "progress": 100, "message": "거의 끝났습니다."}
+    answer = analysis_server.report(job_id, report)
+    assert answer.json()["effect"] == "REPORT_EFFECT_APPLIED"
+    states = product.states(job_id)
+    assert any(
+        (state["progress"], state["message"]) == (99, "거의 끝났습니다.") for state in states
+    )
+    analysis_server.report(job_id, {"analysis_results": {}})
+    assert product.result(job_id)["message"] == "분석 완료"

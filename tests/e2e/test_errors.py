@@ -211,13 +211,14 @@ class TestWebhook:
         self, product: Product, held_token: int, analysis_server: AnalysisServer
     ) -> None:
         job_id = product.uploaded(held_token)
-        received = {"received": True, "job_id": job_id}
-        for body in (
-            {"analysis_results": {"score": 1}},
-            {"analysis_results": {"score": 2}},
-            {"status": "failed", "error": "too late"},
+        for body, effect in (
+            ({"analysis_results": {"score": 1}}, "REPORT_EFFECT_APPLIED"),
+            ({"analysis_results": {"score": 2}}, "REPORT_EFFECT_REPEATED"),
+            ({"status": "failed", "error": "too late"}, "REPORT_EFFECT_IGNORED"),
+            ({"status": "processing", "progress": 5}, "REPORT_EFFECT_IGNORED"),
         ):
             answer = analysis_server.report(job_id, body)
+            received = {"received": True, "job_id": job_id, "effect": effect}
             assert (answer.status_code, answer.json()) == (200, received)
         assert product.result(job_id)["result"] == {"score": 1}
 

@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import text
 
+from services.analysis.store import JobQueue, JobStore
 from services.runtime.database import Database
 from services.runtime.settings import DatabaseSettings
 from stack.stack import SERVICES, Stack
@@ -27,3 +29,16 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     settings = DatabaseSettings(database_url=SecretStr(database_url))
     async with Database(settings, "test") as database:
         yield database
+
+
+@pytest.fixture
+async def store(database: Database) -> AsyncIterator[JobStore]:
+    yield JobStore(database)
+    # What this test left due is no other test's business.
+    async with database.transaction() as connection:
+        await connection.execute(text("DELETE FROM analysis.jobs"))
+
+
+@pytest.fixture
+def queue(database: Database) -> JobQueue:
+    return JobQueue(database)

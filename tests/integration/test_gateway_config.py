@@ -116,7 +116,7 @@ class Services:
 
     def __init__(self, port: int) -> None:
         self.address = f"127.0.0.1:{port}"
-        self.analysis = Analysis()
+        self.analysis = Analysis()  # type: ignore[abstract]
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
 

@@ -1,43 +1,22 @@
-"""Jobs in PostgreSQL: no job is dispatched twice at once, none is left behind."""
+"""Jobs in PostgreSQL: of two racing events one wins, and what is stored stays."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from datetime import timedelta
-from uuid import UUID
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
-from services.analysis.jobs import Recording, State
-from services.analysis.store import JobStore
+from services.analysis.jobs import AttemptOutcome, State
+from services.analysis.store import Filter, JobQueue, JobStore, Reuse
 from services.runtime.database import Database
-from services.runtime.errors import JobNotFound
+from services.runtime.errors import JobNotFound, RequestIdReused
+from tests.integration.jobs import LONG, NOW, RECORDING, WORKER, claimed, dispatched, opened, queued
 
-LONG = timedelta(hours=1)
-NOW = timedelta(0)
-RECORDING = Recording("recordings/1/x", 3, "audio/wav", bytes(32), "take.wav")
-
-
-@pytest.fixture
-async def store(database: Database) -> AsyncIterator[JobStore]:
-    store = JobStore(database)
-    yield store
-    # What this test left due is no other test's business.
-    for dispatch in await store.claim(1000, LONG):
-        await store.fail_dispatch(dispatch, "TEST_ENDED")
-
-
-async def queued(store: JobStore) -> UUID:
-    job_id = uuid7()
-    await store.open(job_id, 1, LONG)
-    assert await store.attach(job_id, RECORDING)
-    return job_id
-
-
-async def state(store: JobStore, job_id: UUID) -> State:
-    return (await store.get(job_id)).state
+REUSE = Reuse(None)
 
 
 async def test_a_repeated_open_opens_no_second_job(store: JobStore) -> None:
@@ -50,91 +29,235 @@ async def test_a_repeated_open_opens_no_second_job(store: JobStore) -> None:
 async def test_an_unknown_job_is_not_found(store: JobStore) -> None:
     with pytest.raises(JobNotFound):
         await store.get(uuid7())
-
-
-async def test_workers_share_the_due_jobs(store: JobStore) -> None:
-    jobs = {await queued(store) for _ in range(20)}
-    claims = await asyncio.gather(*(store.claim(5, LONG) for _ in range(4)))
-    claimed = [dispatch.job_id for claim in claims for dispatch in claim]
-    assert len(claimed) == len(set(claimed))
-    rest = await store.claim(20, LONG)
-    assert {*claimed, *(dispatch.job_id for dispatch in rest)} == jobs
-
-
-async def test_a_job_whose_worker_died_is_due_again(store: JobStore) -> None:
-    job_id = await queued(store)
-    (first,) = await store.claim(1, NOW)
-    (second,) = await store.claim(1, LONG)
-    assert (first.job_id, first.attempt) == (job_id, 1)
-    assert (second.job_id, second.attempt) == (job_id, 2)
-
-
-async def test_a_worker_that_lost_its_lease_changes_nothing(store: JobStore) -> None:
-    job_id = await queued(store)
-    (stale,) = await store.claim(1, NOW)
-    (current,) = await store.claim(1, LONG)
-    assert not await store.fail_dispatch(stale, "STALE")
-    assert not await store.accept_dispatch(stale, LONG)
-    assert not await store.postpone_dispatch(stale, NOW)
-    assert not await store.extend_lease(stale, NOW)
-    assert await store.claim(1, LONG) == []
-    assert await store.accept_dispatch(current, LONG)
-    assert await state(store, job_id) is State.DISPATCHED
-
-
-async def test_a_renewed_lease_holds(store: JobStore) -> None:
-    await queued(store)
-    (dispatch,) = await store.claim(1, NOW)
-    assert await store.extend_lease(dispatch, LONG)
-    assert await store.claim(1, LONG) == []
-
-
-async def test_a_postponed_dispatch_is_due_after_its_pause(store: JobStore) -> None:
-    await queued(store)
-    (dispatch,) = await store.claim(1, LONG)
-    await store.postpone_dispatch(dispatch, LONG)
-    assert await store.claim(1, LONG) == []
-    await store.postpone_dispatch(dispatch, NOW)
-    assert len(await store.claim(1, LONG)) == 1
+    with pytest.raises(JobNotFound):
+        await store.complete(uuid7(), b"", "")
 
 
 async def test_of_two_reports_at_once_one_wins(store: JobStore) -> None:
     job_id = await queued(store)
-    moved = await asyncio.gather(
-        store.complete(job_id, b"first"), store.complete(job_id, b"second")
+    first, second = await asyncio.gather(
+        store.complete(job_id, b"first", ""), store.complete(job_id, b"second", "")
     )
-    assert sorted(moved) == [False, True]
-    assert (await store.get(job_id)).result == (b"first" if moved[0] else b"second")
+    assert sorted([first.moved, second.moved]) == [False, True]
+    assert (await store.get(job_id)).result == (b"first" if first.moved else b"second")
 
 
-async def test_a_report_before_the_dispatch_was_answered_counts(store: JobStore) -> None:
+async def test_a_report_before_the_dispatch_was_answered_counts(
+    store: JobStore, queue: JobQueue
+) -> None:
     job_id = await queued(store)
-    (dispatch,) = await store.claim(1, LONG)
-    assert await store.complete(job_id, b"")
-    assert not await store.accept_dispatch(dispatch, LONG)
-    assert await state(store, job_id) is State.COMPLETED
+    await claimed(queue)
+    assert (await store.complete(job_id, b"", "")).moved
 
 
-@pytest.mark.parametrize("started", [False, True])
-async def test_a_job_whose_recording_never_comes_times_out(store: JobStore, started: bool) -> None:
-    job_id = uuid7()
-    await store.open(job_id, 1, NOW)
-    if started:
-        await store.start_upload(job_id)
-    await store.time_out()
+async def test_a_late_result_completes_a_job_that_timed_out(
+    store: JobStore, queue: JobQueue
+) -> None:
+    job_id = await dispatched(store, queue, NOW)
+    (claim,) = await queue.claim(State.DISPATCHED, 1, WORKER, LONG)
+    await queue.time_out_report(claim)
+    assert (await store.complete(job_id, b"late", "")).before is State.FAILED
     job = await store.get(job_id)
-    assert (job.state, job.failure_reason) == (State.FAILED, "UPLOAD_TIMED_OUT")
-    assert not await store.attach(job_id, RECORDING)
+    assert (job.state, job.progress, job.failure_reason) == (State.COMPLETED, 100, None)
 
 
-async def test_a_job_that_is_never_reported_times_out(store: JobStore) -> None:
+async def test_a_late_result_does_not_revive_a_job_that_failed_otherwise(
+    store: JobStore,
+) -> None:
     job_id = await queued(store)
-    (dispatch,) = await store.claim(1, LONG)
-    await store.accept_dispatch(dispatch, NOW)
-    await store.time_out()
-    job = await store.get(job_id)
-    assert (job.state, job.progress, job.failure_reason) == (
-        State.FAILED,
-        90,
-        "ANALYSIS_TIMED_OUT",
+    await store.fail(job_id, "SILENT_AUDIO", "")
+    assert not (await store.complete(job_id, b"", "")).moved
+
+
+async def test_a_result_does_not_revive_a_cancelled_job(store: JobStore) -> None:
+    job_id = await queued(store)
+    assert (await store.cancel(job_id)).moved
+    assert not (await store.complete(job_id, b"", "")).moved
+    assert (await store.get(job_id)).state is State.CANCELLED
+
+
+async def test_a_cancelled_job_is_never_due(store: JobStore, queue: JobQueue) -> None:
+    await store.cancel(await queued(store))
+    assert await queue.claim(State.QUEUED, 1, WORKER, LONG) == []
+
+
+async def test_reported_progress_never_goes_down(store: JobStore, queue: JobQueue) -> None:
+    job_id = await dispatched(store, queue)
+    for reported, shown in [(95, 95), (92, 95), (99, 99)]:
+        await store.advance(job_id, reported, f"stage {reported}")
+        job = await store.get(job_id)
+        assert (job.progress, job.stage) == (shown, f"stage {reported}")
+
+
+async def test_the_same_recording_is_completed_from_the_stored_result(store: JobStore) -> None:
+    first = await queued(store)
+    await store.complete(first, b"result", "1")
+    second = await opened(store)
+    assert (await store.attach(second, RECORDING, 1, LONG, REUSE)).after is State.COMPLETED
+    analysis = await store.analysis(second)
+    assert (analysis.job.result, analysis.reused_job_id) == (b"result", first)
+    assert analysis.analyzer_version == "1"
+
+
+@pytest.mark.parametrize(
+    ("recording", "token_revision", "reuse"),
+    [
+        (replace(RECORDING, sha256=b"\1" * 32), 1, REUSE),
+        (RECORDING, 2, REUSE),
+        (RECORDING, 1, Reuse("2")),
+        (RECORDING, 1, None),
+        (RECORDING, 0, REUSE),
+    ],
+    ids=["other bytes", "other token revision", "other version", "switched off", "unknown"],
+)
+async def test_another_take_is_computed(
+    store: JobStore, recording: object, token_revision: int, reuse: Reuse | None
+) -> None:
+    await store.complete(await queued(store), b"result", "1")
+    second = await opened(store)
+    transition = await store.attach(second, recording, token_revision, LONG, reuse)  # type: ignore[arg-type]
+    assert transition.after is State.QUEUED
+
+
+async def test_results_of_an_older_analyzer_are_not_reused(store: JobStore) -> None:
+    await store.complete(await queued(store), b"old", "1")
+    other = replace(RECORDING, sha256=b"\1" * 32)
+    await store.complete(await queued(store, other), b"new", "2")
+    third = await opened(store)
+    assert (await store.attach(third, RECORDING, 1, LONG, REUSE)).after is State.QUEUED
+
+
+async def test_a_request_id_brings_the_first_job_again(store: JobStore) -> None:
+    first, second = uuid7(), uuid7()
+    assert await store.open(first, 1, LONG, "request") is None
+    await store.attach(first, RECORDING, 1, LONG, None)
+    attached = await store.open(second, 1, LONG, "request")
+    assert attached is not None
+    assert (attached.job_id, attached.sha256) == (first, RECORDING.sha256)
+    with pytest.raises(JobNotFound):
+        await store.get(second)
+
+
+async def test_a_request_id_of_another_token_is_an_error(store: JobStore) -> None:
+    await store.open(uuid7(), 1, LONG, "request")
+    with pytest.raises(RequestIdReused):
+        await store.open(uuid7(), 2, LONG, "request")
+
+
+async def test_a_newer_upload_of_the_same_request_takes_over(store: JobStore) -> None:
+    older, newer = uuid7(), uuid7()
+    await store.open(older, 1, LONG, "request")
+    assert await store.open(newer, 1, LONG, "request") is None
+    transition = await store.attach(older, RECORDING, 1, LONG, None)
+    assert (transition.moved, transition.failure_reason) == (False, "UPLOAD_SUPERSEDED")
+    assert (await store.attach(newer, RECORDING, 1, LONG, None)).moved
+
+
+async def test_of_uploads_of_one_request_at_once_one_goes_on(store: JobStore) -> None:
+    job_ids = [uuid7() for _ in range(8)]
+    await asyncio.gather(
+        *(store.open(job_id, 1, LONG, "request") for job_id in job_ids), return_exceptions=True
     )
+    states = [job.state for job in await store.get_many(job_ids)]
+    assert states.count(State.OPENED) == 1
+
+
+async def test_a_request_id_is_free_after_a_day(store: JobStore, database: Database) -> None:
+    first, second = uuid7(), uuid7()
+    await store.open(first, 1, LONG, "request")
+    await store.attach(first, RECORDING, 1, LONG, None)
+    async with database.transaction() as connection:
+        await connection.execute(
+            text("UPDATE analysis.jobs SET create_time = create_time - interval '25 hours'")
+        )
+    assert await store.open(second, 2, LONG, "request") is None
+    assert (await store.get(first)).state is State.QUEUED
+
+
+async def test_a_retry_is_a_job_of_its_own_with_the_same_recording(
+    store: JobStore, queue: JobQueue
+) -> None:
+    failed = await queued(store)
+    await store.fail(failed, "SILENT_AUDIO", "")
+    retry = await store.retry(failed, uuid7(), LONG)
+    assert retry is not None
+    analysis = await store.analysis(retry)
+    assert (analysis.job.state, analysis.retried_job_id) == (State.QUEUED, failed)
+    assert analysis.recording == RECORDING
+    assert (await claimed(queue)).job_id == retry
+    assert (await store.get(failed)).state is State.FAILED
+
+
+async def test_a_job_is_retried_once(store: JobStore) -> None:
+    failed = await queued(store)
+    await store.fail(failed, "SILENT_AUDIO", "")
+    retries = await asyncio.gather(*(store.retry(failed, uuid7(), LONG) for _ in range(4)))
+    assert len(set(retries)) == 1
+
+
+async def test_only_a_failed_job_with_a_recording_is_retried(store: JobStore) -> None:
+    assert await store.retry(await queued(store), uuid7(), LONG) is None
+    uploaded = await opened(store)
+    await store.fail_upload(uploaded, "INCOMPLETE_UPLOAD")
+    assert await store.retry(uploaded, uuid7(), LONG) is None
+
+
+async def test_a_list_is_paged_from_the_newest(store: JobStore) -> None:
+    job_ids = [await queued(store) for _ in range(5)]
+    seen, position = [], None
+    while page := await store.page(Filter(), 2, position):
+        seen += [analysis.job.job_id for analysis in page]
+        position = (page[-1].create_time, page[-1].job.job_id)
+    assert seen == job_ids[::-1]
+
+
+async def test_a_list_has_what_its_filter_says(store: JobStore) -> None:
+    under_way, failed, completed, cancelled = [await queued(store) for _ in range(4)]
+    await store.fail(failed, "SILENT_AUDIO", "")
+    await store.complete(completed, b"", "")
+    await store.cancel(cancelled)
+
+    async def listed(**wanted: object) -> set[object]:
+        page = await store.page(Filter(**wanted), 10, None)  # type: ignore[arg-type]
+        return {analysis.job.job_id for analysis in page}
+
+    assert await listed(status="processing") == {under_way}
+    assert await listed(status="failed") == {failed}
+    assert await listed(status="completed") == {completed}
+    assert await listed(status="cancelled") == {cancelled}
+    assert await listed(token_id=1) == {under_way, failed, completed, cancelled}
+    assert await listed(token_id=2) == set()
+    assert await listed(created_from=datetime.now(UTC) + timedelta(hours=1)) == set()
+    assert await listed(created_before=datetime.now(UTC) - timedelta(hours=1)) == set()
+
+
+async def test_an_expired_job_is_found_with_its_recording(store: JobStore) -> None:
+    kept, ended = await queued(store), await queued(store)
+    await store.complete(ended, b"", "")
+    assert await store.expired(NOW, 10) == [(ended, RECORDING.object_key)]
+    assert await store.expired(LONG, 10) == []
+    await store.delete([ended])
+    with pytest.raises(JobNotFound):
+        await store.get(ended)
+    assert (await store.get(kept)).state is State.QUEUED
+
+
+async def test_the_recording_of_a_retried_job_belongs_to_the_retry(store: JobStore) -> None:
+    failed = await queued(store)
+    await store.fail(failed, "SILENT_AUDIO", "")
+    retry = await store.retry(failed, uuid7(), LONG)
+    assert retry is not None
+    await store.complete(retry, b"", "")
+    assert dict(await store.expired(NOW, 10)) == {failed: None, retry: RECORDING.object_key}
+
+
+async def test_the_history_tells_who_did_what(store: JobStore, queue: JobQueue) -> None:
+    job_id = await queued(store)
+    await queue.postpone_dispatch(await claimed(queue), NOW, counts=True, error="answered 503")
+    (attempt,) = (await store.analysis(job_id)).attempts
+    assert (attempt.worker, attempt.outcome, attempt.error) == (
+        WORKER,
+        AttemptOutcome.FAILED,
+        "answered 503",
+    )
+    assert attempt.start_time <= attempt.end_time

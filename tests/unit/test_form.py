@@ -48,7 +48,7 @@ def parse(
             yield request
 
     async def collect() -> list[Item]:
-        return [item async for item in items_of_form(requests())]
+        return [item async for item in items_of_form(requests(), "request")]
 
     return asyncio.run(collect())
 
@@ -62,7 +62,7 @@ def test_the_file_arrives_unchanged_however_the_body_is_cut(
     content: bytes, cuts: list[int]
 ) -> None:
     items = parse(part(content) + CLOSING, cuts)
-    assert items[0] == Start(7, "take.wav")
+    assert items[0] == Start(7, "take.wav", "request")
     assert content_of(items) == content
     assert items[-1] == Whole()
 
@@ -85,7 +85,7 @@ def test_any_other_body_is_a_clear_error(body: bytes, cuts: list[int]) -> None:
 )
 def test_file_names_are_kept_as_metadata_of_at_most_255_characters(file_name: str) -> None:
     items = parse(part(b"x", file_name=file_name) + CLOSING)
-    assert items[0] == Start(7, file_name.rpartition("\\")[2][:255])
+    assert items[0] == Start(7, file_name.rpartition("\\")[2][:255], "request")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,74 @@
+"""Completing a job from the stored result of the same recording."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import and_, bindparam, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.analysis.jobs import State
+from services.analysis.tables import jobs
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """Of which results another job may be completed.
+
+    analyzer_version: what has made them; None for what made the newest result.
+    """
+
+    analyzer_version: str | None
+
+
+async def donor_of(
+    connection: AsyncConnection,
+    sha256: bytes,
+    token_id: int,
+    token_revision: int,
+    reuse: Reuse,
+) -> UUID | None:
+    """The newest computed job with the result of the same recording."""
+    # Said literally, for the partial indexes to match.
+    computed = and_(
+        jobs.c.state == bindparam(None, State.COMPLETED, literal_execute=True),
+        jobs.c.reused_job_id.is_(None),
+    )
+    newest_version = (
+        select(jobs.c.analyzer_version)
+        .where(computed)
+        .order_by(jobs.c.end_time.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    version = newest_version if reuse.analyzer_version is None else reuse.analyzer_version
+    statement = (
+        select(jobs.c.job_id)
+        .where(
+            computed,
+            jobs.c.sha256 == sha256,
+            jobs.c.token_id == token_id,
+            jobs.c.token_revision == token_revision,
+            jobs.c.analyzer_version == version,
+        )
+        .order_by(jobs.c.end_time.desc())
+        .limit(1)
+    )
+    donor: UUID | None = await connection.scalar(statement)
+    return donor
+
+
+def copied_result(donor_id: UUID) -> dict[str, Any]:
+    """The result of another job, which never leaves the database on its way."""
+    donor = jobs.alias("donor")
+
+    def of_donor(name: str) -> Any:
+        return select(donor.c[name]).where(donor.c.job_id == donor_id).scalar_subquery()
+
+    return {
+        "result": of_donor("result"),
+        "analyzer_version": of_donor("analyzer_version"),
+        "reused_job_id": donor_id,
+    }

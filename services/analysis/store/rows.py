@@ -1,0 +1,97 @@
+"""Between rows and what the domain knows of jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, any_, literal
+from sqlalchemy.dialects import postgresql
+
+from services.analysis.jobs import Analysis, Attempt, AttemptOutcome, Job, Recording, State
+from services.analysis.tables import jobs
+
+JOB_COLUMNS = (
+    jobs.c.job_id,
+    jobs.c.token_id,
+    jobs.c.state,
+    jobs.c.progress,
+    jobs.c.revision,
+    jobs.c.stage,
+    jobs.c.result,
+    jobs.c.failure_reason,
+    jobs.c.failure_message,
+)
+RECORDING_COLUMNS = (
+    jobs.c.object_key,
+    jobs.c.size,
+    jobs.c.content_type,
+    jobs.c.sha256,
+    jobs.c.file_name,
+)
+HISTORY_COLUMNS = (
+    jobs.c.create_time,
+    jobs.c.update_time,
+    jobs.c.end_time,
+    jobs.c.token_revision,
+    jobs.c.analyzer_version,
+    jobs.c.reused_job_id,
+    jobs.c.retried_job_id,
+)
+
+# SQLAlchemy types a row by its columns, which here are chosen at run time.
+AnyRow = Any
+
+
+def among(job_ids: Iterable[UUID]) -> ColumnElement[bool]:
+    """Whose id is one of these."""
+    # One parameter, however many there are.
+    wanted = literal(list(job_ids), postgresql.ARRAY(jobs.c.job_id.type))
+    return jobs.c.job_id == any_(wanted)
+
+
+def job_of(row: AnyRow) -> Job:
+    """The job in a row of JOB_COLUMNS, or of all of them but the result."""
+    return Job(
+        job_id=row.job_id,
+        token_id=row.token_id,
+        state=State(row.state),
+        progress=row.progress,
+        revision=row.revision,
+        stage=row.stage,
+        result=row._mapping.get(jobs.c.result),
+        failure_reason=row.failure_reason,
+        failure_message=row.failure_message,
+    )
+
+
+def analysis_of(row: AnyRow, entries: tuple[Attempt, ...] = ()) -> Analysis:
+    """The analysis in a row of all columns of this module."""
+    recording = None
+    if row.object_key is not None:
+        recording = Recording(row.object_key, row.size, row.content_type, row.sha256, row.file_name)
+    return Analysis(
+        job=job_of(row),
+        create_time=row.create_time,
+        update_time=row.update_time,
+        end_time=row.end_time,
+        recording=recording,
+        token_revision=row.token_revision,
+        analyzer_version=row.analyzer_version,
+        reused_job_id=row.reused_job_id,
+        retried_job_id=row.retried_job_id,
+        attempts=entries,
+    )
+
+
+def attempt_of(row: AnyRow) -> Attempt:
+    """The entry of a job's history in a row."""
+    return Attempt(
+        number=row.number,
+        start_time=row.start_time,
+        end_time=row.end_time,
+        worker=row.worker,
+        outcome=AttemptOutcome(row.outcome),
+        error=row.error,
+    )

@@ -1,0 +1,167 @@
+"""Analyses as a resource: read, listed, cancelled, retried."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.e2e.analysis_server import AnalysisServer
+from tests.e2e.product import Product, error_info
+
+RESULTS = {"analysis_results": {"score": 1}}
+
+
+def test_an_analysis_has_its_recording_and_its_attempts(
+    product: Product, held_token: int, analysis_server: AnalysisServer
+) -> None:
+    analysis_server.answer(held_token, (503, {}), (200, RESULTS))
+    job_id = product.uploaded(held_token)
+    product.ended(job_id)
+    analysis = product.analysis(job_id)
+    assert (analysis["job_id"], analysis["token_id"]) == (job_id, held_token)
+    assert (analysis["status"], analysis["state"]) == ("completed", "ANALYSIS_STATE_COMPLETED")
+    assert analysis["result"] == {"score": 1}
+    assert analysis["recording"]["content_type"] == "audio/wav"
+    assert analysis["recording"]["file_name"] == "ref_0890.wav"
+    assert analysis["create_time"] <= analysis["end_time"]
+    outcomes = [(each["number"], each["outcome"], each["error"]) for each in analysis["attempts"]]
+    assert outcomes == [
+        (1, "ATTEMPT_OUTCOME_FAILED", "answered 503"),
+        (2, "ATTEMPT_OUTCOME_COMPLETED", ""),
+    ]
+
+
+def test_an_unknown_analysis_is_not_found(gateway: httpx.Client) -> None:
+    for call in (
+        gateway.get(f"/analyses/{uuid4()}"),
+        gateway.post(f"/analyses/{uuid4()}:cancel"),
+        gateway.post(f"/analyses/{uuid4()}:retry"),
+    ):
+        assert call.status_code == 404
+        assert error_info(call)["reason"] == "JOB_NOT_FOUND"
+
+
+class TestLists:
+    def test_a_token_s_analyses_are_listed_page_by_page_from_the_newest(
+        self, product: Product, held_token: int
+    ) -> None:
+        job_ids = [product.uploaded(held_token) for _ in range(3)]
+        query: dict[str, str | int] = {"token_id": held_token, "page_size": 2}
+        first = product.gateway.get("/analyses", params=query).json()
+        query["page_token"] = first["next_page_token"]
+        second = product.gateway.get("/analyses", params=query).json()
+        listed = [each["job_id"] for each in (*first["analyses"], *second["analyses"])]
+        assert listed == job_ids[::-1]
+        assert second["next_page_token"] == ""
+
+    def test_they_are_filtered_by_status_and_time(
+        self, product: Product, held_token: int, analysis_server: AnalysisServer
+    ) -> None:
+        analysis_server.answer(held_token, (200, RESULTS))
+        completed = product.uploaded(held_token)
+        product.ended(completed)
+        waiting = product.uploaded(held_token)
+
+        def listed(**query: str) -> list[str]:
+            answer = product.gateway.get("/analyses", params={"token_id": held_token, **query})
+            assert answer.status_code == 200, answer.text
+            return [each["job_id"] for each in answer.json()["analyses"]]
+
+        assert listed(status="completed") == [completed]
+        assert listed(status="processing") == [waiting]
+        created = product.analysis(waiting)["create_time"]
+        assert listed(created_from=created) == [waiting]
+        assert listed(created_before=created) == [completed]
+
+    @pytest.mark.parametrize(
+        ("query", "field"),
+        [
+            ({"page_size": "-1"}, "page_size"),
+            ({"status": "done"}, "status"),
+            ({"token_id": "-1"}, "token_id"),
+            ({"page_token": "made up"}, "page_token"),
+        ],
+    )
+    def test_a_bad_query_is_a_clear_error(
+        self, gateway: httpx.Client, query: dict[str, str], field: str
+    ) -> None:
+        answer = gateway.get("/analyses", params=query)
+        assert answer.status_code == 400
+        assert error_info(answer)["metadata"]["field"] == field
+
+    def test_a_page_token_of_another_query_is_refused(
+        self, product: Product, held_token: int
+    ) -> None:
+        for _ in range(2):
+            product.uploaded(held_token)
+        query: dict[str, str | int] = {"token_id": held_token, "page_size": 1}
+        token = product.gateway.get("/analyses", params=query).json()["next_page_token"]
+        answer = product.gateway.get("/analyses", params={"page_token": token})
+        assert answer.status_code == 400
+        assert error_info(answer)["metadata"]["field"] == "page_token"
+
+
+class TestCancel:
+    def test_a_dispatched_analysis_is_cancelled_and_its_late_result_ignored(
+        self, product: Product, held_token: int, analysis_server: AnalysisServer
+    ) -> None:
+        job_id = product.uploaded(held_token)
+        analysis_server.job(job_id)
+        states = product.states(job_id)
+        next(states)
+        cancelled = product.gateway.post(f"/analyses/{job_id}:cancel")
+        assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
+        last = list(states)[-1]
+        assert (last["status"], last["failure_reason"]) == ("failed", "CANCELLED")
+        late = analysis_server.report(job_id, RESULTS)
+        assert (late.status_code, late.json()["effect"]) == (200, "REPORT_EFFECT_IGNORED")
+        assert product.analysis(job_id)["status"] == "cancelled"
+
+    def test_cancelling_again_changes_nothing(self, product: Product, held_token: int) -> None:
+        job_id = product.uploaded(held_token)
+        once = product.gateway.post(f"/analyses/{job_id}:cancel")
+        again = product.gateway.post(f"/analyses/{job_id}:cancel")
+        assert again.status_code == 200
+        assert again.json() == once.json()
+
+    def test_an_analysis_that_has_ended_is_not_cancelled(
+        self, product: Product, held_token: int, analysis_server: AnalysisServer
+    ) -> None:
+        analysis_server.answer(held_token, (200, RESULTS))
+        job_id = product.uploaded(held_token)
+        product.ended(job_id)
+        answer = product.gateway.post(f"/analyses/{job_id}:cancel")
+        assert answer.status_code == 400
+        assert error_info(answer)["reason"] == "ANALYSIS_ENDED"
+
+
+class TestRetry:
+    def test_a_failed_analysis_is_computed_again_as_a_job_of_its_own(
+        self, product: Product, held_token: int, analysis_server: AnalysisServer
+    ) -> None:
+        analysis_server.answer(held_token, (400, {}), (200, RESULTS))
+        failed = product.uploaded(held_token)
+        product.ended(failed)
+        answer = product.gateway.post(f"/analyses/{failed}:retry")
+        assert answer.status_code == 200, answer.text
+        retry = answer.json()["job_id"]
+        assert answer.json()["retried_job_id"] == failed
+        assert product.ended(retry)["result"] == {"score": 1}
+        assert product.result(failed)["status"] == "failed"
+        again = product.gateway.post(f"/analyses/{failed}:retry")
+        assert again.json()["job_id"] == retry
+
+    def test_only_a_failed_analysis_is_retried(self, product: Product, held_token: int) -> None:
+        answer = product.gateway.post(f"/analyses/{product.uploaded(held_token)}:retry")
+        assert answer.status_code == 400
+        assert error_info(answer)["reason"] == "ANALYSIS_NOT_FAILED"
+
+    def test_a_failed_upload_can_t_be_retried(self, product: Product, held_token: int) -> None:
+        answer = product.upload(held_token, "notaudio.wav")
+        assert answer.status_code == 415
+        (job_id,) = product.jobs_of(held_token)
+        answer = product.gateway.post(f"/analyses/{job_id}:retry")
+        assert answer.status_code == 400
+        assert error_info(answer)["reason"] == "RECORDING_MISSING"

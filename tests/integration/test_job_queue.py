@@ -1,0 +1,212 @@
+"""Due jobs in PostgreSQL: none is worked on twice at once, none is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from services.analysis.jobs import AttemptOutcome, State
+from services.analysis.store import JobQueue, JobStore
+from tests.integration.jobs import (
+    LONG,
+    NOW,
+    RECORDING,
+    WORKER,
+    claimed,
+    dispatched,
+    opened,
+    queued,
+)
+
+
+async def history(store: JobStore, job_id: UUID) -> list[tuple[int, AttemptOutcome]]:
+    analysis = await store.analysis(job_id)
+    return [(attempt.number, attempt.outcome) for attempt in analysis.attempts]
+
+
+async def test_workers_share_the_due_jobs(store: JobStore, queue: JobQueue) -> None:
+    jobs = {await queued(store) for _ in range(20)}
+    claims = await asyncio.gather(
+        *(queue.claim(State.QUEUED, 5, f"worker:{n}", LONG) for n in range(4))
+    )
+    taken = [claim.job_id for some in claims for claim in some]
+    assert len(taken) == len(set(taken))
+    rest = await queue.claim(State.QUEUED, 20, WORKER, LONG)
+    assert {*taken, *(claim.job_id for claim in rest)} == jobs
+
+
+async def test_a_claim_takes_no_more_than_its_limit(store: JobStore, queue: JobQueue) -> None:
+    for _ in range(5):
+        await queued(store)
+    assert len(await queue.claim(State.QUEUED, 3, WORKER, LONG)) == 3
+
+
+async def test_a_job_whose_worker_died_is_due_again(store: JobStore, queue: JobQueue) -> None:
+    job_id = await queued(store)
+    first = await claimed(queue, NOW)
+    second = await claimed(queue)
+    assert (first.job_id, first.attempt, first.tries) == (job_id, 1, 1)
+    assert (second.job_id, second.attempt, second.tries) == (job_id, 2, 2)
+    assert await history(store, job_id) == [(1, AttemptOutcome.LOST)]
+
+
+async def test_a_worker_that_lost_its_lease_changes_nothing(
+    store: JobStore, queue: JobQueue
+) -> None:
+    job_id = await queued(store)
+    stale = await claimed(queue, NOW)
+    current = await claimed(queue)
+    assert not await queue.fail_dispatch(stale, "STALE", "", AttemptOutcome.REFUSED, "")
+    assert not await queue.accept_dispatch(stale, LONG, None, LONG)
+    assert not await queue.complete_dispatch(stale, b"", "")
+    assert not await queue.postpone_dispatch(stale, NOW, counts=True, error="")
+    assert not await queue.extend_lease(stale, NOW)
+    assert await queue.claim(State.QUEUED, 1, WORKER, LONG) == []
+    assert await queue.accept_dispatch(current, LONG, None, LONG)
+    assert (await store.get(job_id)).state is State.DISPATCHED
+    assert await history(store, job_id) == [
+        (1, AttemptOutcome.LOST),
+        (2, AttemptOutcome.ACCEPTED),
+    ]
+
+
+async def test_a_claim_is_settled_once(store: JobStore, queue: JobQueue) -> None:
+    await queued(store)
+    claim = await claimed(queue)
+    assert await queue.postpone_dispatch(claim, NOW, counts=True, error="answered 503")
+    assert not await queue.postpone_dispatch(claim, LONG, counts=True, error="answered 503")
+    assert (await claimed(queue)).attempt == 2
+
+
+async def test_a_renewed_lease_holds(store: JobStore, queue: JobQueue) -> None:
+    await queued(store)
+    claim = await claimed(queue, NOW)
+    assert await queue.extend_lease(claim, LONG)
+    assert await queue.claim(State.QUEUED, 1, WORKER, LONG) == []
+
+
+async def test_a_renewal_does_not_revive_a_job_that_has_ended(
+    store: JobStore, queue: JobQueue
+) -> None:
+    job_id = await queued(store)
+    claim = await claimed(queue)
+    await store.complete(job_id, b"", "")
+    await queue.extend_lease(claim, NOW)
+    assert await queue.claim(State.QUEUED, 1, WORKER, LONG) == []
+
+
+async def test_a_postponed_dispatch_is_due_after_its_pause(
+    store: JobStore, queue: JobQueue
+) -> None:
+    await queued(store)
+    await queue.postpone_dispatch(await claimed(queue), LONG, counts=True, error="")
+    assert await queue.claim(State.QUEUED, 1, WORKER, LONG) == []
+    seconds = await queue.seconds_until_due([State.QUEUED])
+    assert seconds is not None
+    assert 0 < seconds <= LONG.total_seconds()
+
+
+async def test_an_attempt_that_does_not_count_is_no_try(store: JobStore, queue: JobQueue) -> None:
+    await queued(store)
+    await queue.postpone_dispatch(await claimed(queue), NOW, counts=False, error="ConnectError")
+    claim = await claimed(queue)
+    assert (claim.attempt, claim.tries) == (2, 1)
+
+
+async def test_an_attempt_is_noted_even_if_the_report_came_first(
+    store: JobStore, queue: JobQueue
+) -> None:
+    job_id = await queued(store)
+    claim = await claimed(queue)
+    await store.complete(job_id, b"", "")
+    assert await queue.accept_dispatch(claim, LONG, None, LONG)
+    assert (await store.get(job_id)).state is State.COMPLETED
+    assert await history(store, job_id) == [(1, AttemptOutcome.ACCEPTED)]
+
+
+async def test_an_accepted_job_is_looked_at_when_its_time_is_over(
+    store: JobStore, queue: JobQueue
+) -> None:
+    job_id = await dispatched(store, queue, NOW)
+    (claim,) = await queue.claim(State.DISPATCHED, 1, WORKER, LONG)
+    assert (claim.job_id, claim.deadline_passed, claim.attempt) == (job_id, True, 1)
+
+
+async def test_a_job_with_a_status_url_is_looked_at_before(
+    store: JobStore, queue: JobQueue
+) -> None:
+    await dispatched(store, queue, LONG, "http://server/1", NOW)
+    (claim,) = await queue.claim(State.DISPATCHED, 1, WORKER, LONG)
+    assert (claim.status_url, claim.deadline_passed) == ("http://server/1", False)
+    await queue.wait_for_report(claim, NOW)
+    assert len(await queue.claim(State.DISPATCHED, 1, WORKER, LONG)) == 1
+
+
+async def test_a_silent_job_is_dispatched_again_without_losing_progress(
+    store: JobStore, queue: JobQueue
+) -> None:
+    job_id = await dispatched(store, queue, NOW)
+    (claim,) = await queue.claim(State.DISPATCHED, 1, WORKER, LONG)
+    assert await queue.break_silence(claim, LONG)
+    job = await store.get(job_id)
+    assert (job.state, job.progress) == (State.QUEUED, 90)
+    again = await claimed(queue)
+    assert (again.attempt, again.silences) == (2, 1)
+    assert await history(store, job_id) == [
+        (1, AttemptOutcome.ACCEPTED),
+        (1, AttemptOutcome.SILENT),
+    ]
+
+
+async def test_a_job_that_is_silent_once_too_often_fails(store: JobStore, queue: JobQueue) -> None:
+    job_id = await dispatched(store, queue, NOW)
+    (claim,) = await queue.claim(State.DISPATCHED, 1, WORKER, LONG)
+    assert await queue.time_out_report(claim)
+    job = await store.get(job_id)
+    assert (job.state, job.progress, job.failure_reason) == (
+        State.FAILED,
+        90,
+        "ANALYSIS_TIMED_OUT",
+    )
+
+
+@pytest.mark.parametrize("started", [False, True])
+async def test_a_job_whose_recording_never_comes_times_out(
+    store: JobStore, queue: JobQueue, started: bool
+) -> None:
+    job_id = await opened(store, NOW)
+    if started:
+        await store.start_upload(job_id, NOW)
+    assert await queue.time_out(10) == 1
+    job = await store.get(job_id)
+    assert (job.state, job.failure_reason) == (State.FAILED, "UPLOAD_TIMED_OUT")
+
+
+async def test_an_upload_that_is_heard_of_does_not_time_out(
+    store: JobStore, queue: JobQueue
+) -> None:
+    job_id = await opened(store, NOW)
+    await store.start_upload(job_id, LONG)
+    assert await queue.time_out(10) == 0
+    assert (await store.get(job_id)).state is State.UPLOADING
+
+
+async def test_a_job_that_is_never_accepted_times_out(store: JobStore, queue: JobQueue) -> None:
+    job_id = await opened(store)
+    await store.attach(job_id, RECORDING, 1, NOW, None)
+    assert await queue.time_out(10) == 1
+    job = await store.get(job_id)
+    assert (job.state, job.failure_reason) == (State.FAILED, "ANALYSIS_SERVER_UNAVAILABLE")
+
+
+async def test_the_next_due_time_is_that_of_the_wanted_states(
+    store: JobStore, queue: JobQueue
+) -> None:
+    await opened(store, timedelta(minutes=1))
+    seconds = await queue.seconds_until_due([State.OPENED])
+    assert seconds is not None
+    assert 0 < seconds <= 60
+    assert await queue.seconds_until_due([State.QUEUED, State.DISPATCHED]) is None
