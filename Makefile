@@ -6,6 +6,7 @@ RUN := $(BIN)/python
 INSTALLED := .venv/.installed
 CONTRACT := build/.contract
 PROTOS := $(shell find protos -name '*.proto')
+SERVICE_CONFIG := protos/sori/service_config.json
 
 .PHONY: help setup up down logs clean migrate demo test lint format breaking lock
 
@@ -24,12 +25,13 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 	@touch $@
 
 # The stubs in gen/ and the descriptor set that the gateway transcodes by.
-$(CONTRACT): $(PROTOS) buf.yaml $(INSTALLED)
+$(CONTRACT): $(PROTOS) $(SERVICE_CONFIG) buf.yaml $(INSTALLED)
 	@rm -rf build gen/sori && mkdir -p build/googleapis
 	@cd "$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" && \
 	    find google/api google/rpc -name '*.proto' -exec cp --parents -t "$(CURDIR)/build/googleapis" {} +
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(RUN) -m grpc_tools.protoc -Iprotos -Ibuild/googleapis \
 	    --python_out=gen --grpc_python_out=gen --mypy_out=quiet:gen --mypy_grpc_out=quiet:gen $(PROTOS)
+	@cp $(SERVICE_CONFIG) gen/sori/
 	@$(BIN)/buf build -o build/sori.binpb
 	@touch $@
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from stack.errors import StackError
@@ -58,3 +59,8 @@ def give_to_unprivileged(folder: Path) -> None:
 def as_config(command: list[str]) -> str:
     """The command as supervisor's configuration wants it."""
     return shlex.join(command).replace("%", "%%")
+
+
+def as_environment(variables: Mapping[str, str]) -> str:
+    """Variables, whose values have no quotes, as supervisor's configuration wants them."""
+    return ",".join(f'{name}="{value}"' for name, value in variables.items()).replace("%", "%%")

@@ -52,7 +52,7 @@ class StackSettings(BaseModel):
         default_factory=dict,
         description=(
             "Ports of the second replicas and on, by their variables, such as CATALOG_2_PORT;"
-            " one that is missing is 100 above the port of the replica before."
+            " by default 100 apart, from the first one's."
         ),
     )
 
@@ -99,6 +99,11 @@ class StackSettings(BaseModel):
 def port_variable(program: str) -> str:
     """The variable that sets a program's port: CATALOG_2_PORT for "catalog-2"."""
     return f"{program.upper().replace('-', '_')}_PORT"
+
+
+def service_of(program: str) -> str:
+    """The service that a program runs: "analysis" for "analysis-2" and "analysis-worker"."""
+    return program.partition("-")[0]
 
 
 def _numbered(name: str, count: int) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -30,7 +31,7 @@ from stack.processes import bound_to_parent
 from stack.s3 import S3
 from stack.seaweedfs import SeaweedFS
 from stack.seed import seed
-from stack.settings import PORT_OWNERS, StackSettings
+from stack.settings import StackSettings, service_of
 from stack.supervision import Program, Supervisor
 
 READY_SECONDS = 60.0
@@ -44,7 +45,7 @@ SERVICES = {
 }
 """The gRPC services and the names whose health they tell."""
 
-# These need a migrated database; the others start beside it.
+# Their programs need a migrated database; the others start beside it.
 _ON_DATABASE = ("catalog", "analysis")
 _INFRASTRUCTURE, _SERVICE, _EDGE = 1, 2, 3
 
@@ -53,7 +54,10 @@ class Stack:
     """Everything that the product needs, running on this machine, as a context manager.
 
     Programs are named "postgres", "s3", "catalog", "upload", "analysis", "analyzer"
-    and "gateway". Whichever dies is restarted, unless it was told to stop.
+    and "gateway". Further replicas of a service are "catalog-2", "catalog-3" and so
+    on, workers of analysis apart from its replicas "analysis-worker",
+    "analysis-worker-2" and so on. Whichever dies is restarted, unless it was told to
+    stop.
     """
 
     def __init__(
@@ -95,6 +99,8 @@ class Stack:
         without: Collection[str] = (),
         seeded: bool = True,
         durable: bool = False,
+        replicas: int = 1,
+        analysis_workers: int = 0,
     ) -> Self:
         """A stack that meets no other: ports of its own, nothing of the caller's environment.
 
@@ -102,10 +108,19 @@ class Stack:
         without: programs that are not started.
         seeded: whether a fresh catalog gets the samples.
         durable: whether PostgreSQL waits for the disk.
+        replicas: how many of each of catalog, upload and analysis run, 1 to 5.
+        analysis_workers: workers of analysis apart from its replicas, 0 to 5; when 0,
+            these are the workers.
         """
-        ports = dict(zip(PORT_OWNERS, map(str, free_ports(len(PORT_OWNERS))), strict=True))
-        chosen = {"SORI_DATA_DIR": str(data_dir), "SORI_DURABLE": str(durable), **ports}
-        settings = StackSettings.from_environment(chosen)
+        chosen = {
+            "SORI_DATA_DIR": str(data_dir),
+            "SORI_DURABLE": str(durable),
+            "SORI_REPLICAS": str(replicas),
+            "SORI_ANALYSIS_WORKERS": str(analysis_workers),
+        }
+        wanted = StackSettings.from_environment(chosen).ports
+        ports = dict(zip(wanted, map(str, free_ports(len(wanted))), strict=True))
+        settings = StackSettings.from_environment(chosen | ports)
         return cls(settings, environment, without=without, seeded=seeded)
 
     def __enter__(self) -> Self:
@@ -177,12 +192,16 @@ class Stack:
     @property
     def programs(self) -> tuple[str, ...]:
         """Names of the programs that this stack runs."""
-        every = ("postgres", "s3", *SERVICES, "analyzer", "gateway")
+        every = ("postgres", "s3", *self._service_programs, "analyzer", "gateway")
         return tuple(name for name in every if name not in self._without)
 
-    def address(self, service: str) -> str:
-        """host:port of "catalog", "upload" or "analysis", past the gateway."""
-        return f"127.0.0.1:{self.settings.ports[f'{service.upper()}_PORT']}"
+    def address(self, name: str) -> str:
+        """host:port of a service's program such as "catalog" or "upload-2", past the gateway."""
+        return f"127.0.0.1:{self.settings.port(name)}"
+
+    def addresses(self, service: str) -> tuple[str, ...]:
+        """host:port of every replica of "catalog", "upload" or "analysis"."""
+        return tuple(map(self.address, self.settings.replicas[service]))
 
     def start(self, name: str) -> None:
         """Start a program that was stopped, without waiting until it is ready."""
@@ -193,6 +212,12 @@ class Stack:
     def stop(self, name: str) -> None:
         """Stop a program gracefully and keep it stopped."""
         self._supervisor.stop(name)
+
+    def restart(self, name: str) -> None:
+        """Stop a program gracefully, start it again and wait until it is ready."""
+        self.stop(name)
+        self.start(name)
+        self.wait_ready(name)
 
     def kill(self, name: str) -> None:
         """Kill a program at once (SIGKILL); it is restarted. Returns when it is dead."""
@@ -258,7 +283,7 @@ class Stack:
     def _start_programs(self, runtime: Path) -> None:
         """Start all that needs no database, and meanwhile make it ready for the rest."""
         for name in self.programs:
-            if name not in (*_ON_DATABASE, "postgres"):
+            if name != "postgres" and service_of(name) not in _ON_DATABASE:
                 self._supervisor.start(name)
         self._tell("preparing PostgreSQL")
         postgres.prepare(self.data_dir / "postgres")
@@ -266,8 +291,8 @@ class Stack:
         self._await_first(["postgres"])
         self._tell("migrating the database")
         self._migrate(runtime)
-        for name in _ON_DATABASE:
-            if name in self.programs:
+        for name in self.programs:
+            if service_of(name) in _ON_DATABASE:
                 self._supervisor.start(name)
         self._await_first(self.programs)
         if self._seeded:
@@ -280,28 +305,36 @@ class Stack:
             *("--config-path", "envoy.yaml", "--log-level", "warning"),
             *("--concurrency", str(min(4, os.cpu_count() or 1)), "--disable-hot-restart"),
         ]
+        gateway = [sys.executable, "-m", "gateway.run", *bound_to_parent(envoy, "KILL")]
         server = postgres.command(
             Path("data/postgres"), self.settings.postgres_port, durable=self.settings.sori_durable
         )
-        python = [
-            Program(
-                name,
-                bound_to_parent([sys.executable, "-m", f"services.{name}"]),
-                _SERVICE,
-                stop_seconds=30,
-            )
-            for name in (*SERVICES, "analyzer")
-        ]
         every = [
             Program("postgres", server, _INFRASTRUCTURE, stop_signal="INT", stop_seconds=20),
             Program("s3", seaweedfs.command(), _INFRASTRUCTURE),
-            *python,
-            Program("gateway", bound_to_parent(envoy), _EDGE),
+            *map(self._service_described, (*self._service_programs, "analyzer")),
+            Program("gateway", bound_to_parent(gateway), _EDGE),
         ]
         return [program for program in every if program.name in self.programs]
 
+    def _service_described(self, name: str) -> Program:
+        service = service_of(name)
+        command = [sys.executable, "-m", f"services.{service}"]
+        if name in self.settings.analysis_workers:
+            command += ["--role", "worker"]
+        elif service == "analysis" and self.settings.analysis_workers:
+            command += ["--role", "api"]
+        # All the rest is the same for all replicas.
+        own = {} if name == service else {f"{service.upper()}_LISTEN": self.address(name)}
+        return Program(name, bound_to_parent(command), _SERVICE, stop_seconds=30, environment=own)
+
+    @property
+    def _service_programs(self) -> tuple[str, ...]:
+        replicas = chain.from_iterable(self.settings.replicas.values())
+        return (*replicas, *self.settings.analysis_workers)
+
     def _gateway_settings(self) -> GatewaySettings:
-        upstreams = {f"{name.upper()}_ADDRESS": self.address(name) for name in SERVICES}
+        upstreams = {f"{name.upper()}_ADDRESS": ",".join(self.addresses(name)) for name in SERVICES}
         own = {name: str(port) for name, port in self.settings.ports.items()}
         own["GATEWAY_HOST"] = self.settings.gateway_host
         # Looks often, so that it is ready soon after the services.
@@ -355,7 +388,7 @@ class Stack:
             case "gateway":
                 return partial(probes.http, f"{self.gateway_url}/healthz")
             case _:
-                return partial(probes.grpc_service, self.address(name), SERVICES[name])
+                return partial(probes.grpc_service, self.address(name), SERVICES[service_of(name)])
 
     def _log(self, name: str) -> Path:
         return self.data_dir / "logs" / f"{name}.log"

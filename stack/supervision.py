@@ -18,7 +18,7 @@ from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from stack.environment import write_private
 from stack.errors import StackError
-from stack.processes import as_config, bound_to_parent
+from stack.processes import as_config, as_environment, bound_to_parent
 
 _START_SECONDS = 10.0
 _STOP_SECONDS = 60.0
@@ -166,6 +166,7 @@ def _configuration(programs: Sequence[Program]) -> str:
         autoescape=False,  # noqa: S701
     )
     environment.filters["as_config"] = as_config
+    environment.filters["as_environment"] = as_environment
     return environment.get_template("supervisor.conf.j2").render(
         programs=programs,
         tiers=sorted({program.tier for program in programs}),

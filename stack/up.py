@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 import time
@@ -20,6 +21,7 @@ from stack.stack import Stack
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOOK_SECONDS = 0.5
+_NUMBER = re.compile(r"-\d+$")
 
 _PURPOSES = {
     "postgres": "PostgreSQL",
@@ -27,6 +29,7 @@ _PURPOSES = {
     "catalog": "actors, tokens and scripts",
     "upload": "takes on their way to S3",
     "analysis": "jobs, progress and results",
+    "analysis-worker": "jobs on their way to the analysis server",
     "analyzer": "reference analysis server",
     "gateway": "HTTP, JSON, SSE and gRPC",
 }
@@ -115,7 +118,7 @@ def _table(stack: Stack) -> Table:
             address = f"127.0.0.1:{places[name]}"
         else:
             address = stack.address(name)
-        table.add_row(name, address, _PURPOSES[name])
+        table.add_row(name, address, _PURPOSES[_NUMBER.sub("", name)])
     return table
 
 

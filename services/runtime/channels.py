@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from importlib.resources import files
 
 import grpc
 
 from services.runtime.calls import OutgoingInterceptor
 
-# Every rpc between the services may be repeated, so gRPC's own retries serve.
-_SERVICE_CONFIG = {
-    "loadBalancingConfig": [{"round_robin": {}}],
-    "methodConfig": [
-        {
-            "name": [{}],
-            "retryPolicy": {
-                "maxAttempts": 5,
-                "initialBackoff": "0.2s",
-                "maxBackoff": "1s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
-            },
-        }
-    ],
-}
+# The one that clients are given, too: built into the stubs' package.
+_SERVICE_CONFIG = files("sori").joinpath("service_config.json").read_text("utf-8")
 
 
 def open_channel(address: str) -> grpc.aio.Channel:
@@ -31,10 +17,10 @@ def open_channel(address: str) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(
         address,
         options=[
-            ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+            ("grpc.service_config", _SERVICE_CONFIG),
             ("grpc.keepalive_time_ms", 30_000),
             ("grpc.keepalive_timeout_ms", 10_000),
-            # A peer that restarts is back within the retries' two seconds.
+            # A peer that restarts is back within the retries' few seconds.
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 1_000),
         ],

@@ -1,0 +1,54 @@
+"""The service config that clients load names every rpc, and no other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from google.protobuf.descriptor import FileDescriptor
+
+from sori.analysis.v1 import analysis_pb2
+from sori.catalog.v1 import catalog_pb2
+from sori.upload.v1 import upload_pb2
+
+CONFIG = json.loads(
+    (Path(__file__).parents[2] / "protos" / "sori" / "service_config.json").read_text("utf-8")
+)
+
+
+def rpcs(file: FileDescriptor) -> dict[str, set[str]]:
+    return {
+        service.full_name: {method.name for method in service.methods}
+        for service in file.services_by_name.values()
+    }
+
+
+SERVICES = {
+    **rpcs(analysis_pb2.DESCRIPTOR),
+    **rpcs(catalog_pb2.DESCRIPTOR),
+    **rpcs(upload_pb2.DESCRIPTOR),
+}
+
+
+def named() -> list[tuple[str, str]]:
+    return [
+        (name["service"], method)
+        for config in CONFIG["methodConfig"]
+        for name in config["name"]
+        for method in ([name["method"]] if "method" in name else sorted(SERVICES[name["service"]]))
+    ]
+
+
+def test_every_rpc_is_named_once() -> None:
+    every = [(service, method) for service, methods in SERVICES.items() for method in methods]
+    assert sorted(named()) == sorted(every)
+
+
+def test_only_what_may_be_repeated_is_retried() -> None:
+    retried = {
+        name.get("method", "")
+        for config in CONFIG["methodConfig"]
+        if "retryPolicy" in config
+        for name in config["name"]
+    }
+    assert not {method for method in retried if method.startswith("Create")}
