@@ -35,7 +35,7 @@ def is_long() -> bool:
     return os.environ.get("CHAOS") == "long"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def make_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeWorld]:
     """Makes a world of two replicas of each service, and two workers."""
     with ExitStack() as worlds:
@@ -60,3 +60,16 @@ def make_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeWorld]:
             return world
 
         yield make
+
+
+@pytest.fixture(scope="package")
+def shared_world(make_world: MakeWorld) -> World:
+    """A world for the tests that leave it as it was."""
+    return make_world("accepts", DISPATCH_TIMEOUT_SECONDS="20")
+
+
+@pytest.fixture
+def world(shared_world: World) -> Iterator[World]:
+    """A world whose analysis server behaves."""
+    yield shared_world
+    shared_world.double.behave("accepts")

@@ -49,20 +49,22 @@ class Double:
     """The misbehaving analysis server as a process."""
 
     def __init__(self, port: int, journal: Path, only: str | None = None) -> None:
+        """Describe it; `only` is the one behaviour that it has, by default it has all."""
         self.url = f"http://127.0.0.1:{port}/analyze-voice"
         self.journal = Journal(journal)
+        self.only = only
         self._port = port
-        self._command = [
-            *(sys.executable, "-m", "tests.chaos.analysis_server"),
-            *("--port", str(port), "--journal", str(journal)),
-            *(("--only", only) if only else ()),
-        ]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         search_path = os.pathsep.join([str(ROOT), str(ROOT / "gen")])
+        command = [
+            *(sys.executable, "-m", "tests.chaos.analysis_server"),
+            *("--port", str(self._port), "--journal", str(self.journal.path)),
+            *(("--only", self.only) if self.only else ()),
+        ]
         self._process = subprocess.Popen(
-            self._command,
+            command,
             env={**os.environ, "PYTHONPATH": search_path},
             start_new_session=True,
         )
@@ -72,6 +74,12 @@ class Double:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+
+    def behave(self, only: str) -> None:
+        """Have only this behaviour from now on."""
+        self.kill()
+        self.only = only
+        self.start()
 
     def dispatches(self, job_id: str) -> int:
         return sum(
