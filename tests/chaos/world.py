@@ -101,11 +101,15 @@ class Take:
 
 
 class World:
-    """Everything that runs, and what can be done with it."""
+    """Everything that runs, and what can be done with it.
+
+    repeats: why uploads were made again, beyond what the service config repeats.
+    """
 
     def __init__(self, stack: Stack, double: Double) -> None:
         self.stack = stack
         self.double = double
+        self.repeats: list[grpc.RpcError] = []
 
     def kill(self, name: str) -> None:
         """Kill a program at once; it comes back."""
@@ -127,6 +131,7 @@ class World:
                 # What the contract says to repeat; a dying gateway or replica cuts calls.
                 if error.code() not in REPEATED or time.monotonic() > deadline:
                     raise
+                self.repeats.append(error)
             else:
                 return Take(job_id, hashlib.sha256(recording).hexdigest())
 
