@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +56,21 @@ async def refuse(context: Context, http_status: str) -> None:
 
 
 class Catalog(catalog_pb2_grpc.CatalogServiceServicer):
-    """Refuses token 415; 99 takes its time, 98 until released; else echoes what it was sent."""
+    """Refuses token 415; 99 takes its time; else echoes what it was sent.
+
+    What is called 98 or "held" is held the first time until it is released.
+    """
 
     def __init__(self) -> None:
         self.held = threading.Event()
         self.released = threading.Event()
+        self.held_calls = 0
+
+    async def _hold(self) -> None:
+        self.held_calls += 1
+        self.held.set()
+        if self.held_calls == 1:
+            await asyncio.to_thread(self.released.wait)
 
     async def GetToken(self, request: Any, context: Context) -> catalog_pb2.Token:
         if request.id == 415:
@@ -68,12 +78,13 @@ class Catalog(catalog_pb2_grpc.CatalogServiceServicer):
         if request.id == 99:
             await asyncio.sleep(30)
         if request.id == 98:
-            self.held.set()
-            await asyncio.to_thread(self.released.wait)
+            await self._hold()
         metadata = {str(key): value for key, value in context.invocation_metadata() or ()}
         return catalog_pb2.Token(id=request.id, category=json.dumps(metadata, default=str))
 
     async def CreateToken(self, request: Any, context: Context) -> catalog_pb2.Token:
+        if request.token.name == "held":
+            await self._hold()
         return catalog_pb2.Token(id=1, view_count=len(request.token.name))
 
 
@@ -144,18 +155,22 @@ class Services:
 
     def start(self) -> None:
         self._thread.start()
-        self._run(self._serve())
+        self.run(self._serve())
 
     def stop(self) -> None:
-        self._run(self._server.stop(None))
+        self.catalog.released.set()
+        self.stop_serving()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
+    def stop_serving(self) -> None:
+        self.run(self._server.stop(None))
+
     def set_health(self, name: str, *, serving: bool) -> None:
         states = health_pb2.HealthCheckResponse
         state = states.SERVING if serving else states.NOT_SERVING
-        self._run(self._health.set(name, state))
+        self.run(self._health.set(name, state))
 
     async def _serve(self) -> None:
         large = [
@@ -181,8 +196,42 @@ class Services:
         self._server.add_insecure_port(self.address)
         await self._server.start()
 
-    def _run(self, coroutine: Any) -> Any:
+    def run(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+
+
+class Relay:
+    """A way to the stand-ins that breaks when it is told to."""
+
+    def __init__(self, services: Services) -> None:
+        self.address = f"127.0.0.1:{free_ports(1)[0]}"
+        self._services = services
+        self._writers: list[asyncio.StreamWriter] = []
+
+    def start(self) -> None:
+        host, port = self.address.split(":")
+        self._services.run(asyncio.start_server(self._connect, host, int(port)))
+
+    def cut(self) -> None:
+        """Break every connection; new ones are taken."""
+        self._services.run(self._abort())
+
+    async def _abort(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, port = self._services.address.split(":")
+        answers, requests = await asyncio.open_connection(host, int(port))
+        self._writers += [writer, requests]
+        await asyncio.gather(self._copy(reader, requests), self._copy(answers, writer))
+
+    @staticmethod
+    async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(MIB):
+                writer.write(data)
+        writer.close()
 
 
 class Gateway:
@@ -243,6 +292,16 @@ def wait_for_status(client: httpx.Client, path: str, status: int) -> httpx.Respo
             return answer
         time.sleep(0.05)
     raise AssertionError(f"{path} does not answer {status}")
+
+
+def wait_until_refused(address: str) -> None:
+    for _ in range(200):
+        try:
+            httpx.get(f"http://{address}/healthz")
+        except httpx.TransportError:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{address} still takes connections")
 
 
 def reason(answer: httpx.Response) -> str:
@@ -501,20 +560,73 @@ def test_a_service_that_is_gone_is_unavailable(tmp_path: Path) -> None:
         assert "upstream" not in details(refused.value)
 
 
-def test_a_gateway_that_stops_finishes_what_is_under_way(
-    tmp_path: Path, services: Services
+def test_an_upload_to_a_service_that_is_gone_may_be_tried_again_whatever_its_size(
+    tmp_path: Path, own_services: Services
 ) -> None:
-    gateway = Gateway(tmp_path, services, gateway_call_seconds=20)
-    with (
-        gateway.running() as client,
-        closing(httpx.Client(base_url=client.base_url)) as balancer,
-        ThreadPoolExecutor(1) as executor,
-    ):
+    with Gateway(tmp_path, own_services).running() as client:
+        own_services.stop_serving()
+        answer = client.post("/tokens/1/upload-audio", content=(bytes(MIB) for _ in range(16)))
+        assert (answer.status_code, reason(answer)) == (503, "SERVICE_UNAVAILABLE")
+        assert answer.headers["retry-after"]
+
+
+@pytest.fixture
+def own_services() -> Iterator[Services]:
+    services = Services(free_ports(1)[0])
+    services.start()
+    yield services
+    services.stop()
+
+
+@pytest.fixture
+def relay(own_services: Services) -> Relay:
+    relay = Relay(own_services)
+    relay.start()
+    return relay
+
+
+def test_a_replica_that_is_gone_is_not_missed(
+    tmp_path: Path, services: Services, own_services: Services
+) -> None:
+    both = f"{services.address},{own_services.address}"
+    with Gateway(tmp_path, services, catalog_address=both).running() as client:
+        own_services.stop_serving()
+        assert {client.get("/tokens/1").status_code for _ in range(100)} == {200}
+
+
+def test_a_read_whose_connection_breaks_is_sent_again(
+    tmp_path: Path, own_services: Services, relay: Relay
+) -> None:
+    gateway = Gateway(tmp_path, own_services, catalog_address=relay.address)
+    with gateway.running() as client, ThreadPoolExecutor(1) as executor:
         answer = executor.submit(client.get, "/tokens/98")
-        assert services.catalog.held.wait(5)
+        assert own_services.catalog.held.wait(5)
+        relay.cut()
+        assert answer.result().status_code == 200
+
+
+def test_a_write_that_reached_a_service_is_not_sent_again(
+    tmp_path: Path, own_services: Services, relay: Relay
+) -> None:
+    gateway = Gateway(tmp_path, own_services, catalog_address=relay.address)
+    with gateway.running() as client, ThreadPoolExecutor(1) as executor:
+        answer = executor.submit(client.post, "/tokens", json={"name": "held"})
+        assert own_services.catalog.held.wait(5)
+        relay.cut()
+        assert answer.result().status_code == 503
+        assert own_services.catalog.held_calls == 1
+
+
+def test_a_gateway_that_stops_finishes_what_is_under_way(
+    tmp_path: Path, own_services: Services
+) -> None:
+    gateway = Gateway(tmp_path, own_services, gateway_call_seconds=20)
+    with gateway.running() as client, ThreadPoolExecutor(1) as executor:
+        answer = executor.submit(client.get, "/tokens/98")
+        assert own_services.catalog.held.wait(5)
         gateway.process.terminate()
-        wait_for_status(balancer, "/healthz", 503)
-        services.catalog.released.set()
+        wait_until_refused(gateway.address)
+        own_services.catalog.released.set()
         assert answer.result().status_code == 200
         assert gateway.process.wait(10) == 0
 
