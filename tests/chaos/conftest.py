@@ -65,7 +65,7 @@ def make_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeWorld]:
 @pytest.fixture(scope="package")
 def shared_world(make_world: MakeWorld) -> World:
     """A world for the tests that leave it as it was."""
-    return make_world("accepts", DISPATCH_TIMEOUT_SECONDS="20")
+    return make_world("accepts", DISPATCH_TIMEOUT_SECONDS="20", ANALYSIS_TIMEOUT_SECONDS="60")
 
 
 @pytest.fixture

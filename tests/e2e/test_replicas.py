@@ -95,12 +95,14 @@ def answers_after_death(product: Product, call: Call) -> list[httpx.Response]:
         return [answer.result() for answer in answers]
 
 
-def test_a_killed_replica_fails_no_read(stack: Stack) -> None:
-    with called_all_the_time(stack, read, read) as statuses:
+@pytest.mark.parametrize("end", [Stack.kill, Stack.restart], ids=["killed", "restarted"])
+def test_no_read_fails_while_replicas_go_one_by_one(
+    stack: Stack, end: Callable[[Stack, str], None]
+) -> None:
+    with called_all_the_time(stack, read, read, read, read) as statuses:
         for name in ("catalog", "catalog-2"):
-            stack.kill(name)
+            end(stack, name)
             stack.wait_ready(name)
-            stack.wait_routed(name)
     assert set(statuses) == {200}
 
 
@@ -115,11 +117,35 @@ def test_what_changes_something_is_not_sent_twice(product: Product) -> None:
     assert last.headers["retry-after"]
 
 
-def test_a_rolling_restart_fails_no_read(stack: Stack) -> None:
-    with called_all_the_time(stack, read, read) as statuses:
-        for name in ("catalog", "catalog-2"):
-            stack.restart(name)
-    assert set(statuses) == {200}
+def test_a_take_is_analysed_with_one_replica_of_each_service_left(
+    product: Product, held_token: int, analysis_server: AnalysisServer
+) -> None:
+    analysis_server.answer(held_token, (200, {"analysis_results": {"score": 1}}))
+    stopped = ("catalog", "upload-2", "analysis")
+    for name in stopped:
+        product.stack.stop(name)
+    try:
+        assert product.ended(product.uploaded(held_token))["status"] == "completed"
+    finally:
+        for name in stopped:
+            product.stack.start(name)
+            product.stack.wait_ready(name)
+
+
+def test_a_frozen_gateway_answers_when_it_goes_on(stack: Stack, gateway: httpx.Client) -> None:
+    stack.signal("gateway", "STOP")
+    try:
+        with pytest.raises(httpx.ReadTimeout):
+            gateway.get("/healthz", timeout=0.5)
+    finally:
+        stack.signal("gateway", "CONT")
+    stack.wait_ready("gateway")
+
+
+def test_nothing_of_a_killed_gateway_is_left(stack: Stack) -> None:
+    stack.kill("gateway")
+    stack.wait_ready("gateway")
+    assert "Address already in use" not in stack.logs("gateway")
 
 
 def test_workers_apart_hand_takes_to_the_analysis_server(
