@@ -37,7 +37,8 @@ class StackSettings(BaseModel):
     analysis_port: Port = 50053
     analyzer_port: Port = 8100
     analysis_worker_port: Port = Field(
-        50054, description="Where the first worker of analysis, if it has its own, tells its health."
+        50054,
+        description="Where the first worker of analysis, if it has its own, tells its health.",
     )
     sori_replicas: int = Field(
         1, ge=1, le=_MOST, description="How many of each of catalog, upload and analysis run."

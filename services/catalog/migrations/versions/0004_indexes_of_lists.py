@@ -35,6 +35,13 @@ INDEXES = {
     "ix_scripts_fold": "scripts USING gin (catalog.fold(text) gin_trgm_ops)",
 }
 TOKENS_PER_STEP = 10_000
+_NOTE_TOKENS = text(
+    """
+    INSERT INTO catalog.token_changes (token_id, revision, deleted)
+    SELECT id, revision, false FROM catalog.tokens WHERE id > :first AND id <= :last
+    ON CONFLICT (token_id) DO NOTHING
+    """
+)
 
 
 def upgrade() -> None:
@@ -71,12 +78,7 @@ def _build(name: str, definition: str) -> None:
 def _note_tokens_made_before() -> None:
     last = op.get_bind().scalar(text("SELECT coalesce(max(id), 0) FROM catalog.tokens"))
     for first in range(0, last, TOKENS_PER_STEP):
-        op.execute(
-            "INSERT INTO catalog.token_changes (token_id, revision, deleted)"
-            " SELECT id, revision, false FROM catalog.tokens"
-            f" WHERE id > {first} AND id <= {first + TOKENS_PER_STEP}"
-            " ON CONFLICT (token_id) DO NOTHING"
-        )
+        op.execute(_NOTE_TOKENS.bindparams(first=first, last=first + TOKENS_PER_STEP))
 
 
 def downgrade() -> None:
