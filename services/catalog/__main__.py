@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
+from services.catalog.peers import Analysis
 from services.catalog.servicer import CatalogServicer
 from services.catalog.settings import CatalogSettings
 from services.catalog.store import CatalogStore
+from services.catalog.sweeping import Sweeper
+from services.catalog.views import ViewCounter
+from services.catalog.watching import TokenWatch
+from services.runtime.channels import open_channel
 from services.runtime.database import Database
 from services.runtime.logs import configure_logs
 from services.runtime.objects import ObjectStore
-from services.runtime.server import Server
+from services.runtime.server import Background, Server
 from sori.analysis.v1 import analysis_pb2
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from sori.upload.v1 import upload_pb2
@@ -29,16 +35,26 @@ async def main() -> None:
     """Serve until told to stop."""
     settings = CatalogSettings.read()
     configure_logs("catalog", settings.log_level)
-    async with (
-        Database(settings, "catalog") as database,
-        ObjectStore.connect(settings) as objects,
-    ):
+    async with AsyncExitStack() as resources:
+        database = await resources.enter_async_context(Database(settings, "catalog"))
+        objects = await resources.enter_async_context(ObjectStore.connect(settings))
+        analysis = await resources.enter_async_context(open_channel(settings.analysis_address))
+        store = CatalogStore(database)
+        views = ViewCounter(store.tokens, settings.view_flush_seconds)
+        watch = TokenWatch(store.changes, database, settings.heartbeat_seconds)
+        servicer = CatalogServicer(store, objects, Analysis(analysis), views, watch)
         server = Server(
             settings, names=[NAME], probes={"database": database.probe}, reflected=REFLECTED
         )
-        servicer = CatalogServicer(CatalogStore(database), objects)
         catalog_pb2_grpc.add_CatalogServiceServicer_to_server(servicer, server.grpc)
-        await server.run(settings.catalog_listen)
+        await server.run(
+            settings.catalog_listen,
+            background=[
+                Background(views.run),
+                Background(watch.run, watch.stop),
+                Background(Sweeper(store.changes).run),
+            ],
+        )
 
 
 if __name__ == "__main__":

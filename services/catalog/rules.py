@@ -1,19 +1,30 @@
-"""What makes an actor, a token or a script valid. Pure.
+"""What makes an actor, a token, a script or a query valid. Pure.
 
 Each `check_*` raises InvalidField naming every bad field at once; the paths are
-those of the request.
+those of the request. The rules are here and not in annotations of the proto
+(protovalidate), because rpcs and imports share them, some look at stored data, and
+one place is easier to trust than two; the proto's comments state them for callers.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, fields
+from uuid import UUID
 
 from pydantic import HttpUrl, TypeAdapter, ValidationError
 
-from services.catalog.resources import Actor, ReferenceAssets, Script, Token, Word
+from services.catalog.resources import (
+    Actor,
+    ReferenceAssets,
+    Script,
+    Token,
+    TokenFilter,
+    TokenOrder,
+    Word,
+)
 from services.runtime.errors import FieldViolation, InvalidField
 
 MAX_NAME_LENGTH = 200
@@ -26,6 +37,8 @@ MAX_TEXT_LENGTH = 2_000
 MAX_LANGUAGE_LENGTH = 35
 MAX_WORDS = 500
 MAX_KEY_LENGTH = 500
+MAX_BATCH = 1_000
+MAX_QUERY_LENGTH = 100
 
 _OBJECT_KEY = re.compile(r"references/[A-Za-z0-9/_.-]+")
 _LANGUAGE_CODE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
@@ -38,6 +51,35 @@ def check_id(field: str, value: int) -> None:
     """An id is 1 or more."""
     if value < 1:
         raise InvalidField(FieldViolation(field, "must be 1 or more"))
+
+
+def check_optional_id(field: str, value: int) -> None:
+    """An id is 1 or more, or 0 for none."""
+    if value < 0:
+        raise InvalidField(FieldViolation(field, "must be 1 or more, or 0 for any"))
+
+
+def check_ids(ids: Sequence[int]) -> None:
+    """Ids to read at once."""
+    _raise_if_any(_ids_violations(ids))
+
+
+def request_id_of(text: str) -> UUID | None:
+    """A request id; None when there is none."""
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        raise InvalidField(FieldViolation("request_id", "must be a UUID")) from None
+
+
+def check_filter(wanted: TokenFilter, order_by: str, seed: int) -> None:
+    """Check which tokens are to be listed, and how."""
+    _raise_if_any(_filter_violations(wanted, order_by, seed))
+
+
+def check_query(query: str) -> None:
+    """Check what is to be searched."""
+    _raise_if_any(_text("query", query, MAX_QUERY_LENGTH, required=True))
 
 
 def check_actor(actor: Actor) -> None:
@@ -63,9 +105,43 @@ def check_script_fits(script: Script, token: Token) -> None:
         raise InvalidField(FieldViolation("script.end_time", problem))
 
 
+def check_clip_holds(token: Token, last_end: float) -> None:
+    """The clip of a token is long enough for the script that ends last, in seconds."""
+    if last_end > token.duration:
+        problem = f"must leave {last_end:g} seconds for the scripts of the token"
+        raise InvalidField(FieldViolation("token.end_time", problem))
+
+
+def check_same_token(before: Script, after: Script) -> None:
+    """A script stays in its token."""
+    if after.token_id != before.token_id:
+        raise InvalidField(FieldViolation("script.token_id", "can't be changed"))
+
+
 def _raise_if_any(violations: Iterable[FieldViolation]) -> None:
     if found := tuple(violations):
         raise InvalidField(*found)
+
+
+def _ids_violations(ids: Sequence[int]) -> Violations:
+    if not ids:
+        yield FieldViolation("ids", "must name at least one")
+    yield from _list("ids", tuple(ids), MAX_BATCH)
+    if any(each < 1 for each in ids):
+        yield FieldViolation("ids", "must be 1 or more each")
+
+
+def _filter_violations(wanted: TokenFilter, order_by: str, seed: int) -> Violations:
+    yield from _text("category", wanted.category, MAX_CATEGORY_LENGTH)
+    yield from _text("text", wanted.text, MAX_NAME_LENGTH)
+    if wanted.actor_id is not None and wanted.actor_id < 1:
+        yield FieldViolation("actor_id", "must be 1 or more, or 0 for any")
+    if wanted.max_duration is not None and not wanted.max_duration > 0:
+        yield FieldViolation("max_duration", "must be 0 or more")
+    if order_by and order_by not in set(TokenOrder):
+        yield FieldViolation("order_by", f"must be one of {', '.join(TokenOrder)}")
+    if seed < 0:
+        yield FieldViolation("seed", "must be 0 or more")
 
 
 def _actor_violations(actor: Actor) -> Violations:
@@ -79,6 +155,7 @@ def _token_violations(token: Token) -> Violations:
     yield from _text("token.name", token.name, MAX_NAME_LENGTH, required=True)
     yield from _text("token.category", token.category, MAX_CATEGORY_LENGTH)
     yield from _url("token.source_url", token.source_url)
+    yield from _url("token.thumbnail_url", token.thumbnail_url)
     yield from _list("token.actor_ids", token.actor_ids, MAX_ACTORS)
     if not token.actor_ids:
         yield FieldViolation("token.actor_ids", "must name at least one actor")
@@ -124,6 +201,8 @@ def _word_violations(words: tuple[Word, ...]) -> Violations:
             yield FieldViolation(f"{path}.start_time", "must not be before the word ahead")
         if not (math.isfinite(word.end_time) and word.end_time >= word.start_time):
             yield FieldViolation(f"{path}.end_time", "must not be before start_time")
+        if word.probability is not None and not 0 <= word.probability <= 1:
+            yield FieldViolation(f"{path}.probability", "must be from 0 to 1")
         earliest = word.start_time
 
 
@@ -150,8 +229,7 @@ def _url(field: str, value: str) -> Violations:
         _URL.validate_python(value)
     except ValidationError:
         yield FieldViolation(field, "must be an http or https URL")
-    if len(value) > MAX_URL_LENGTH:
-        yield FieldViolation(field, f"must be at most {MAX_URL_LENGTH} characters")
+    yield from _text(field, value, MAX_URL_LENGTH)
 
 
 def _span(path: str, start: float, end: float) -> Violations:

@@ -11,3 +11,12 @@ class CatalogSettings(DatabaseSettings, ObjectStoreSettings):
     """Where the catalog listens, besides what every service is told."""
 
     catalog_listen: str = Field("127.0.0.1:50051", description="host:port to listen on.")
+    analysis_address: str = Field(
+        "127.0.0.1:50053", description="host:port of the analysis service."
+    )
+    view_flush_seconds: float = Field(
+        5.0, gt=0, description="How long views are counted in memory before they are stored."
+    )
+    heartbeat_seconds: float = Field(
+        15.0, gt=0, description="Longest silence of a watch of tokens."
+    )

@@ -83,6 +83,6 @@ class Database:
 
 
 def _is_unavailable(error: BaseException | None) -> bool:
-    """Connection errors (class 08), shutdown (57P) and too many clients (53300)."""
+    """Connection errors (class 08), shutdown (57P), too many clients (53300), deadlocks (40P01)."""
     state = getattr(error, "sqlstate", None) or ""
-    return state.startswith(("08", "57P")) or state == "53300"
+    return state.startswith(("08", "57P")) or state in ("53300", "40P01")

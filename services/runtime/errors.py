@@ -85,13 +85,53 @@ class AlreadyExists(
     """A value that must be unique is taken; metadata: resource, field."""
 
 
+class EtagMismatch(
+    SoriError,
+    code=StatusCode.ABORTED,
+    english="The {resource} has changed since it was read: its etag is {etag} now. Read it again"
+    " and repeat the change.",
+    korean="그사이 내용이 바뀌었습니다. 다시 읽은 뒤 수정해 주세요.",
+):
+    """A resource is not what the caller has read; metadata: resource, etag."""
+
+
+class RequestIdMismatch(
+    SoriError,
+    code=StatusCode.INVALID_ARGUMENT,
+    english="The request id {request_id} was used for something else. Use a new one.",
+    korean="이미 다른 요청에 쓰인 요청 번호입니다. 새 요청 번호를 써 주세요.",
+    http_status=422,
+):
+    """A request id came again with other content; metadata: request_id."""
+
+
+class ActorInUse(
+    SoriError,
+    code=StatusCode.FAILED_PRECONDITION,
+    english="{token_count} tokens use the actor {actor_id}. Delete them first, or set force.",
+    korean="이 배우를 쓰는 토큰이 있습니다. 토큰을 먼저 지우거나 force를 지정해 주세요.",
+    http_status=409,
+):
+    """An actor that tokens use was to be deleted; metadata: actor_id, token_count."""
+
+
+class TokenInUse(
+    SoriError,
+    code=StatusCode.FAILED_PRECONDITION,
+    english="The token {token_id} has {users}. Delete them first, or set force.",
+    korean="이 토큰에 딸린 대사나 분석이 있습니다. 먼저 지우거나 force를 지정해 주세요.",
+    http_status=409,
+):
+    """A token that is used was to be deleted; metadata: token_id, users (scripts or analyses)."""
+
+
 class ActorNotFound(
     SoriError,
     code=StatusCode.NOT_FOUND,
     english="There is no actor {actor_id}. Create it first or use another id.",
     korean="{actor_id}번 배우가 없습니다. 번호를 확인해 주세요.",
 ):
-    """No such actor; metadata: actor_id."""
+    """No such actor; metadata: actor_id, or several of them with commas."""
 
 
 class TokenNotFound(
@@ -100,7 +140,7 @@ class TokenNotFound(
     english="There is no token {token_id}. Use the id of an existing token.",
     korean="{token_id}번 토큰이 없습니다. 번호를 확인해 주세요.",
 ):
-    """No such token; metadata: token_id."""
+    """No such token; metadata: token_id, or several of them with commas."""
 
 
 class ScriptNotFound(
@@ -109,7 +149,7 @@ class ScriptNotFound(
     english="There is no script {script_id}. Use the id of an existing script.",
     korean="{script_id}번 대사가 없습니다. 번호를 확인해 주세요.",
 ):
-    """No such script; metadata: script_id."""
+    """No such script; metadata: script_id, or several of them with commas."""
 
 
 class JobNotFound(

@@ -12,12 +12,13 @@ from pathlib import Path
 from alembic import command, context
 from alembic.config import Config
 from sqlalchemy import Connection, MetaData, make_url, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from services.runtime.settings import DatabaseSettings
 
 MIGRATED_SERVICES = ("catalog", "analysis")
+LOCK_POLL_SECONDS = 0.2
 
 
 def migrate_all() -> None:
@@ -37,21 +38,37 @@ def run_migrations(metadata: MetaData) -> None:
 async def _run_online(metadata: MetaData) -> None:
     url = make_url(DatabaseSettings.read().database_url.get_secret_value())
     engine = create_async_engine(url.set(drivername="postgresql+asyncpg"), poolclass=NullPool)
-    async with engine.begin() as connection:
+    async with engine.connect() as connection:
+        await _lock(connection, str(metadata.schema))
         await connection.run_sync(_run, metadata)
+        await connection.commit()
     await engine.dispose()
+
+
+async def _lock(connection: AsyncConnection, schema: str) -> None:
+    """Wait until nobody else migrates: replicas may start at once.
+
+    The lock is the connection's and ends with it. It is asked for again and again,
+    because a statement that waits would hold back concurrent builds of indexes.
+    """
+    statement = text("SELECT pg_try_advisory_lock(hashtext(:schema))")
+    while not await connection.scalar(statement, {"schema": schema}):
+        await connection.commit()
+        await asyncio.sleep(LOCK_POLL_SECONDS)
+    await connection.commit()
 
 
 def _run(connection: Connection, metadata: MetaData) -> None:
     schema = metadata.schema
-    # Replicas may start at once: one migrates, the others wait for it.
-    connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:schema))"), {"schema": schema})
     connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{schema}"'))
+    connection.commit()
     context.configure(
         connection=connection,
         target_metadata=metadata,
         version_table_schema=schema,
         include_schemas=True,
+        # Each migration commits by itself, so that a long one can do without locks.
+        transaction_per_migration=True,
         include_name=lambda name, kind, _: kind != "schema" or name == schema,
     )
     with context.begin_transaction():

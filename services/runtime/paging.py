@@ -38,9 +38,11 @@ def page_token(request: Message, position: Position) -> str:
     return token.decode() if isinstance(token, bytes) else token
 
 
-def position_of(request: Message) -> Position | None:
+def position_of(request: Message, *kinds: type) -> Position | None:
     """Where the page that `request` asks for begins; None for the first page.
 
+    kinds: the types of the values of a position, `int` for one of 32 bits; default:
+        not checked.
     Errors: InvalidField when the token is of another query, or of no query at all.
     """
     token: str = request.page_token  # type: ignore[attr-defined]
@@ -48,10 +50,21 @@ def position_of(request: Message) -> Position | None:
         return None
     try:
         position: Position = _serializer(request).loads(token)
+        if kinds and not _is_of(position, kinds):
+            raise BadData("not a position of this list")
     except BadData:
         problem = "must be the next_page_token of a call with the same other fields"
         raise InvalidField(FieldViolation("page_token", problem)) from None
     return position
+
+
+def _is_of(position: object, kinds: Sequence[type]) -> bool:
+    """The checksum is no secret, so a token may be forged."""
+    return (
+        isinstance(position, list)
+        and [type(each) for each in position] == list(kinds)
+        and all(-(2**31) <= each < 2**31 for each in position if type(each) is int)
+    )
 
 
 def _serializer(request: Message) -> URLSafeSerializer:

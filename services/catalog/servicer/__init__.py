@@ -1,0 +1,35 @@
+"""The CatalogService: protobuf in, domain call, protobuf out."""
+
+from __future__ import annotations
+
+from services.catalog.peers import Analysis
+from services.catalog.servicer.actors import ActorRpcs
+from services.catalog.servicer.bulk import BulkRpcs
+from services.catalog.servicer.scripts import ScriptRpcs
+from services.catalog.servicer.tokens import TokenRpcs
+from services.catalog.store import CatalogStore
+from services.catalog.views import ViewCounter
+from services.catalog.watching import TokenWatch
+from services.runtime.objects import ObjectStore
+from sori.catalog.v1 import catalog_pb2_grpc
+
+
+class CatalogServicer(
+    ActorRpcs, TokenRpcs, ScriptRpcs, BulkRpcs, catalog_pb2_grpc.CatalogServiceServicer
+):
+    """All rpcs of the catalog, those of each resource in a module of their own."""
+
+    def __init__(
+        self,
+        store: CatalogStore,
+        objects: ObjectStore,
+        analysis: Analysis,
+        views: ViewCounter,
+        watch: TokenWatch,
+    ) -> None:
+        ActorRpcs.__init__(self, store.actors, store.search)
+        TokenRpcs.__init__(
+            self, store.tokens, store.pages, store.search, objects, analysis, views, watch
+        )
+        ScriptRpcs.__init__(self, store.scripts)
+        BulkRpcs.__init__(self, store.bulk)

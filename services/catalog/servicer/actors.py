@@ -1,0 +1,97 @@
+"""Rpcs of actors."""
+
+from __future__ import annotations
+
+from google.protobuf.empty_pb2 import Empty
+
+from services.catalog import messages, rules
+from services.catalog.masks import merged
+from services.catalog.resources import Actor
+from services.catalog.servicer.common import creation_of, page_of
+from services.catalog.store import ActorStore, Search
+from services.runtime.calls import Context
+from services.runtime.paging import page_size_of, page_token, position_of
+from sori.catalog.v1 import catalog_pb2 as pb
+
+DEFAULT_MATCHES = 20
+MAX_MATCHES = 100
+
+
+class ActorRpcs:
+    """Creates, reads, lists, finds, updates and deletes actors."""
+
+    def __init__(self, actors: ActorStore, search: Search) -> None:
+        self._actors = actors
+        self._search = search
+
+    async def CreateActor(self, request: pb.CreateActorRequest, context: Context) -> pb.Actor:
+        actor = messages.actor_from(request.actor)
+        rules.check_actor(actor)
+        creation = creation_of(request, messages.actor_to(actor))
+        return messages.actor_to(await self._actors.create(actor, creation))
+
+    async def GetActor(self, request: pb.GetActorRequest, context: Context) -> pb.Actor:
+        rules.check_id("id", request.id)
+        return messages.actor_to(await self._actors.get(request.id))
+
+    async def BatchGetActors(
+        self, request: pb.BatchGetActorsRequest, context: Context
+    ) -> pb.BatchGetActorsResponse:
+        rules.check_ids(request.ids)
+        found = await self._actors.get_many(request.ids)
+        return pb.BatchGetActorsResponse(actors=map(messages.actor_to, found))
+
+    async def ListActors(
+        self, request: pb.ListActorsRequest, context: Context
+    ) -> pb.ListActorsResponse:
+        size = page_size_of(request.page_size)
+        (after_id,) = position_of(request, int) or (0,)
+        page, last = page_of(await self._actors.page(size + 1, int(after_id)), size)
+        answer = pb.ListActorsResponse(actors=map(messages.actor_to, page))
+        if last is not None:
+            answer.next_page_token = page_token(request, [last.id or 0])
+        return answer
+
+    async def UpdateActor(self, request: pb.UpdateActorRequest, context: Context) -> pb.Actor:
+        rules.check_id("actor.id", request.actor.id)
+
+        def change(actor: Actor) -> Actor:
+            message = merged(messages.actor_to(actor), request.actor, request.update_mask)
+            changed = messages.actor_over(actor, message)
+            rules.check_actor(changed)
+            return changed
+
+        return messages.actor_to(
+            await self._actors.update(
+                request.actor.id, request.actor.etag, change, validate_only=request.validate_only
+            )
+        )
+
+    async def DeleteActor(self, request: pb.DeleteActorRequest, context: Context) -> Empty:
+        rules.check_id("id", request.id)
+        await self._actors.delete(
+            request.id, request.etag, force=request.force, validate_only=request.validate_only
+        )
+        return Empty()
+
+    async def SearchActors(
+        self, request: pb.SearchActorsRequest, context: Context
+    ) -> pb.SearchActorsResponse:
+        rules.check_query(request.query)
+        size = match_count_of(request.page_size)
+        found = await self._search.actors(request.query, size)
+        actors = await self._actors.get_known([actor_id for actor_id, _ in found])
+        return pb.SearchActorsResponse(
+            matches=[
+                pb.ActorMatch(
+                    actor=messages.actor_to(actors[actor_id]), match=messages.match_to(match)
+                )
+                for actor_id, match in found
+                if actor_id in actors
+            ]
+        )
+
+
+def match_count_of(asked: int) -> int:
+    """How many matches to answer with. Errors: InvalidField when negative."""
+    return min(page_size_of(asked), MAX_MATCHES) if asked else DEFAULT_MATCHES

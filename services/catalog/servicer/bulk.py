@@ -1,0 +1,52 @@
+"""Rpcs of imports and exports."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from services.catalog.importing import Progress, imported
+from services.catalog.store import BulkStore
+from services.runtime.calls import Context
+from sori.catalog.v1 import catalog_pb2 as pb
+
+
+class BulkRpcs:
+    """Imports and exports the whole catalog."""
+
+    def __init__(self, bulk: BulkStore) -> None:
+        self._bulk = bulk
+
+    async def ImportCatalog(
+        self, request: AsyncIterator[pb.ImportCatalogRequest], context: Context
+    ) -> AsyncIterator[pb.ImportCatalogResponse]:
+        first = await anext(request, pb.ImportCatalogRequest())
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield first.chunk
+            async for message in request:
+                yield message.chunk
+
+        async with aclosing(imported(chunks(), first.first_line, self._bulk)) as reports:
+            async for progress in reports:
+                yield _answer(progress)
+
+    async def ExportCatalog(
+        self, request: pb.ExportCatalogRequest, context: Context
+    ) -> AsyncIterator[pb.ExportCatalogResponse]:
+        async with aclosing(self._bulk.export()) as chunks:
+            async for chunk in chunks:
+                yield pb.ExportCatalogResponse(chunk=chunk)
+
+
+def _answer(progress: Progress) -> pb.ImportCatalogResponse:
+    return pb.ImportCatalogResponse(
+        last_line=progress.last_line,
+        created=progress.created,
+        updated=progress.updated,
+        unchanged=progress.unchanged,
+        refused=progress.refused,
+        refused_lines=[
+            pb.RefusedLine(line=line, reason=reason) for line, reason in progress.refusals
+        ],
+    )

@@ -1,0 +1,211 @@
+"""Rpcs of tokens."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import astuple
+
+from google.protobuf.empty_pb2 import Empty
+
+from services.catalog import messages, rules, shuffling
+from services.catalog.masks import merged
+from services.catalog.peers import Analysis
+from services.catalog.resources import ReferenceAssets, Token, TokenFilter, TokenOrder
+from services.catalog.servicer.actors import match_count_of
+from services.catalog.servicer.common import creation_of, page_of
+from services.catalog.store import Ring, Search, TokenPages, TokenStore
+from services.catalog.views import ViewCounter
+from services.catalog.watching import TokenWatch
+from services.runtime.calls import Context
+from services.runtime.errors import TokenInUse
+from services.runtime.objects import ObjectStore
+from services.runtime.paging import page_size_of, page_token, position_of
+from sori.catalog.v1 import catalog_pb2 as pb
+
+ASSET_URL_SECONDS = 3600
+_LAST = 2**31 - 1
+
+
+class TokenRpcs:
+    """Creates, reads, lists, finds, updates, deletes, counts and watches tokens."""
+
+    def __init__(
+        self,
+        tokens: TokenStore,
+        pages: TokenPages,
+        search: Search,
+        objects: ObjectStore,
+        analysis: Analysis,
+        views: ViewCounter,
+        watch: TokenWatch,
+    ) -> None:
+        self._tokens = tokens
+        self._pages = pages
+        self._search = search
+        self._objects = objects
+        self._analysis = analysis
+        self._views = views
+        self._watch = watch
+
+    async def CreateToken(self, request: pb.CreateTokenRequest, context: Context) -> pb.Token:
+        token = messages.token_from(request.token)
+        rules.check_token(token)
+        creation = creation_of(request, messages.token_to(token))
+        return messages.token_to(await self._tokens.create(token, creation))
+
+    async def GetToken(self, request: pb.GetTokenRequest, context: Context) -> pb.Token:
+        rules.check_id("id", request.id)
+        if request.view != pb.TOKEN_VIEW_FULL:
+            return messages.token_to(await self._tokens.get(request.id))
+        token = await self._tokens.get_with_scripts(request.id)
+        return messages.token_to(token, await self._presigned_urls(token.reference_assets))
+
+    async def BatchGetTokens(
+        self, request: pb.BatchGetTokensRequest, context: Context
+    ) -> pb.BatchGetTokensResponse:
+        rules.check_ids(request.ids)
+        found = await self._tokens.get_many(request.ids)
+        return pb.BatchGetTokensResponse(tokens=map(messages.token_to, found))
+
+    async def ListTokens(
+        self, request: pb.ListTokensRequest, context: Context
+    ) -> pb.ListTokensResponse:
+        wanted = TokenFilter(
+            category=messages.nfc(request.category),
+            actor_id=request.actor_id or None,
+            max_duration=request.max_duration or None,
+            text=messages.nfc(request.text).strip(),
+        )
+        rules.check_filter(wanted, request.order_by, request.seed)
+        match TokenOrder(request.order_by or TokenOrder.LATEST):
+            case TokenOrder.LATEST:
+                return await self._latest(request, wanted)
+            case TokenOrder.POPULAR:
+                return await self._popular(request, wanted)
+            case TokenOrder.SHUFFLED:
+                return await self._shuffled(request, wanted)
+
+    async def ListRelatedTokens(
+        self, request: pb.ListRelatedTokensRequest, context: Context
+    ) -> pb.ListRelatedTokensResponse:
+        rules.check_id("id", request.id)
+        size = page_size_of(request.page_size)
+        views, before_id = position_of(request, int, int) or (_LAST, _LAST)
+        found = await self._pages.related(request.id, size + 1, (int(views), int(before_id)))
+        page, last = page_of(found, size)
+        answer = pb.ListRelatedTokensResponse(tokens=map(messages.token_to, page))
+        if last is not None:
+            answer.next_page_token = page_token(request, [last.view_count, last.id or 0])
+        return answer
+
+    async def UpdateToken(self, request: pb.UpdateTokenRequest, context: Context) -> pb.Token:
+        rules.check_id("token.id", request.token.id)
+
+        def change(token: Token) -> Token:
+            message = merged(messages.token_to(token), request.token, request.update_mask)
+            changed = messages.token_over(token, message)
+            rules.check_token(changed)
+            return changed
+
+        return messages.token_to(
+            await self._tokens.update(
+                request.token.id, request.token.etag, change, validate_only=request.validate_only
+            )
+        )
+
+    async def DeleteToken(self, request: pb.DeleteTokenRequest, context: Context) -> Empty:
+        rules.check_id("id", request.id)
+        await self._tokens.get(request.id)
+        if not request.force and await self._analysis.has_analyses(request.id):
+            raise TokenInUse(token_id=request.id, users="analyses")
+        await self._tokens.delete(
+            request.id, request.etag, force=request.force, validate_only=request.validate_only
+        )
+        return Empty()
+
+    async def SearchTokens(
+        self, request: pb.SearchTokensRequest, context: Context
+    ) -> pb.SearchTokensResponse:
+        rules.check_query(request.query)
+        size = match_count_of(request.page_size)
+        found = await self._search.tokens(request.query, size)
+        tokens = await self._tokens.get_known([token_id for token_id, _ in found])
+        return pb.SearchTokensResponse(
+            matches=[
+                pb.TokenMatch(
+                    token=messages.token_to(tokens[token_id]), match=messages.match_to(match)
+                )
+                for token_id, match in found
+                if token_id in tokens
+            ]
+        )
+
+    async def RecordTokenView(
+        self, request: pb.RecordTokenViewRequest, context: Context
+    ) -> pb.RecordTokenViewResponse:
+        rules.check_id("id", request.id)
+        await self._views.record(request.id)
+        return pb.RecordTokenViewResponse()
+
+    async def WatchTokens(
+        self, request: pb.WatchTokensRequest, context: Context
+    ) -> AsyncIterator[pb.WatchTokensResponse]:
+        async with aclosing(self._watch.watch(request.cursor)) as notices:
+            async for notice in notices:
+                yield pb.WatchTokensResponse(
+                    changes=map(messages.change_to, notice.changes),
+                    cursor=notice.cursor,
+                    snapshot=notice.is_snapshot,
+                )
+
+    async def _latest(
+        self, request: pb.ListTokensRequest, wanted: TokenFilter
+    ) -> pb.ListTokensResponse:
+        size = page_size_of(request.page_size)
+        (before_id,) = position_of(request, int) or (_LAST,)
+        page, last = page_of(await self._pages.latest(wanted, size + 1, int(before_id)), size)
+        return _token_page(request, page, [last.id or 0] if last else None)
+
+    async def _popular(
+        self, request: pb.ListTokensRequest, wanted: TokenFilter
+    ) -> pb.ListTokensResponse:
+        size = page_size_of(request.page_size)
+        views, before_id = position_of(request, int, int) or (_LAST, _LAST)
+        found = await self._pages.popular(wanted, size + 1, (int(views), int(before_id)))
+        page, last = page_of(found, size)
+        return _token_page(request, page, [last.view_count, last.id or 0] if last else None)
+
+    async def _shuffled(
+        self, request: pb.ListTokensRequest, wanted: TokenFilter
+    ) -> pb.ListTokensResponse:
+        size = page_size_of(request.page_size)
+        position = position_of(request, int, int, int, int)
+        if position is None:
+            seed = request.seed or secrets.randbelow(_LAST) + 1
+            after = Ring.begin(shuffling.start_of(seed))
+        else:
+            seed, is_past_end, place, passed_id = map(int, position)
+            after = Ring(shuffling.start_of(seed), bool(is_past_end), place, passed_id)
+        found = await self._pages.shuffled(wanted, size + 1, after)
+        page, last = page_of(found, size)
+        mixed = shuffling.mixed([token for _, token in page], seed)
+        end = [seed, int(last[0].is_past_end), last[0].hash, last[0].id] if last else None
+        return _token_page(request, mixed, end)
+
+    async def _presigned_urls(self, assets: ReferenceAssets) -> dict[str, str]:
+        return {
+            key: await self._objects.presigned_url(key, ASSET_URL_SECONDS)
+            for key in astuple(assets)
+            if key is not None
+        }
+
+
+def _token_page(
+    request: pb.ListTokensRequest, page: Sequence[Token], end: Sequence[int] | None
+) -> pb.ListTokensResponse:
+    return pb.ListTokensResponse(
+        tokens=map(messages.token_to, page),
+        next_page_token=page_token(request, end) if end else "",
+    )

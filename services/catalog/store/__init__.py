@@ -1,0 +1,44 @@
+"""All SQL of the catalog.
+
+Writes lock the token of a script before the script, and the token before its change
+notice, so that two of them wait for each other only in one direction.
+"""
+
+from __future__ import annotations
+
+from services.catalog.store.actors import ActorStore
+from services.catalog.store.bulk import BulkStore, Outcome
+from services.catalog.store.changes import ChangeStore
+from services.catalog.store.pages import Ring, TokenPages
+from services.catalog.store.scripts import ScriptStore
+from services.catalog.store.search import Search
+from services.catalog.store.tokens import TokenStore
+from services.catalog.store.writes import Creation
+from services.runtime.database import Database
+
+__all__ = [
+    "ActorStore",
+    "BulkStore",
+    "CatalogStore",
+    "ChangeStore",
+    "Creation",
+    "Outcome",
+    "Ring",
+    "ScriptStore",
+    "Search",
+    "TokenPages",
+    "TokenStore",
+]
+
+
+class CatalogStore:
+    """The parts of the store, on one database."""
+
+    def __init__(self, database: Database) -> None:
+        self.actors = ActorStore(database)
+        self.tokens = TokenStore(database)
+        self.pages = TokenPages(database)
+        self.scripts = ScriptStore(database)
+        self.search = Search(database)
+        self.changes = ChangeStore(database)
+        self.bulk = BulkStore(database)

@@ -1,0 +1,503 @@
+"""Many resources at once: imports by COPY and arrays through asyncpg, and exports.
+
+One import writes at a time, each batch under a lock of its own, so that what has no
+unique key in the database is not created twice.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import astuple, dataclass, field, replace
+from typing import Any
+
+import asyncpg
+from sqlalchemy import text
+
+from services.catalog.lines import ActorRecord, Record, ScriptRecord, TokenKey, TokenRecord
+from services.catalog.resources import ReferenceAssets, Script, Token, Word
+from services.catalog.rules import check_clip_holds, check_script_fits
+from services.runtime.database import Database
+from services.runtime.errors import DatabaseUnavailable, InvalidField
+
+EXPORT_PAGE = 2_000
+EXPORT_IDLE_SECONDS = 60
+"""A client that reads nothing for so long loses its export: a snapshot is dear."""
+
+Connection = Any
+"""An asyncpg connection; the package has no types."""
+
+
+@dataclass
+class Outcome:
+    """What a batch came to; what was refused by line, with the reason."""
+
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    refused: list[tuple[int, str]] = field(default_factory=list)
+
+
+class BulkStore:
+    """Imports and exports the whole catalog."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def write(self, records: Sequence[Record]) -> Outcome:
+        """Create or update what the records say, in one transaction.
+
+        No two records may have the same key. What names something that is not there,
+        or does not fit to it, is refused and left out.
+        """
+        outcome = Outcome()
+        if not records:
+            return outcome
+        async with self._importing() as connection:
+            await _write_actors(connection, _of(ActorRecord, records), outcome)
+            await _write_tokens(connection, _of(TokenRecord, records), outcome)
+            await _write_scripts(connection, _of(ScriptRecord, records), outcome)
+        return outcome
+
+    async def export(self) -> AsyncGenerator[bytes, None]:
+        """All resources as lines of JSON, as of one moment, some thousand lines at once."""
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            )
+            await connection.execute(
+                text(f"SET LOCAL idle_in_transaction_session_timeout = '{EXPORT_IDLE_SECONDS}s'")
+            )
+            for statement in _EXPORTS:
+                last_id = 0
+                while True:
+                    parameters = {"last_id": last_id, "size": EXPORT_PAGE}
+                    rows = (await connection.execute(text(statement), parameters)).all()
+                    if not rows:
+                        break
+                    last_id = rows[-1].id
+                    yield "".join(f"{row.line}\n" for row in rows).encode()
+
+    @asynccontextmanager
+    async def _importing(self) -> AsyncIterator[Connection]:
+        async with self._database.transaction() as connection:
+            # Also makes SQLAlchemy begin the transaction, before asyncpg is used.
+            await connection.execute(
+                text("SELECT pg_advisory_xact_lock(hashtext('catalog import'))")
+            )
+            raw = await connection.get_raw_connection()
+            try:
+                yield raw.driver_connection
+            except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
+                raise DatabaseUnavailable from error
+            except asyncpg.DeadlockDetectedError as error:
+                raise DatabaseUnavailable from error
+
+
+def _of(kind: type[Any], records: Iterable[Record]) -> list[Any]:
+    return [record for record in records if isinstance(record, kind)]
+
+
+async def _new_ids(connection: Connection, table: str, count: int) -> list[int]:
+    rows = await connection.fetch(
+        "SELECT nextval(pg_get_serial_sequence($1, 'id'))::integer AS id"
+        " FROM generate_series(1, $2)",
+        f"catalog.{table}",
+        count,
+    )
+    return [row["id"] for row in rows]
+
+
+async def _copy(
+    connection: Connection, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]
+) -> None:
+    if rows:
+        await connection.copy_records_to_table(
+            table, schema_name="catalog", columns=columns, records=rows
+        )
+
+
+async def _write_actors(
+    connection: Connection, records: Sequence[ActorRecord], outcome: Outcome
+) -> None:
+    if not records:
+        return
+    rows = await connection.fetch(_KNOWN_ACTORS, [record.actor.name for record in records])
+    known = {row["name"]: row for row in rows}
+    changed = [
+        record.actor
+        for record in records
+        if record.actor.name not in known
+        or tuple(known[record.actor.name]["aliases"]) != record.actor.aliases
+    ]
+    # Somebody may have created one in the meantime: then it is updated.
+    rows = await connection.fetch(_PUT_ACTORS, [actor.name for actor in changed])
+    ids = {row["name"]: row["id"] for row in rows}
+    await connection.execute(
+        "DELETE FROM catalog.actor_aliases WHERE actor_id = ANY($1)", list(ids.values())
+    )
+    aliases = [
+        (ids[actor.name], position, alias)
+        for actor in changed
+        for position, alias in enumerate(actor.aliases)
+    ]
+    await _copy(connection, "actor_aliases", ("actor_id", "position", "alias"), aliases)
+    outcome.updated += sum(actor.name in known for actor in changed)
+    outcome.created += sum(actor.name not in known for actor in changed)
+    outcome.unchanged += len(records) - len(changed)
+
+
+async def _write_tokens(
+    connection: Connection, records: Sequence[TokenRecord], outcome: Outcome
+) -> None:
+    if not records:
+        return
+    names = sorted({name for record in records for name in record.actor_names})
+    rows = await connection.fetch(_ACTOR_IDS, names)
+    actor_ids = {row["name"]: row["id"] for row in rows}
+    known = await _known_tokens(connection, [record.key for record in records])
+    ends = await _last_ends(connection, known.values())
+    created: list[Token] = []
+    updated: list[tuple[Token, Token]] = []
+    for record in records:
+        before = known.get(record.key)
+        try:
+            token = _cast(record, actor_ids)
+            if before is None:
+                created.append(token)
+                continue
+            check_clip_holds(token, ends.get(before.id or 0, 0.0))
+        except (ValueError, InvalidField) as error:
+            outcome.refused.append((record.line, str(error)))
+            continue
+        if _settable(token) == _settable(before):
+            outcome.unchanged += 1
+        else:
+            updated.append((before, token))
+    await _create_tokens(connection, created)
+    await _update_tokens(connection, updated)
+    outcome.created += len(created)
+    outcome.updated += len(updated)
+
+
+def _cast(record: TokenRecord, actor_ids: dict[str, int]) -> Token:
+    missing = [name for name in record.actor_names if name not in actor_ids]
+    if missing:
+        raise ValueError(f"token.actors: there is no actor {missing[0]!r}")
+    return replace(record.token, actor_ids=tuple(actor_ids[name] for name in record.actor_names))
+
+
+def _settable(token: Token) -> tuple[object, ...]:
+    return (*_columns(token), token.actor_ids)
+
+
+def _columns(token: Token) -> tuple[object, ...]:
+    """The values of _TOKEN_COLUMNS."""
+    return (
+        token.name,
+        token.category,
+        token.source_url,
+        token.start_time,
+        token.end_time,
+        token.thumbnail_url,
+        *astuple(token.reference_assets),
+    )
+
+
+async def _known_tokens(connection: Connection, keys: Sequence[TokenKey]) -> dict[TokenKey, Token]:
+    """Those of the tokens that there are, locked; the oldest where several have one key."""
+    rows = await connection.fetch(
+        _TOKEN_IDS,
+        [key.name for key in keys],
+        [key.source_url for key in keys],
+        [key.start_time for key in keys],
+    )
+    known: dict[TokenKey, Token] = {}
+    for row in await connection.fetch(_TOKENS, [row["id"] for row in rows]):
+        token = Token(
+            name=row["name"],
+            actor_ids=tuple(row["actor_ids"]),
+            category=row["category"],
+            source_url=row["source_url"],
+            start_time=row["start_time"],
+            end_time=row["end_time"],
+            thumbnail_url=row["thumbnail_url"],
+            reference_assets=ReferenceAssets(
+                row["voice_key"], row["pitch_key"], row["alignment_key"], row["background_key"]
+            ),
+            id=row["id"],
+        )
+        known.setdefault(TokenKey(token.name, token.source_url, token.start_time), token)
+    return known
+
+
+async def _last_ends(connection: Connection, tokens: Iterable[Token]) -> dict[int, float]:
+    rows = await connection.fetch(
+        "SELECT token_id, max(end_time) AS last_end FROM catalog.scripts"
+        " WHERE token_id = ANY($1) GROUP BY token_id",
+        [token.id for token in tokens],
+    )
+    return {row["token_id"]: row["last_end"] for row in rows}
+
+
+async def _create_tokens(connection: Connection, tokens: Sequence[Token]) -> None:
+    ids = await _new_ids(connection, "tokens", len(tokens))
+    rows = [(each, *_columns(token)) for each, token in zip(ids, tokens, strict=True)]
+    await _copy(connection, "tokens", ("id", *_TOKEN_COLUMNS), rows)
+    await _write_casts(connection, zip(ids, tokens, strict=True))
+
+
+async def _update_tokens(connection: Connection, updated: Sequence[tuple[Token, Token]]) -> None:
+    if not updated:
+        return
+    await connection.executemany(
+        _UPDATE_TOKEN,
+        [
+            (before.id, int(after.compared != before.compared), *_columns(after))
+            for before, after in updated
+        ],
+    )
+    ids = [before.id for before, _ in updated]
+    await connection.execute("DELETE FROM catalog.token_actors WHERE token_id = ANY($1)", ids)
+    await _write_casts(connection, ((before.id or 0, after) for before, after in updated))
+
+
+async def _write_casts(connection: Connection, tokens: Iterable[tuple[int, Token]]) -> None:
+    rows = [
+        (token_id, position, actor_id)
+        for token_id, token in tokens
+        for position, actor_id in enumerate(token.actor_ids)
+    ]
+    await _copy(connection, "token_actors", ("token_id", "position", "actor_id"), rows)
+
+
+async def _write_scripts(
+    connection: Connection, records: Sequence[ScriptRecord], outcome: Outcome
+) -> None:
+    if not records:
+        return
+    tokens = await _known_tokens(connection, list({record.token_key for record in records}))
+    wanted: list[Script] = []
+    for record in records:
+        token = tokens.get(record.token_key)
+        try:
+            if token is None:
+                raise ValueError(f"script.token: there is no token {record.token_key.name!r}")
+            check_script_fits(record.script, token)
+            wanted.append(replace(record.script, token_id=token.id or 0))
+        except (ValueError, InvalidField) as error:
+            outcome.refused.append((record.line, str(error)))
+    known = await _known_scripts(connection, wanted)
+    created = [script for script in wanted if _script_key(script) not in known]
+    updated = [
+        replace(script, id=known[_script_key(script)].id)
+        for script in wanted
+        if _script_key(script) in known
+        and replace(script, id=known[_script_key(script)].id) != known[_script_key(script)]
+    ]
+    await _create_scripts(connection, created)
+    await _update_scripts(connection, updated)
+    await connection.execute(
+        "UPDATE catalog.tokens SET revision = revision + 1 WHERE id = ANY($1)",
+        list({script.token_id for script in (*created, *updated)}),
+    )
+    outcome.created += len(created)
+    outcome.updated += len(updated)
+    outcome.unchanged += len(wanted) - len(created) - len(updated)
+
+
+def _script_key(script: Script) -> tuple[int, float, str]:
+    return script.token_id, script.start_time, script.text
+
+
+async def _known_scripts(
+    connection: Connection, scripts: Sequence[Script]
+) -> dict[tuple[int, float, str], Script]:
+    rows = await connection.fetch(
+        _SCRIPTS,
+        [script.token_id for script in scripts],
+        [script.start_time for script in scripts],
+        [script.text for script in scripts],
+    )
+    words: dict[int, list[Word]] = defaultdict(list)
+    for row in await connection.fetch(_WORDS, [row["id"] for row in rows]):
+        words[row["script_id"]].append(
+            Word(row["text"], row["start_time"], row["end_time"], row["probability"])
+        )
+    known: dict[tuple[int, float, str], Script] = {}
+    for row in rows:
+        script = Script(
+            token_id=row["token_id"],
+            text=row["text"],
+            translation=row["translation"],
+            language_code=row["language_code"],
+            start_time=row["start_time"],
+            end_time=row["end_time"],
+            words=tuple(words[row["id"]]),
+            id=row["id"],
+        )
+        known.setdefault(_script_key(script), script)
+    return known
+
+
+async def _create_scripts(connection: Connection, scripts: Sequence[Script]) -> None:
+    ids = await _new_ids(connection, "scripts", len(scripts))
+    rows = [
+        (
+            each,
+            script.token_id,
+            script.text,
+            script.translation,
+            script.language_code,
+            script.start_time,
+            script.end_time,
+        )
+        for each, script in zip(ids, scripts, strict=True)
+    ]
+    await _copy(connection, "scripts", _SCRIPT_COLUMNS, rows)
+    await _write_words(connection, zip(ids, scripts, strict=True))
+
+
+async def _update_scripts(connection: Connection, scripts: Sequence[Script]) -> None:
+    if not scripts:
+        return
+    await connection.executemany(
+        _UPDATE_SCRIPT,
+        [
+            (script.id, script.translation, script.language_code, script.end_time)
+            for script in scripts
+        ],
+    )
+    ids = [script.id for script in scripts]
+    await connection.execute("DELETE FROM catalog.words WHERE script_id = ANY($1)", ids)
+    await _write_words(connection, ((script.id or 0, script) for script in scripts))
+
+
+async def _write_words(connection: Connection, scripts: Iterable[tuple[int, Script]]) -> None:
+    rows = [
+        (script_id, position, word.text, word.start_time, word.end_time, word.probability)
+        for script_id, script in scripts
+        for position, word in enumerate(script.words)
+    ]
+    columns = ("script_id", "position", "text", "start_time", "end_time", "probability")
+    await _copy(connection, "words", columns, rows)
+
+
+_KNOWN_ACTORS = """
+SELECT name, ARRAY(
+    SELECT alias FROM catalog.actor_aliases WHERE actor_id = actors.id ORDER BY position
+) AS aliases
+FROM catalog.actors WHERE name = ANY($1) ORDER BY id FOR UPDATE
+"""
+_PUT_ACTORS = """
+INSERT INTO catalog.actors AS actor (name) SELECT unnest($1::text[])
+ON CONFLICT (name) DO UPDATE SET version = actor.version + 1, update_time = clock_timestamp()
+RETURNING id, name
+"""
+_ACTOR_IDS = """
+SELECT id, name FROM catalog.actors WHERE name = ANY($1) ORDER BY id FOR KEY SHARE
+"""
+_TOKEN_COLUMNS = (
+    "name",
+    "category",
+    "source_url",
+    "start_time",
+    "end_time",
+    "thumbnail_url",
+    "voice_key",
+    "pitch_key",
+    "alignment_key",
+    "background_key",
+)
+_TOKEN_IDS = """
+SELECT token.id
+FROM unnest($1::text[], $2::text[], $3::float8[]) AS key (name, source_url, start_time)
+JOIN catalog.tokens AS token USING (name, source_url, start_time)
+"""
+_TOKENS = """
+SELECT *, ARRAY(
+    SELECT actor_id FROM catalog.token_actors WHERE token_id = tokens.id ORDER BY position
+) AS actor_ids
+FROM catalog.tokens WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE
+"""
+_UPDATE_TOKEN = f"""
+UPDATE catalog.tokens
+SET revision = revision + $2, version = version + 1, update_time = clock_timestamp(),
+    ({", ".join(_TOKEN_COLUMNS)}) = ($3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+WHERE id = $1
+"""
+_SCRIPT_COLUMNS = (
+    "id",
+    "token_id",
+    "text",
+    "translation",
+    "language_code",
+    "start_time",
+    "end_time",
+)
+_SCRIPTS = """
+SELECT script.*
+FROM unnest($1::integer[], $2::float8[], $3::text[]) AS key (token_id, start_time, text)
+JOIN catalog.scripts AS script USING (token_id, start_time, text)
+ORDER BY script.id
+"""
+_WORDS = "SELECT * FROM catalog.words WHERE script_id = ANY($1) ORDER BY script_id, position"
+_UPDATE_SCRIPT = """
+UPDATE catalog.scripts
+SET translation = $2, language_code = $3, end_time = $4, version = version + 1,
+    update_time = clock_timestamp()
+WHERE id = $1
+"""
+
+_ACTOR_LINES = """
+SELECT id, json_build_object('actor', json_build_object(
+    'name', name,
+    'aliases', ARRAY(
+        SELECT alias FROM catalog.actor_aliases WHERE actor_id = actors.id ORDER BY position
+    )
+))::text AS line
+FROM catalog.actors WHERE id > :last_id ORDER BY id LIMIT :size
+"""
+_TOKEN_LINES = """
+SELECT id, json_strip_nulls(json_build_object('token', json_build_object(
+    'name', name,
+    'actors', ARRAY(
+        SELECT actor.name FROM catalog.token_actors
+        JOIN catalog.actors AS actor ON actor.id = actor_id
+        WHERE token_id = tokens.id ORDER BY position
+    ),
+    'category', category,
+    'source_url', source_url,
+    'start_time', start_time,
+    'end_time', end_time,
+    'thumbnail_url', thumbnail_url,
+    'reference_assets', json_build_object(
+        'voice', voice_key, 'pitch', pitch_key,
+        'alignment', alignment_key, 'background', background_key
+    )
+)))::text AS line
+FROM catalog.tokens WHERE id > :last_id ORDER BY id LIMIT :size
+"""
+_SCRIPT_LINES = """
+SELECT script.id, json_strip_nulls(json_build_object('script', json_build_object(
+    'token', json_build_object(
+        'name', token.name, 'source_url', token.source_url, 'start_time', token.start_time
+    ),
+    'text', script.text,
+    'translation', script.translation,
+    'language_code', script.language_code,
+    'start_time', script.start_time,
+    'end_time', script.end_time,
+    'words', coalesce((
+        SELECT json_agg(json_build_object(
+            'text', text, 'start_time', start_time, 'end_time', end_time,
+            'probability', probability
+        ) ORDER BY position)
+        FROM catalog.words WHERE script_id = script.id
+    ), '[]')
+)))::text AS line
+FROM catalog.scripts AS script JOIN catalog.tokens AS token ON token.id = script.token_id
+WHERE script.id > :last_id ORDER BY script.id LIMIT :size
+"""
+_EXPORTS = (_ACTOR_LINES, _TOKEN_LINES, _SCRIPT_LINES)

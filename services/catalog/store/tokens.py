@@ -1,0 +1,183 @@
+"""Tokens: single ones, and their views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from sqlalchemy import delete, func, insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.catalog.resources import Token
+from services.catalog.rules import check_clip_holds
+from services.catalog.store.rows import locked_token, read_token, select_tokens, token_of
+from services.catalog.store.scripts import read_scripts, scripts_of
+from services.catalog.store.writes import Creation, check_etag, made_before, note_made, writing
+from services.catalog.tables import actors, scripts, token_actors, tokens
+from services.runtime.database import Database
+from services.runtime.errors import ActorNotFound, TokenInUse, TokenNotFound
+
+_ADD_VIEWS = text(
+    """
+    UPDATE catalog.tokens AS token
+    SET view_count = least(token.view_count::bigint + viewed.views, 2147483647)
+    FROM unnest(CAST(:ids AS integer[]), CAST(:views AS bigint[])) AS viewed (id, views)
+    WHERE token.id = viewed.id
+    """
+)
+_SNAPSHOT = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+
+class TokenStore:
+    """Reads and writes tokens."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(self, token: Token, creation: Creation = Creation()) -> Token:  # noqa: B008
+        """Store a token. Errors: ActorNotFound when one of its actors does not exist."""
+        async with writing(self._database, validate_only=creation.validate_only) as connection:
+            token_id = await made_before(connection, creation)
+            if token_id is None:
+                await _require_actors(connection, token.actor_ids)
+                statement = insert(tokens).values(**_values(token)).returning(tokens.c.id)
+                token_id = (await connection.scalars(statement)).one()
+                await _write_actors(connection, token_id, token.actor_ids)
+                await note_made(connection, creation, token_id)
+            return await read_token(connection, token_id)
+
+    async def get(self, token_id: int) -> Token:
+        """Read a token without its scripts. Errors: TokenNotFound."""
+        async with self._database.transaction() as connection:
+            return await read_token(connection, token_id)
+
+    async def get_with_scripts(self, token_id: int) -> Token:
+        """Read a token with its scripts and words, all as of one moment.
+
+        Three reads, however many scripts there are. Errors: TokenNotFound.
+        """
+        async with self._database.transaction() as connection:
+            # Or else its revision might not be that of its scripts.
+            await connection.execute(_SNAPSHOT)
+            token = await read_token(connection, token_id)
+            return replace(token, scripts=await read_scripts(connection, scripts_of(token_id)))
+
+    async def get_many(self, token_ids: Sequence[int]) -> list[Token]:
+        """Read tokens in the order of the ids. Errors: TokenNotFound naming all missing."""
+        found = await self.get_known(token_ids)
+        if missing := [str(each) for each in token_ids if each not in found]:
+            raise TokenNotFound(token_id=", ".join(missing))
+        return [found[each] for each in token_ids]
+
+    async def get_known(self, token_ids: Sequence[int]) -> dict[int, Token]:
+        """Those of the tokens that there are, by id."""
+        statement = select_tokens().where(tokens.c.id.in_(token_ids))
+        async with self._database.transaction() as connection:
+            return {row.id: token_of(row) for row in await connection.execute(statement)}
+
+    async def update(
+        self,
+        token_id: int,
+        etag: str,
+        change: Callable[[Token], Token],
+        *,
+        validate_only: bool = False,
+    ) -> Token:
+        """Store what `change` makes of a token.
+
+        Errors: TokenNotFound, EtagMismatch, ActorNotFound, InvalidField when its scripts
+        would not fit into the clip any more.
+        """
+        async with writing(self._database, validate_only=validate_only) as connection:
+            before = await locked_token(connection, token_id)
+            check_etag(before, etag)
+            after = change(before)
+            if after == before:
+                return before
+            if after.actor_ids != before.actor_ids:
+                await _require_actors(connection, after.actor_ids)
+                await connection.execute(
+                    delete(token_actors).where(token_actors.c.token_id == token_id)
+                )
+                await _write_actors(connection, token_id, after.actor_ids)
+            if after.duration < before.duration:
+                check_clip_holds(after, await _last_end(connection, token_id))
+            await connection.execute(
+                update(tokens)
+                .where(tokens.c.id == token_id)
+                .values(
+                    **_values(after),
+                    revision=tokens.c.revision + (after.compared != before.compared),
+                    version=tokens.c.version + 1,
+                    update_time=func.clock_timestamp(),
+                )
+            )
+            return await read_token(connection, token_id)
+
+    async def delete(
+        self, token_id: int, etag: str, *, force: bool, validate_only: bool = False
+    ) -> None:
+        """Delete a token with its scripts.
+
+        Errors: TokenNotFound, EtagMismatch, TokenInUse when it has scripts, unless forced.
+        """
+        async with writing(self._database, validate_only=validate_only) as connection:
+            check_etag(await locked_token(connection, token_id), etag)
+            if not force:
+                of_token = select(scripts.c.id).where(scripts.c.token_id == token_id).exists()
+                if await connection.scalar(select(of_token)):
+                    raise TokenInUse(token_id=token_id, users="scripts")
+            await connection.execute(delete(tokens).where(tokens.c.id == token_id))
+
+    async def add_views(self, views: Mapping[int, int]) -> None:
+        """Add views to tokens by id, in one statement; those that are gone are passed over."""
+        # Always in one order, so that two servers don't lock each other out.
+        ids = sorted(views)
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                _ADD_VIEWS, {"ids": ids, "views": [views[each] for each in ids]}
+            )
+
+
+def _values(token: Token) -> dict[str, object]:
+    assets = token.reference_assets
+    return {
+        "name": token.name,
+        "category": token.category,
+        "source_url": token.source_url,
+        "start_time": token.start_time,
+        "end_time": token.end_time,
+        "voice_key": assets.voice,
+        "pitch_key": assets.pitch,
+        "alignment_key": assets.alignment,
+        "background_key": assets.background,
+        "thumbnail_url": token.thumbnail_url,
+    }
+
+
+async def _require_actors(connection: AsyncConnection, actor_ids: Iterable[int]) -> None:
+    wanted = set(actor_ids)
+    found = await connection.scalars(
+        # Locked, so that none is deleted before the token names it.
+        select(actors.c.id)
+        .where(actors.c.id.in_(wanted))
+        .order_by(actors.c.id)
+        .with_for_update(read=True, key_share=True)
+    )
+    if missing := wanted - set(found):
+        raise ActorNotFound(actor_id=", ".join(map(str, sorted(missing))))
+
+
+async def _write_actors(
+    connection: AsyncConnection, token_id: int, actor_ids: Sequence[int]
+) -> None:
+    rows = [
+        {"token_id": token_id, "position": position, "actor_id": actor_id}
+        for position, actor_id in enumerate(actor_ids)
+    ]
+    await connection.execute(insert(token_actors), rows)
+
+
+async def _last_end(connection: AsyncConnection, token_id: int) -> float:
+    statement = select(func.max(scripts.c.end_time)).where(scripts.c.token_id == token_id)
+    return await connection.scalar(statement) or 0.0
