@@ -254,6 +254,16 @@ class UnsupportedAudio(
     """The first bytes are of no supported container; metadata: supported."""
 
 
+class UnsupportedAsset(
+    SoriError,
+    code=StatusCode.INVALID_ARGUMENT,
+    english="A {kind} is a JSON object or list. Upload one.",
+    korean="{kind} 파일은 JSON이어야 합니다.",
+    http_status=415,
+):
+    """A pitch or alignment that does not begin as JSON; metadata: kind."""
+
+
 class SizeMismatch(
     SoriError,
     code=StatusCode.INVALID_ARGUMENT,

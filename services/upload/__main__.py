@@ -7,7 +7,8 @@ import asyncio
 from services.runtime.channels import open_channel
 from services.runtime.logs import configure_logs
 from services.runtime.objects import ObjectStore
-from services.runtime.server import Server
+from services.runtime.server import Background, Server
+from services.upload.assets import AssetIntake
 from services.upload.intake import Intake
 from services.upload.peers import Analysis, Catalog
 from services.upload.servicer import UploadServicer
@@ -26,16 +27,16 @@ async def main() -> None:
         open_channel(settings.catalog_address) as catalog,
         open_channel(settings.analysis_address) as analysis,
     ):
-        intake = Intake(
-            Catalog(catalog, settings.token_cache_seconds),
-            Analysis(analysis),
-            objects,
-            settings.max_recording_bytes,
-        )
+        tokens = Catalog(catalog)
+        intake = Intake(tokens, Analysis(analysis), objects, settings.max_recording_bytes)
+        assets = AssetIntake(tokens, objects, settings.max_asset_bytes)
         server = Server(settings, names=[NAME], probes={"object store": objects.probe})
-        upload_pb2_grpc.add_UploadServiceServicer_to_server(UploadServicer(intake), server.grpc)
-        await server.run(settings.upload_listen)
+        upload_pb2_grpc.add_UploadServiceServicer_to_server(
+            UploadServicer(intake, assets), server.grpc
+        )
+        await server.run(settings.upload_listen, [Background(tokens.run)])
         await intake.drain()
+        await assets.drain()
 
 
 if __name__ == "__main__":

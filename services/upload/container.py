@@ -1,10 +1,10 @@
-"""The container of a recording, told from its first bytes. Pure."""
+"""What a file is, told from its first bytes. Pure."""
 
 from __future__ import annotations
 
 import filetype
 
-from services.runtime.errors import UnsupportedAudio
+from services.runtime.errors import UnsupportedAsset, UnsupportedAudio
 
 SNIFFED_BYTES = 4096
 """How many first bytes decide."""
@@ -23,9 +23,16 @@ _CONTENT_TYPES = {
 }
 
 
-def sniffed_content_type(first_bytes: bytes) -> str:
+def audio_type(first_bytes: bytes) -> str:
     """The media type of a recording that begins so. Errors: UnsupportedAudio."""
     found = filetype.guess_mime(first_bytes)
     if found not in _CONTENT_TYPES:
         raise UnsupportedAudio(supported=SUPPORTED)
     return _CONTENT_TYPES[found]
+
+
+def json_type(first_bytes: bytes, kind: str) -> str:
+    """The media type of JSON. Errors: UnsupportedAsset when it begins otherwise."""
+    if first_bytes.lstrip()[:1] not in (b"{", b"["):
+        raise UnsupportedAsset(kind=kind)
+    return "application/json"

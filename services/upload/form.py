@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from functools import partial
+from typing import Any
 
 from multipart import (
     MultipartError,
@@ -13,22 +15,26 @@ from multipart import (
 )
 
 from services.runtime.errors import FieldViolation, IncompleteUpload, InvalidField
-from services.upload.stream import Item, Whole, start
+from services.upload.stream import AssetStart, Item, Start, Whole
 from sori.upload.v1 import upload_pb2 as pb
 
 PART_NAME = "file"
+FormRequest = pb.UploadAudioFormRequest | pb.UploadReferenceAssetFormRequest
+StartOf = Callable[[Any, str], Start | AssetStart]
+
 MAX_PART_HEADER_BYTES = 16 * 1024
 """Room for a file name of 4 KB in any encoding."""
 
 
 async def items_of_form(
-    requests: AsyncIterator[pb.UploadAudioFormRequest], request_id: str
+    requests: AsyncIterator[FormRequest], start_of: StartOf
 ) -> AsyncGenerator[Item]:
     """The items of an upload by form.
 
-    request_id: names the request; may be empty.
+    start_of: makes the start of the first request and the file's name.
     Errors: InvalidField when the body is no form, or has not exactly one part
-    named `file`; IncompleteUpload when the closing boundary is missing.
+    named `file`; IncompleteUpload when the closing boundary is missing; those of
+    `start_of`.
     """
     first = await anext(requests, None)
     if first is None:
@@ -36,7 +42,7 @@ async def items_of_form(
     parser = PushMultipartParser(
         _boundary(first.form.content_type), max_header_size=MAX_PART_HEADER_BYTES
     )
-    form = _Form(first.token_id, request_id)
+    form = _Form(partial(start_of, first))
     for item in form.items(parser, first.form.data):
         yield item
     async for request in requests:
@@ -51,10 +57,9 @@ async def items_of_form(
 class _Form:
     """What was seen of a form so far."""
 
-    def __init__(self, token_id: int, request_id: str) -> None:
+    def __init__(self, start_of: Callable[[str], Start | AssetStart]) -> None:
         self.has_file = False
-        self._token_id = token_id
-        self._request_id = request_id
+        self._start_of = start_of
 
     def items(self, parser: PushMultipartParser, data: bytes) -> list[Item]:
         try:
@@ -68,7 +73,7 @@ class _Form:
     def _items_of_event(self, event: MultipartSegment | bytes | bytearray | None) -> list[Item]:
         if isinstance(event, MultipartSegment):
             self._check_part(event)
-            return [start(self._token_id, event.filename or "", self._request_id)]
+            return [self._start_of(event.filename or "")]
         return [bytes(event)] if event else []
 
     def _check_part(self, part: MultipartSegment) -> None:

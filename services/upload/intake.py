@@ -24,8 +24,8 @@ from services.runtime.errors import (
 )
 from services.runtime.objects import ObjectStore
 from services.upload.peers import Analysis, Attached, Catalog
-from services.upload.recording import RecordingWriter, StoredRecording
 from services.upload.stream import Item, Start, Whole
+from services.upload.writer import ObjectWriter, StoredObject
 
 UNDER_WAY_SECONDS = 30.0
 """How often analysis is told that a recording is still on its way."""
@@ -65,7 +65,7 @@ class Intake:
             return await self._repeat(items, attached)
         # Of ids only: nothing a client says becomes part of a key.
         key = f"recordings/{first.token_id}/{job_id}"
-        writer = RecordingWriter(self._objects, key, self._limit_bytes)
+        writer = ObjectWriter(self._objects, key, self._limit_bytes)
         try:
             await opened(job_id)
             recording = await self._write(items, writer, job_id)
@@ -95,8 +95,8 @@ class Intake:
         raise IncompleteUpload
 
     async def _write(
-        self, items: AsyncIterator[Item], writer: RecordingWriter, job_id: UUID
-    ) -> StoredRecording:
+        self, items: AsyncIterator[Item], writer: ObjectWriter, job_id: UUID
+    ) -> StoredObject:
         telling = asyncio.create_task(self._tell_under_way(job_id))
         try:
             async for item in items:
@@ -122,7 +122,7 @@ class Intake:
                 await self._analysis.start_upload(job_id)
             await asyncio.sleep(UNDER_WAY_SECONDS)
 
-    async def _clean_up(self, job_id: UUID, writer: RecordingWriter, error: BaseException) -> None:
+    async def _clean_up(self, job_id: UUID, writer: ObjectWriter, error: BaseException) -> None:
         """Clean up to the end, even if the call is cancelled meanwhile."""
         reason = error.reason if isinstance(error, SoriError) else IncompleteUpload.reason
         task = asyncio.create_task(self._discard(job_id, writer, reason))
@@ -130,7 +130,7 @@ class Intake:
         task.add_done_callback(self._cleaning.discard)
         await asyncio.shield(task)
 
-    async def _discard(self, job_id: UUID, writer: RecordingWriter, reason: str) -> None:
+    async def _discard(self, job_id: UUID, writer: ObjectWriter, reason: str) -> None:
         """Remove the recording and fail the job, unless the job has it after all.
 
         When analysis can't be asked, a whole recording stays: the job may hold it.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
 import grpc
-from cachetools import TTLCache
+import structlog
+from cachetools import LRUCache
 from grpc import StatusCode
 
 from services.runtime.errors import (
@@ -20,30 +22,97 @@ from services.runtime.errors import (
     TokenNotFound,
     UploadSuperseded,
 )
-from services.upload.recording import StoredRecording
+from services.upload.stream import AssetKind
+from services.upload.writer import StoredObject
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
 MAX_CACHED_TOKENS = 10_000
+RECONNECT_SECONDS = 0.5
+
+_logger = structlog.get_logger(__name__)
 
 
 class Catalog:
-    """The revisions of tokens, remembered for a short while."""
+    """The revisions of tokens, remembered for as long as their changes are heard of."""
 
-    def __init__(self, channel: grpc.aio.Channel, cache_seconds: float) -> None:
+    def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = catalog_pb2_grpc.CatalogServiceStub(channel)
-        self._known: TTLCache[int, int] = TTLCache(MAX_CACHED_TOKENS, cache_seconds)
+        self._known: LRUCache[int, int] = LRUCache(MAX_CACHED_TOKENS)
+        self._is_heard = False
+        self._heard = 0
+
+    async def run(self) -> None:
+        """Hear of changes for ever."""
+        cursor = ""
+        while True:
+            try:
+                async for notice in self._stub.WatchTokens(
+                    catalog_pb2.WatchTokensRequest(cursor=cursor)
+                ):
+                    self._hear(notice)
+                    cursor = notice.cursor or cursor
+            except grpc.aio.AioRpcError as error:
+                _logger.info("changes of tokens are not heard of", code=error.code().name)
+            self._is_heard = False
+            self._known.clear()
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    def _hear(self, notice: catalog_pb2.WatchTokensResponse) -> None:
+        self._heard += 1
+        for change in notice.changes:
+            if change.deleted:
+                self._known.pop(change.token_id, None)
+            elif change.token_id in self._known:
+                self._known[change.token_id] = change.revision
+        # Within a snapshot there is no cursor yet.
+        self._is_heard = self._is_heard or bool(notice.cursor)
+
+    async def use_asset(self, token_id: int, kind: AssetKind, object_key: str) -> int:
+        """Make an object a reference asset of a token; returns the token's revision.
+
+        Errors: TokenNotFound, CatalogUnavailable.
+        """
+        update = catalog_pb2.UpdateTokenRequest()
+        update.token.id = token_id
+        getattr(update.token.reference_assets, kind).object_key = object_key
+        update.update_mask.paths.append(f"reference_assets.{kind}")
+        with _translated(
+            {StatusCode.NOT_FOUND: TokenNotFound(token_id=token_id)}, otherwise=CatalogUnavailable()
+        ):
+            token = await self._stub.UpdateToken(update)
+        self._known.pop(token_id, None)
+        return token.revision
+
+    async def has_asset(self, token_id: int, kind: AssetKind, object_key: str) -> bool:
+        """Whether an object is the reference asset of a token now.
+
+        Errors: CatalogUnavailable.
+        """
+        try:
+            with _translated(
+                {StatusCode.NOT_FOUND: TokenNotFound(token_id=token_id)},
+                otherwise=CatalogUnavailable(),
+            ):
+                token = await self._stub.GetToken(catalog_pb2.GetTokenRequest(id=token_id))
+        except TokenNotFound:
+            return False
+        current: str = getattr(token.reference_assets, kind).object_key
+        return current == object_key
 
     async def token_revision(self, token_id: int) -> int:
         """The revision of a token. Errors: TokenNotFound, CatalogUnavailable."""
         known: int | None = self._known.get(token_id)
         if known is not None:
             return known
+        heard = self._heard
         with _translated(
             {StatusCode.NOT_FOUND: TokenNotFound(token_id=token_id)}, otherwise=CatalogUnavailable()
         ):
             token = await self._stub.GetToken(catalog_pb2.GetTokenRequest(id=token_id))
-        self._known[token_id] = token.revision
+        # What is heard meanwhile may be newer than the answer.
+        if self._is_heard and heard == self._heard:
+            self._known[token_id] = token.revision
         return token.revision
 
 
@@ -87,7 +156,7 @@ class Analysis:
             await self._stub.StartUpload(analysis_pb2.StartUploadRequest(job_id=str(job_id)))
 
     async def attach(
-        self, job_id: UUID, recording: StoredRecording, file_name: str, token_revision: int
+        self, job_id: UUID, recording: StoredObject, file_name: str, token_revision: int
     ) -> None:
         """Hand the recording over. Errors: JobEnded, UploadSuperseded, AnalysisUnavailable."""
         with _translated(_endings(job_id), otherwise=AnalysisUnavailable()):

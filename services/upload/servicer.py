@@ -7,10 +7,18 @@ from contextlib import aclosing
 from uuid import UUID
 
 from services.runtime.calls import Context, call_language, call_metadata
+from services.upload.assets import AssetIntake
 from services.upload.form import items_of_form
 from services.upload.intake import Intake
 from services.upload.sentences import UPLOADED
-from services.upload.stream import Item, items_of_messages
+from services.upload.stream import (
+    AssetStart,
+    Item,
+    Start,
+    asset_start,
+    items_of_messages,
+    start,
+)
 from sori.upload.v1 import upload_pb2 as pb
 from sori.upload.v1 import upload_pb2_grpc
 
@@ -19,22 +27,48 @@ IDEMPOTENCY_KEY = "idempotency-key"
 
 
 class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
-    """Takes recordings by stream and by form."""
+    """Takes recordings and reference assets, by stream and by form."""
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: Intake, assets: AssetIntake) -> None:
         self._intake = intake
+        self._assets = assets
 
     async def UploadAudio(
         self, request_iterator: AsyncIterator[pb.UploadAudioRequest], context: Context
     ) -> pb.UploadAudioResponse:
-        items = items_of_messages(request_iterator, _idempotency_key(context))
-        return await self._take(items, context)
+        key = _idempotency_key(context)
+
+        def start_of(metadata: pb.UploadAudioMetadata) -> Start:
+            return start(metadata.token_id, metadata.file_name, metadata.request_id or key)
+
+        return await self._take(items_of_messages(request_iterator, start_of), context)
 
     async def UploadAudioForm(
         self, request_iterator: AsyncIterator[pb.UploadAudioFormRequest], context: Context
     ) -> pb.UploadAudioResponse:
-        items = items_of_form(request_iterator, _idempotency_key(context))
-        return await self._take(items, context)
+        key = _idempotency_key(context)
+
+        def start_of(first: pb.UploadAudioFormRequest, file_name: str) -> Start:
+            return start(first.token_id, file_name, key)
+
+        return await self._take(items_of_form(request_iterator, start_of), context)
+
+    async def UploadReferenceAsset(
+        self, request_iterator: AsyncIterator[pb.UploadReferenceAssetRequest], context: Context
+    ) -> pb.UploadReferenceAssetResponse:
+        def start_of(metadata: pb.UploadReferenceAssetMetadata) -> AssetStart:
+            kind = pb.AssetKind.Name(metadata.kind).removeprefix("ASSET_KIND_").lower()
+            return asset_start(metadata.token_id, kind)
+
+        return await self._take_asset(items_of_messages(request_iterator, start_of))
+
+    async def UploadReferenceAssetForm(
+        self, request_iterator: AsyncIterator[pb.UploadReferenceAssetFormRequest], context: Context
+    ) -> pb.UploadReferenceAssetResponse:
+        def start_of(first: pb.UploadReferenceAssetFormRequest, _: str) -> AssetStart:
+            return asset_start(first.token_id, first.kind)
+
+        return await self._take_asset(items_of_form(request_iterator, start_of))
 
     async def _take(self, items: AsyncGenerator[Item], context: Context) -> pb.UploadAudioResponse:
         async def opened(job_id: UUID) -> None:
@@ -44,6 +78,17 @@ class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
             job_id = await self._intake.take(items, opened)
         return pb.UploadAudioResponse(
             message=UPLOADED[call_language(context)], job_id=str(job_id), status="processing"
+        )
+
+    async def _take_asset(self, items: AsyncGenerator[Item]) -> pb.UploadReferenceAssetResponse:
+        async with aclosing(items):
+            asset = await self._assets.take(items)
+        return pb.UploadReferenceAssetResponse(
+            token_id=asset.token_id,
+            token_revision=asset.token_revision,
+            object_key=asset.stored.object_key,
+            size=asset.stored.size,
+            content_type=asset.stored.content_type,
         )
 
 

@@ -16,6 +16,6 @@ class UploadSettings(ObjectStoreSettings):
     max_recording_bytes: int = Field(
         1024**3, ge=1, description="Largest recording that is taken, in bytes."
     )
-    token_cache_seconds: float = Field(
-        10.0, ge=0, description="How long a token that exists is taken to exist."
+    max_asset_bytes: int = Field(
+        256 * 1024**2, ge=1, description="Largest reference asset that is taken, in bytes."
     )

@@ -1,6 +1,6 @@
-"""A recording as it streams in, whatever protocol carries it.
+"""A file as it streams in, whatever protocol carries it.
 
-A stream is one `Start`, any number of `bytes`, and one `Whole`. A client that
+A stream is one `Start` or `AssetStart`, any number of `bytes`, and one `Whole`. A client that
 vanishes looks like a client that is done, so only `Whole` says that nothing is
 missing: a stream that ends without it is cut short.
 """
@@ -8,8 +8,10 @@ missing: a stream that ends without it is cut short.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal, Protocol
 
 from services.runtime.errors import FieldViolation, IncompleteUpload, InvalidField
 from sori.upload.v1 import upload_pb2 as pb
@@ -18,9 +20,26 @@ MAX_FILE_NAME_LENGTH = 255
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
+class AssetKind(StrEnum):
+    """What a reference asset is."""
+
+    VOICE = "voice"
+    PITCH = "pitch"
+    ALIGNMENT = "alignment"
+    BACKGROUND = "background"
+
+
+@dataclass(frozen=True)
+class AssetStart:
+    """A reference asset of a token comes."""
+
+    token_id: int
+    kind: AssetKind
+
+
 @dataclass(frozen=True)
 class Start:
-    """What comes.
+    """A recording comes.
 
     file_name: as the client calls it, at most 255 characters. request_id: names the
     request; empty when it has no name.
@@ -39,7 +58,7 @@ class Whole:
     sha256: bytes | None = None
 
 
-Item = Start | bytes | Whole
+Item = Start | AssetStart | bytes | Whole
 
 
 def start(token_id: int, file_name: str, request_id: str) -> Start:
@@ -55,21 +74,53 @@ def start(token_id: int, file_name: str, request_id: str) -> Start:
     return Start(token_id, file_name.replace("\0", "")[:MAX_FILE_NAME_LENGTH], request_id)
 
 
+def asset_start(token_id: int, kind: str) -> AssetStart:
+    """The start of a reference asset. Errors: InvalidField."""
+    violations = []
+    if token_id < 1:
+        violations.append(FieldViolation("token_id", "must be 1 or more"))
+    if kind not in set(AssetKind):
+        violations.append(FieldViolation("kind", f"must be one of {', '.join(AssetKind)}"))
+    if violations:
+        raise InvalidField(*violations)
+    return AssetStart(token_id, AssetKind(kind))
+
+
+class _Request(Protocol):
+    """One message of an upload, of a recording or of an asset."""
+
+    @property
+    def metadata(self) -> Any:
+        """What comes."""
+
+    @property
+    def chunk(self) -> bytes:
+        """The next bytes."""
+
+    @property
+    def finish(self) -> pb.UploadAudioFinish:
+        """Nothing is missing."""
+
+    def WhichOneof(  # noqa: N802
+        self, oneof_group: Literal["payload"]
+    ) -> str | None:
+        """Which of them this is."""
+
+
 async def items_of_messages(
-    requests: AsyncIterator[pb.UploadAudioRequest], request_id: str
+    requests: AsyncIterator[_Request], start_of: Callable[[Any], Start | AssetStart]
 ) -> AsyncGenerator[Item]:
     """The items of a gRPC upload.
 
-    request_id: used when the stream itself gives none.
-    Errors: InvalidField when messages come out of order.
+    start_of: makes the start of the first message's metadata.
+    Errors: InvalidField when messages come out of order, those of `start_of`.
     """
     first = await anext(requests, None)
     if first is None:
         raise IncompleteUpload
     if first.WhichOneof("payload") != "metadata":
         raise InvalidField(FieldViolation("metadata", "must be the first message"))
-    metadata = first.metadata
-    yield start(metadata.token_id, metadata.file_name, metadata.request_id or request_id)
+    yield start_of(first.metadata)
     async for request in requests:
         match request.WhichOneof("payload"):
             case "chunk":

@@ -90,6 +90,10 @@ class Product:
 
     def stored(self, token_id: int) -> list[str]:
         """Keys in S3 of the token's recordings, whole and half-uploaded."""
+        return self.objects(f"recordings/{token_id}/")
+
+    def objects(self, prefix: str) -> list[str]:
+        """Keys in S3 that begin so, whole and half-uploaded."""
         s3 = self.stack.s3
 
         async def read() -> list[str]:
@@ -100,7 +104,6 @@ class Product:
                 aws_access_key_id=s3.access_key,
                 aws_secret_access_key=s3.secret_key,
             ) as client:
-                prefix = f"recordings/{token_id}/"
                 whole = await client.list_objects_v2(Bucket=s3.bucket, Prefix=prefix)
                 half = await client.list_multipart_uploads(Bucket=s3.bucket, Prefix=prefix)
             return [each["Key"] for each in (*whole.get("Contents", ()), *half.get("Uploads", ()))]

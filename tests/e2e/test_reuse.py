@@ -31,12 +31,18 @@ def test_a_token_that_has_changed_is_computed_again(
     product.ended(first)
     script = {"token_id": held_token, "text": "새 대사", "start_time": 0, "end_time": 1}
     assert product.gateway.post("/scripts", json=script).status_code == 200
-    # The upload service knows of the change after its cache has ended.
-    product.stack.kill("upload")
-    product.stack.wait_ready("upload")
-    second = product.uploaded(held_token)
+    changed = product.gateway.get(f"/tokens/{held_token}").json()["revision"]
+    second = uploaded_of_revision(product, held_token, changed)
     analysis_server.job(second)
     assert product.analysis(second)["reused"] is False
+
+
+def uploaded_of_revision(product: Product, token_id: int, revision: int) -> str:
+    """Upload until the upload service has heard of the token's change, a moment later."""
+    while True:
+        job_id = product.uploaded(token_id)
+        if product.analysis(job_id)["token_revision"] >= revision:
+            return job_id
 
 
 def test_a_retry_is_always_computed(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from services.runtime.errors import UnsupportedAudio
-from services.upload.container import SNIFFED_BYTES, sniffed_content_type
+from services.upload.container import SNIFFED_BYTES, audio_type
 
 AUDIO = Path(__file__).parents[1] / "audio"
 
@@ -27,11 +27,11 @@ AUDIO = Path(__file__).parents[1] / "audio"
 )
 def test_recordings_are_recognised(file_name: str, content_type: str) -> None:
     first_bytes = (AUDIO / file_name).read_bytes()[:SNIFFED_BYTES]
-    assert sniffed_content_type(first_bytes) == content_type
+    assert audio_type(first_bytes) == content_type
 
 
 def test_raw_aac_of_a_phone_is_recognised() -> None:
-    assert sniffed_content_type(b"\xff\xf1\x60\x40\x1f\xff\xfc" + bytes(64)) == "audio/aac"
+    assert audio_type(b"\xff\xf1\x60\x40\x1f\xff\xfc" + bytes(64)) == "audio/aac"
 
 
 def a_zip() -> bytes:
@@ -53,4 +53,4 @@ def a_zip() -> bytes:
 )
 def test_anything_else_is_refused(first_bytes: bytes) -> None:
     with pytest.raises(UnsupportedAudio):
-        sniffed_content_type(first_bytes)
+        audio_type(first_bytes)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from services.runtime.errors import IncompleteUpload, InvalidField
 from services.upload.form import items_of_form
-from services.upload.stream import Item, Start, Whole
+from services.upload.stream import Item, Start, Whole, start
 from sori.upload.v1 import upload_pb2 as pb
 
 BOUNDARY = "----line"
@@ -28,6 +28,10 @@ def part(content: bytes, name: str = "file", file_name: str = "take.wav") -> byt
         + content
         + b"\r\n"
     )
+
+
+def start_of(first: pb.UploadAudioFormRequest, file_name: str) -> Start:
+    return start(first.token_id, file_name, "request")
 
 
 CLOSING = f"--{BOUNDARY}--\r\n".encode()
@@ -48,7 +52,7 @@ def parse(
             yield request
 
     async def collect() -> list[Item]:
-        return [item async for item in items_of_form(requests(), "request")]
+        return [item async for item in items_of_form(requests(), start_of)]
 
     return asyncio.run(collect())
 

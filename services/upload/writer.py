@@ -1,14 +1,15 @@
-"""Writing one recording to S3 as it comes.
+"""Writing one file to S3 as it comes: a recording or a reference asset.
 
-A recording of one part or less is one object put; a longer one is a multipart
+One of one part or less is one object put; a longer one is a multipart
 upload whose parts go out while the next is being filled. At most two parts are
-in memory, whatever the recording's size.
+in memory, whatever its size.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.runtime.errors import (
@@ -18,7 +19,7 @@ from services.runtime.errors import (
     SizeMismatch,
 )
 from services.runtime.objects import ObjectStore, UploadedPart
-from services.upload.container import SNIFFED_BYTES, sniffed_content_type
+from services.upload.container import SNIFFED_BYTES, audio_type
 from services.upload.stream import Whole
 
 PART_BYTES = 5 * 1024 * 1024
@@ -26,8 +27,8 @@ PART_BYTES = 5 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class StoredRecording:
-    """A recording that is whole and durable. size: bytes; sha256: 32 bytes."""
+class StoredObject:
+    """A file that is whole and durable. size: bytes; sha256: 32 bytes."""
 
     object_key: str
     size: int
@@ -35,11 +36,19 @@ class StoredRecording:
     sha256: bytes
 
 
-class RecordingWriter:
-    """Writes one recording; use `write`, then `finish`, or else `abort` and `delete`."""
+class ObjectWriter:
+    """Writes one file; use `write`, then `finish`, or else `abort` and `delete`."""
 
-    def __init__(self, objects: ObjectStore, object_key: str, limit_bytes: int) -> None:
+    def __init__(
+        self,
+        objects: ObjectStore,
+        object_key: str,
+        limit_bytes: int,
+        type_of: Callable[[bytes], str] = audio_type,
+    ) -> None:
+        """Prepare to write; `type_of` tells or refuses the media type by the first bytes."""
         self._objects = objects
+        self._type_of = type_of
         self._key = object_key
         self._limit_bytes = limit_bytes
         self._size = 0
@@ -54,7 +63,7 @@ class RecordingWriter:
     async def write(self, piece: bytes) -> None:
         """Take the next bytes.
 
-        Errors: RecordingTooLarge, UnsupportedAudio, StorageUnavailable.
+        Errors: RecordingTooLarge, those of `type_of`, StorageUnavailable.
         """
         self._size += len(piece)
         if self._size > self._limit_bytes:
@@ -66,10 +75,10 @@ class RecordingWriter:
         while len(self._filling) >= PART_BYTES:
             await self._send_part(PART_BYTES)
 
-    async def finish(self, whole: Whole) -> StoredRecording:
+    async def finish(self, whole: Whole) -> StoredObject:
         """Make what was written an object.
 
-        Errors: EmptyRecording, SizeMismatch, ChecksumMismatch, UnsupportedAudio,
+        Errors: EmptyRecording, SizeMismatch, ChecksumMismatch, those of `type_of`,
         StorageUnavailable.
         """
         self._check(whole)
@@ -77,7 +86,7 @@ class RecordingWriter:
         self._storing = asyncio.create_task(self._store(content_type))
         # Shielded, like all that changes S3: a cancelled call must still undo it.
         await asyncio.shield(self._storing)
-        return StoredRecording(self._key, self._size, content_type, self._sha256.digest())
+        return StoredObject(self._key, self._size, content_type, self._sha256.digest())
 
     async def abort(self) -> None:
         """Stop, and drop the parts sent so far. Errors: StorageUnavailable."""
@@ -94,7 +103,7 @@ class RecordingWriter:
             await self._objects.delete(self._key)
 
     def _sniff(self) -> str:
-        self._content_type = sniffed_content_type(bytes(self._filling[:SNIFFED_BYTES]))
+        self._content_type = self._type_of(bytes(self._filling[:SNIFFED_BYTES]))
         return self._content_type
 
     def _check(self, whole: Whole) -> None:
