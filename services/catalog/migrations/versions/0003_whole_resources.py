@@ -88,7 +88,9 @@ BEGIN
             transaction_id = pg_current_xact_id(), change_time = now();
     ELSIF TG_OP = 'INSERT' THEN
         INSERT INTO catalog.token_changes (token_id, revision, deleted)
-        SELECT id, revision, false FROM new_rows;
+        SELECT id, revision, false FROM new_rows
+        ON CONFLICT (token_id) DO UPDATE SET revision = excluded.revision, deleted = false,
+            transaction_id = pg_current_xact_id(), change_time = now();
     ELSE
         INSERT INTO catalog.token_changes (token_id, revision, deleted)
         SELECT id, revision, true FROM old_rows ORDER BY id
