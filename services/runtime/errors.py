@@ -108,7 +108,8 @@ class RequestIdMismatch(
 class ActorInUse(
     SoriError,
     code=StatusCode.FAILED_PRECONDITION,
-    english="{token_count} tokens use the actor {actor_id}. Delete them first, or set force.",
+    english="The actor {actor_id} is in use by tokens ({token_count}). Delete them first, or set"
+    " force.",
     korean="이 배우를 쓰는 토큰이 있습니다. 토큰을 먼저 지우거나 force를 지정해 주세요.",
     http_status=409,
 ):

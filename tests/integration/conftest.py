@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from services.analysis.store import JobQueue, JobStore
+from services.catalog.store import CatalogStore
 from services.runtime.database import Database
 from services.runtime.settings import DatabaseSettings
 from stack.stack import SERVICES, Stack
@@ -42,3 +43,15 @@ async def store(database: Database) -> AsyncIterator[JobStore]:
 @pytest.fixture
 def queue(database: Database) -> JobQueue:
     return JobQueue(database)
+
+
+@pytest.fixture
+async def catalog(database: Database) -> AsyncIterator[CatalogStore]:
+    yield CatalogStore(database)
+    async with database.transaction() as connection:
+        await connection.execute(
+            text(
+                "TRUNCATE catalog.actors, catalog.tokens, catalog.requests, catalog.token_changes"
+                " RESTART IDENTITY CASCADE"
+            )
+        )

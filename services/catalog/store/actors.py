@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Row, Select, delete, func, insert, select, update
@@ -30,7 +31,8 @@ class ActorStore:
                 actor_id = (await connection.scalars(statement)).one()
                 await _write_aliases(connection, actor_id, actor.aliases)
                 await note_made(connection, creation, actor_id)
-            return await _read(connection, actor_id)
+            made = await _read(connection, actor_id)
+            return replace(made, id=None) if creation.validate_only else made
 
     async def get(self, actor_id: int) -> Actor:
         """Read an actor. Errors: ActorNotFound."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import asyncpg
@@ -194,6 +194,7 @@ def _settable(token: Token) -> tuple[object, ...]:
 
 def _columns(token: Token) -> tuple[object, ...]:
     """The values of _TOKEN_COLUMNS."""
+    assets = token.reference_assets
     return (
         token.name,
         token.category,
@@ -201,7 +202,10 @@ def _columns(token: Token) -> tuple[object, ...]:
         token.start_time,
         token.end_time,
         token.thumbnail_url,
-        *astuple(token.reference_assets),
+        assets.voice,
+        assets.pitch,
+        assets.alignment,
+        assets.background,
     )
 
 

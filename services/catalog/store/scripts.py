@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Select, delete, func, insert, select, tuple_, update
@@ -38,7 +39,8 @@ class ScriptStore:
                 await _write_words(connection, script_id, script.words)
                 await _raise_revision(connection, script.token_id)
                 await note_made(connection, creation, script_id)
-            return await _read(connection, script_id)
+            made = await _read(connection, script_id)
+            return replace(made, id=None) if creation.validate_only else made
 
     async def get(self, script_id: int) -> Script:
         """Read a script with its words. Errors: ScriptNotFound."""

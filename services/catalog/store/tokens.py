@@ -44,7 +44,8 @@ class TokenStore:
                 token_id = (await connection.scalars(statement)).one()
                 await _write_actors(connection, token_id, token.actor_ids)
                 await note_made(connection, creation, token_id)
-            return await read_token(connection, token_id)
+            made = await read_token(connection, token_id)
+            return replace(made, id=None) if creation.validate_only else made
 
     async def get(self, token_id: int) -> Token:
         """Read a token without its scripts. Errors: TokenNotFound."""
@@ -107,7 +108,7 @@ class TokenStore:
                 .where(tokens.c.id == token_id)
                 .values(
                     **_values(after),
-                    revision=tokens.c.revision + (after.compared != before.compared),
+                    revision=tokens.c.revision + int(after.compared != before.compared),
                     version=tokens.c.version + 1,
                     update_time=func.clock_timestamp(),
                 )

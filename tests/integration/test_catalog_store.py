@@ -1,0 +1,359 @@
+"""What the catalog promises of its resources, on the real database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from services.catalog.resources import Actor, Script, Token, TokenFilter, Word, etag_of
+from services.catalog.store import CatalogStore, Creation, Ring
+from services.runtime.database import Database
+from services.runtime.errors import (
+    ActorInUse,
+    ActorNotFound,
+    AlreadyExists,
+    EtagMismatch,
+    InvalidField,
+    RequestIdMismatch,
+    TokenInUse,
+    TokenNotFound,
+)
+from services.runtime.settings import DatabaseSettings
+
+LAST = 2**31 - 1
+
+
+async def some_token(catalog: CatalogStore, **fields: object) -> Token:
+    actor = await catalog.actors.create(Actor(f"actor {uuid4()}"))
+    token = Token("clip", (actor.id or 0,), "movie", "", 0, 10)
+    return await catalog.tokens.create(replace(token, **fields))  # type: ignore[arg-type]
+
+
+async def some_script(catalog: CatalogStore, token: Token, end: float = 2) -> Script:
+    script = Script(token.id or 0, "안녕", "hello", "ko", 0, end, (Word("안녕", 0, 1, 0.5),))
+    return await catalog.scripts.create(script)
+
+
+def renamed(name: str) -> Callable[[Actor], Actor]:
+    return lambda actor: replace(actor, name=name)
+
+
+async def test_of_two_writers_with_one_etag_one_is_told_to_read_again(
+    catalog: CatalogStore,
+) -> None:
+    actor = await catalog.actors.create(Actor("a"))
+    outcomes = await asyncio.gather(
+        *(
+            catalog.actors.update(actor.id or 0, etag_of(actor), renamed(name))
+            for name in ("b", "c")
+        ),
+        return_exceptions=True,
+    )
+    (lost,) = [each for each in outcomes if isinstance(each, EtagMismatch)]
+    now = await catalog.actors.get(actor.id or 0)
+    assert lost.metadata["etag"] == etag_of(now)
+    assert now.name in ("b", "c")
+
+
+async def test_an_update_that_changes_nothing_keeps_the_etag(catalog: CatalogStore) -> None:
+    actor = await catalog.actors.create(Actor("a", ("x",)))
+    assert await catalog.actors.update(actor.id or 0, "", lambda same: same) == actor
+
+
+async def test_of_many_creations_with_one_request_id_one_creates(catalog: CatalogStore) -> None:
+    creation = Creation(uuid4(), b"content")
+    made = await asyncio.gather(*(catalog.actors.create(Actor("a"), creation) for _ in range(8)))
+    assert {actor.id for actor in made} == {made[0].id}
+    with pytest.raises(RequestIdMismatch):
+        await catalog.actors.create(Actor("b"), replace(creation, fingerprint=b"other"))
+
+
+async def test_a_request_id_is_forgotten_after_a_day(
+    catalog: CatalogStore, database: Database
+) -> None:
+    creation = Creation(uuid4(), b"content")
+    await catalog.actors.create(Actor("a"), creation)
+    async with database.transaction() as connection:
+        await connection.execute(
+            text("UPDATE catalog.requests SET create_time = now() - interval '25 hours'")
+        )
+    second = await catalog.actors.create(Actor("b"), replace(creation, fingerprint=b"other"))
+    assert second.name == "b"
+
+
+async def test_a_creation_that_failed_can_be_repeated(catalog: CatalogStore) -> None:
+    await catalog.actors.create(Actor("taken"))
+    creation = Creation(uuid4(), b"content")
+    with pytest.raises(AlreadyExists):
+        await catalog.actors.create(Actor("taken"), creation)
+    await catalog.actors.update(1, "", renamed("free again"))
+    assert (await catalog.actors.create(Actor("taken"), creation)).name == "taken"
+
+
+async def test_validation_alone_leaves_nothing(catalog: CatalogStore) -> None:
+    checked = await catalog.actors.create(Actor("a"), Creation(validate_only=True))
+    assert checked.id is None
+    kept = await catalog.actors.create(Actor("a"))
+    await catalog.actors.update(kept.id or 0, "", renamed("b"), validate_only=True)
+    await catalog.actors.delete(kept.id or 0, "", force=False, validate_only=True)
+    assert await catalog.actors.page(10, 0) == [kept]
+
+
+async def test_the_revision_grows_with_what_a_take_is_compared_with(catalog: CatalogStore) -> None:
+    token = await some_token(catalog)
+    token_id = token.id or 0
+
+    async def revision() -> int:
+        return (await catalog.tokens.get(token_id)).revision
+
+    assert await revision() == 1
+    script = await some_script(catalog, token)
+    assert await revision() == 2
+    await catalog.scripts.update(script.id or 0, "", lambda old: replace(old, translation="hi"))
+    assert await revision() == 3
+    await catalog.scripts.delete(script.id or 0, "")
+    assert await revision() == 4
+    await catalog.tokens.update(token_id, "", lambda old: replace(old, end_time=9))
+    assert await revision() == 5
+    voice = replace(token.reference_assets, voice="references/x")
+    await catalog.tokens.update(token_id, "", lambda old: replace(old, reference_assets=voice))
+    assert await revision() == 6
+    await catalog.tokens.update(token_id, "", lambda old: replace(old, category="drama"))
+    await catalog.tokens.add_views({token_id: 1})
+    assert await revision() == 6
+
+
+async def test_a_clip_can_not_become_shorter_than_its_scripts(catalog: CatalogStore) -> None:
+    token = await some_token(catalog)
+    await some_script(catalog, token, end=8)
+    with pytest.raises(InvalidField):
+        await catalog.tokens.update(token.id or 0, "", lambda old: replace(old, end_time=7))
+
+
+async def test_a_script_stays_in_its_token(catalog: CatalogStore) -> None:
+    token, other = await some_token(catalog), await some_token(catalog)
+    script = await some_script(catalog, token)
+    with pytest.raises(InvalidField):
+        await catalog.scripts.update(
+            script.id or 0, "", lambda old: replace(old, token_id=other.id or 0)
+        )
+
+
+async def test_an_actor_in_use_is_deleted_by_force_only(catalog: CatalogStore) -> None:
+    alone = await some_token(catalog)
+    (actor_id,) = alone.actor_ids
+    other = await catalog.actors.create(Actor("other"))
+    shared = await some_token(catalog, actor_ids=(actor_id, other.id or 0))
+    with pytest.raises(ActorInUse) as refused:
+        await catalog.actors.delete(actor_id, "", force=False)
+    assert refused.value.metadata["token_count"] == "2"
+    await catalog.actors.delete(actor_id, "", force=True)
+    assert (await catalog.tokens.get(shared.id or 0)).actor_ids == (other.id,)
+    with pytest.raises(TokenNotFound):
+        await catalog.tokens.get(alone.id or 0)
+
+
+async def test_a_token_with_scripts_is_deleted_by_force_only(catalog: CatalogStore) -> None:
+    token = await some_token(catalog)
+    await some_script(catalog, token)
+    with pytest.raises(TokenInUse):
+        await catalog.tokens.delete(token.id or 0, "", force=False)
+    await catalog.tokens.delete(token.id or 0, "", force=True)
+    assert await catalog.scripts.page(10, 0) == []
+
+
+async def test_a_batch_names_every_id_that_is_missing(catalog: CatalogStore) -> None:
+    actor = await catalog.actors.create(Actor("a"))
+    with pytest.raises(ActorNotFound, match="8, 9"):
+        await catalog.actors.get_many([actor.id or 0, 8, 9])
+
+
+async def test_constraints_of_the_database_are_errors_of_the_caller(catalog: CatalogStore) -> None:
+    # The rules are passed by, as they would be by a bug.
+    with pytest.raises(InvalidField, match=r"token.duration"):
+        await some_token(catalog, end_time=601.0)
+    with pytest.raises(InvalidField, match=r"actor.name_nfc"):
+        await catalog.actors.create(Actor("e\u0301"))
+
+
+async def test_latest_pages_neither_repeat_nor_skip_while_tokens_are_created(
+    catalog: CatalogStore,
+) -> None:
+    there = [(await some_token(catalog)).id for _ in range(25)]
+    seen: list[int | None] = []
+    last = LAST
+    while page := await catalog.pages.latest(TokenFilter(), 4, last):
+        seen += [token.id for token in page]
+        last = page[-1].id or 0
+        await some_token(catalog)
+    assert seen == there[::-1]
+
+
+async def test_popular_pages_neither_repeat_nor_skip_while_tokens_are_created(
+    catalog: CatalogStore,
+) -> None:
+    there = [(await some_token(catalog)).id or 0 for _ in range(25)]
+    await catalog.tokens.add_views({token_id: token_id % 3 for token_id in there})
+    seen: list[int] = []
+    last = (LAST, LAST)
+    while page := await catalog.pages.popular(TokenFilter(), 4, last):
+        seen += [token.id or 0 for token in page]
+        last = (page[-1].view_count, page[-1].id or 0)
+        await some_token(catalog)
+    assert [each for each in seen if each in there] == sorted(
+        there, key=lambda token_id: (-(token_id % 3), -token_id)
+    )
+
+
+@pytest.mark.parametrize("start", [-(2**31), 0, 2**31 - 1, 12345])
+async def test_shuffled_pages_are_every_token_once(catalog: CatalogStore, start: int) -> None:
+    there = {(await some_token(catalog)).id for _ in range(25)}
+    seen: list[int | None] = []
+    place = Ring.begin(start)
+    while page := await catalog.pages.shuffled(TokenFilter(), 4, place):
+        seen += [token.id for _, token in page]
+        place = page[-1][0]
+    assert len(seen) == 25
+    assert set(seen) == there
+
+
+async def test_lists_are_of_what_was_asked_for(catalog: CatalogStore) -> None:
+    film = await some_token(catalog, name="Rain", end_time=4.0)
+    drama = await some_token(catalog, category="drama", name="바람")
+    await some_script(catalog, drama)
+
+    async def listed(**wanted: object) -> list[int | None]:
+        page = await catalog.pages.latest(TokenFilter(**wanted), 10, LAST)  # type: ignore[arg-type]
+        return [token.id for token in page]
+
+    assert await listed() == [drama.id, film.id]
+    assert await listed(category="movie") == [film.id]
+    assert await listed(actor_id=drama.actor_ids[0]) == [drama.id]
+    assert await listed(max_duration=4.0) == [film.id]
+    assert await listed(text="rAi") == [film.id]
+    assert await listed(text="안녕") == [drama.id]
+    assert await listed(text="100%") == []
+
+
+async def test_related_tokens_share_an_actor_and_the_most_viewed_is_first(
+    catalog: CatalogStore,
+) -> None:
+    token = await some_token(catalog)
+    first, second = [await some_token(catalog, actor_ids=token.actor_ids) for _ in range(2)]
+    await some_token(catalog)
+    await catalog.tokens.add_views({first.id or 0: 5})
+    related = await catalog.pages.related(token.id or 0, 10, (LAST, LAST))
+    assert [each.id for each in related] == [first.id, second.id]
+
+
+class ActorsModel(RuleBasedStateMachine):
+    """Actors in the database do what a dictionary would."""
+
+    database_url = ""
+    ids = Bundle("ids")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        settings = DatabaseSettings(database_url=SecretStr(self.database_url))
+        self.database = Database(settings, "model")
+        self.store = CatalogStore(self.database)
+        self.model: dict[int, Actor] = {}
+        self.truncate()
+
+    def truncate(self) -> None:
+        async def truncated() -> None:
+            async with self.database.transaction() as connection:
+                await connection.execute(text("TRUNCATE catalog.actors CASCADE"))
+
+        self.loop.run_until_complete(truncated())
+
+    def names(self) -> set[str]:
+        return {actor.name for actor in self.model.values()}
+
+    @rule(
+        target=ids,
+        name=st.sampled_from(["수지", "Suzy", "e", "é", "👩‍🎤", "سلمى", "%"]),
+        aliases=st.lists(st.text("abㅅ", min_size=1, max_size=3), unique=True, max_size=3),
+    )
+    def create(self, name: str, aliases: list[str]) -> int:
+        actor = Actor(name, tuple(aliases))
+        if name in self.names():
+            with pytest.raises(AlreadyExists):
+                self.loop.run_until_complete(self.store.actors.create(actor))
+            return 0
+        made = self.loop.run_until_complete(self.store.actors.create(actor))
+        self.model[made.id or 0] = made
+        return made.id or 0
+
+    @rule(actor_id=ids, name=st.sampled_from(["수지", "x", "y"]), is_stale=st.booleans())
+    def update(self, actor_id: int, name: str, is_stale: bool) -> None:
+        before = self.model.get(actor_id)
+        etag = "stale" if is_stale else ""
+        call = self.store.actors.update(actor_id, etag, renamed(name))
+        if before is None:
+            expected: type[Exception] | None = ActorNotFound
+        elif is_stale:
+            expected = EtagMismatch
+        elif name != before.name and name in self.names():
+            expected = AlreadyExists
+        else:
+            expected = None
+        if expected is not None:
+            with pytest.raises(expected):
+                self.loop.run_until_complete(call)
+            return
+        after = self.loop.run_until_complete(call)
+        assert before is not None
+        assert (after.name, after.aliases) == (name, before.aliases)
+        assert (etag_of(after) == etag_of(before)) == (name == before.name)
+        self.model[actor_id] = after
+
+    @rule(actor_id=consumes(ids))
+    def delete(self, actor_id: int) -> None:
+        call = self.store.actors.delete(actor_id, "", force=False)
+        if actor_id in self.model:
+            self.loop.run_until_complete(call)
+            del self.model[actor_id]
+        else:
+            with pytest.raises(ActorNotFound):
+                self.loop.run_until_complete(call)
+
+    @invariant()
+    def lists_what_there_is(self) -> None:
+        listed = self.loop.run_until_complete(self.store.actors.page(100, 0))
+        assert listed == [self.model[each] for each in sorted(self.model)]
+
+    def teardown(self) -> None:
+        self.truncate()
+        self.loop.run_until_complete(self.database.__aexit__(None, None, None))
+        self.loop.close()
+
+
+def test_actors_do_what_a_dictionary_would(database_url: str) -> None:
+    ActorsModel.database_url = database_url
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        ActorsModel,
+        settings=settings(
+            max_examples=25,
+            stateful_step_count=20,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
