@@ -8,7 +8,7 @@ CONTRACT := build/.contract
 PROTOS := $(shell find protos -name '*.proto')
 SERVICE_CONFIG := protos/sori/service_config.json
 
-.PHONY: help setup up down logs clean migrate demo test lint format breaking lock
+.PHONY: help setup up down logs clean migrate import export erd demo test lint format breaking lock
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,15 @@ clean: setup ## Stop the stack and delete its data.
 
 migrate: setup ## Bring every service's schema in DATABASE_URL to its head.
 	@$(RUN) -m services.runtime.migrations
+
+import: setup ## Import a JSON Lines file into the catalog: FILE=…
+	@$(RUN) -m services.catalog.files import "$(FILE)"
+
+export: setup ## Export the catalog as a JSON Lines file: FILE=…
+	@$(RUN) -m services.catalog.files export "$(FILE)"
+
+erd: setup ## Draw the catalog's schema into docs/catalog-schema.md.
+	@$(RUN) -m services.catalog.schema_page > docs/catalog-schema.md
 
 demo: setup ## Send a real recording through the product and show its result.
 	@$(RUN) -m stack demo
