@@ -24,8 +24,8 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
 	@touch $@
 
-# The stubs in gen/ and the descriptor set that the gateway transcodes by.
-$(CONTRACT): $(PROTOS) $(SERVICE_CONFIG) buf.yaml $(INSTALLED)
+# The stubs in gen/, the descriptor set that the gateway transcodes by, its OpenAPI document.
+$(CONTRACT): $(PROTOS) $(SERVICE_CONFIG) buf.yaml gateway/openapi.py $(INSTALLED)
 	@rm -rf build gen/sori && mkdir -p build/googleapis
 	@cd "$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" && \
 	    find google/api google/rpc -name '*.proto' -exec cp --parents -t "$(CURDIR)/build/googleapis" {} +
@@ -33,6 +33,7 @@ $(CONTRACT): $(PROTOS) $(SERVICE_CONFIG) buf.yaml $(INSTALLED)
 	    --python_out=gen --grpc_python_out=gen --mypy_out=quiet:gen --mypy_grpc_out=quiet:gen $(PROTOS)
 	@cp $(SERVICE_CONFIG) gen/sori/
 	@$(BIN)/buf build -o build/sori.binpb
+	@$(RUN) -m gateway.openapi > build/openapi.json
 	@touch $@
 
 up: setup ## Start the whole stack here; Ctrl-C stops it.

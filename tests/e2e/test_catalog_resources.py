@@ -260,8 +260,8 @@ def test_views_are_counted(gateway: httpx.Client, token: Json) -> None:
 def test_no_view_is_lost_when_the_catalog_stops(product: Product, token: Json) -> None:
     for _ in range(5):
         ok(product.gateway.post(f"/tokens/{token['id']}:recordView", json={}))
-    product.stack.stop("catalog")
-    product.stack.start("catalog")
+    product.stack.restart("catalog")
+    product.stack.wait_ready("gateway")
     assert ok(product.gateway.get(f"/tokens/{token['id']}"))["view_count"] == 5
 
 
