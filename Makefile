@@ -8,7 +8,7 @@ CONTRACT := build/.contract
 PROTOS := $(shell find protos -name '*.proto')
 SERVICE_CONFIG := protos/sori/service_config.json
 
-.PHONY: help setup up down logs clean migrate demo test chaos lint format breaking lock
+.PHONY: help setup up down logs clean migrate import export erd demo test chaos lint format breaking lock
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,8 +24,8 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
 	@touch $@
 
-# The stubs in gen/ and the descriptor set that the gateway transcodes by.
-$(CONTRACT): $(PROTOS) $(SERVICE_CONFIG) buf.yaml $(INSTALLED)
+# The stubs in gen/, the descriptor set that the gateway transcodes by, its OpenAPI document.
+$(CONTRACT): $(PROTOS) $(SERVICE_CONFIG) buf.yaml gateway/openapi.py $(INSTALLED)
 	@rm -rf build gen/sori && mkdir -p build/googleapis
 	@cd "$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" && \
 	    find google/api google/rpc -name '*.proto' -exec cp --parents -t "$(CURDIR)/build/googleapis" {} +
@@ -33,6 +33,7 @@ $(CONTRACT): $(PROTOS) $(SERVICE_CONFIG) buf.yaml $(INSTALLED)
 	    --python_out=gen --grpc_python_out=gen --mypy_out=quiet:gen --mypy_grpc_out=quiet:gen $(PROTOS)
 	@cp $(SERVICE_CONFIG) gen/sori/
 	@$(BIN)/buf build -o build/sori.binpb
+	@$(RUN) -m gateway.openapi > build/openapi.json
 	@touch $@
 
 up: setup ## Start the whole stack here; Ctrl-C stops it. REPLICAS=2 runs each service twice.
@@ -49,6 +50,15 @@ clean: setup ## Stop the stack and delete its data.
 
 migrate: setup ## Bring every service's schema in DATABASE_URL to its head.
 	@$(RUN) -m services.runtime.migrations
+
+import: setup ## Import a JSON Lines file into the catalog: FILE=…
+	@$(RUN) -m services.catalog.files import "$(FILE)"
+
+export: setup ## Export the catalog as a JSON Lines file: FILE=…
+	@$(RUN) -m services.catalog.files export "$(FILE)"
+
+erd: setup ## Draw the catalog's schema into docs/catalog-schema.md.
+	@$(RUN) -m services.catalog.schema_page > docs/catalog-schema.md
 
 demo: setup ## Send a real recording through the product and show its result.
 	@$(RUN) -m stack demo

@@ -19,7 +19,10 @@ SAMPLE_TAKE = SAMPLES / "take_0890_close.webm"
 """A take of token 1."""
 
 _TIMEOUT_SECONDS = 10.0
-_READER = pb.Actor(name="LibriVox reader", aliases=["리브리복스 낭독자"])
+_READER = "LibriVox reader"
+_SOURCE_URL = "https://librivox.org/"
+
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -53,72 +56,57 @@ SAMPLE_SENTENCES = (
 
 
 def seed(catalog_address: str, s3: S3) -> bool:
-    """Create the sample catalog through the API; False when there are tokens already."""
+    """Import the sample catalog; False when there are tokens already."""
     with grpc.insecure_channel(catalog_address, [("grpc.enable_http_proxy", 0)]) as channel:
         catalog = catalog_pb2_grpc.CatalogServiceStub(channel)
-        if _has_tokens(catalog):
+        listed = catalog.ListTokens(pb.ListTokensRequest(page_size=1), timeout=_TIMEOUT_SECONDS)
+        if listed.tokens:
             return False
+        lines: list[Json] = [{"actor": {"name": _READER, "aliases": ["리브리복스 낭독자"]}}]
         references = {each["file"]: each for each in json.loads(_read("references.json"))}
-        actor_id = _seed_actor(catalog)
         for sample in SAMPLE_SENTENCES:
-            _seed_token(catalog, s3, actor_id, sample, references[f"{sample.name}.wav"])
+            recording = f"{sample.name}.wav"
+            s3.put(_key(sample), _read(recording))
+            lines += _lines(sample, references[recording])
+        _import(catalog, lines)
     return True
 
 
-def _has_tokens(catalog: catalog_pb2_grpc.CatalogServiceStub) -> bool:
-    try:
-        catalog.GetToken(pb.GetTokenRequest(id=1), timeout=_TIMEOUT_SECONDS)
-    except grpc.RpcError as error:
-        if error.code() == grpc.StatusCode.NOT_FOUND:
-            return False
-        raise
-    return True
+def _key(sample: Sample) -> str:
+    return f"references/{sample.name}/voice.wav"
 
 
-def _seed_actor(catalog: catalog_pb2_grpc.CatalogServiceStub) -> int:
-    try:
-        request = pb.CreateActorRequest(actor=_READER)
-        return catalog.CreateActor(request, timeout=_TIMEOUT_SECONDS).id
-    except grpc.RpcError as error:
-        if error.code() != grpc.StatusCode.ALREADY_EXISTS:
-            raise
-    # An earlier seeding was cut short after its first step.
-    return catalog.GetActor(pb.GetActorRequest(id=1), timeout=_TIMEOUT_SECONDS).id
-
-
-def _seed_token(
-    catalog: catalog_pb2_grpc.CatalogServiceStub,
-    s3: S3,
-    actor_id: int,
-    sample: Sample,
-    reference: dict[str, Any],
-) -> None:
-    key = f"references/{sample.name}/voice.wav"
-    s3.put(key, _read(f"{sample.name}.wav"))
+def _lines(sample: Sample, reference: Json) -> list[Json]:
+    """A token and its script as lines of an import."""
     length = reference["end_time"]
-    token = pb.Token(
-        name=sample.title,
-        actor_ids=[actor_id],
-        category="audiobook",
-        source_url="https://librivox.org/",
-        start_time=0,
-        end_time=length,
-        reference_assets=pb.ReferenceAssets(voice=pb.ReferenceAsset(object_key=key)),
-    )
-    created = catalog.CreateToken(pb.CreateTokenRequest(token=token), timeout=_TIMEOUT_SECONDS)
-    script = pb.Script(
-        token_id=created.id,
-        text=reference["script"],
-        translation=sample.translation,
-        language_code="en",
-        start_time=0,
-        end_time=length,
-        words=[
-            pb.Word(text=word["word"], start_time=word["start_time"], end_time=word["end_time"])
+    token = {
+        "name": sample.title,
+        "actors": [_READER],
+        "category": "audiobook",
+        "source_url": _SOURCE_URL,
+        "end_time": length,
+        "reference_assets": {"voice": _key(sample)},
+    }
+    script = {
+        "token": {"name": sample.title, "source_url": _SOURCE_URL},
+        "text": reference["script"],
+        "translation": sample.translation,
+        "language_code": "en",
+        "end_time": length,
+        "words": [
+            {"text": word["word"], "start_time": word["start_time"], "end_time": word["end_time"]}
             for word in reference["words"]
         ],
-    )
-    catalog.CreateScript(pb.CreateScriptRequest(script=script), timeout=_TIMEOUT_SECONDS)
+    }
+    return [{"token": token}, {"script": script}]
+
+
+def _import(catalog: catalog_pb2_grpc.CatalogServiceStub, lines: list[Json]) -> None:
+    content = "\n".join(map(json.dumps, lines)).encode()
+    requests = iter([pb.ImportCatalogRequest(chunk=content)])
+    for answer in catalog.ImportCatalog(requests, timeout=_TIMEOUT_SECONDS):
+        for refused in answer.refused_lines:
+            raise StackError(f"Line {refused.line} of the samples is refused: {refused.reason}")
 
 
 def _read(name: str) -> bytes:

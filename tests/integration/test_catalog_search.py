@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import unicodedata
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -12,123 +11,25 @@ from services.catalog.lines import ActorRecord
 from services.catalog.resources import Actor, Token
 from services.catalog.store import CatalogStore
 
-SURNAMES = [
-    "김",
-    "이",
-    "박",
-    "최",
-    "정",
-    "강",
-    "조",
-    "윤",
-    "장",
-    "임",
-    "한",
-    "오",
-    "서",
-    "신",
-    "권",
-    "황",
-    "안",
-    "송",
-    "전",
-    "홍",
-]
-SYLLABLES = [
-    "민",
-    "서",
-    "지",
-    "수",
-    "현",
-    "준",
-    "영",
-    "은",
-    "하",
-    "윤",
-    "도",
-    "예",
-    "유",
-    "재",
-    "성",
-    "진",
-    "우",
-    "아",
-    "혜",
-    "태",
-    "경",
-    "동",
-    "미",
-    "선",
-    "원",
-]
+SURNAMES = "김이박최정강조윤장임한오서신권황안송전홍"
+SYLLABLES = "민서지수현준영은하윤도예유재성진우아혜태경동미선원"
+# fmt: off
 FIRST = [
-    "Alexander",
-    "Benedict",
-    "Catherine",
-    "Dominic",
-    "Eleanor",
-    "Florence",
-    "Gabriel",
-    "Harrison",
-    "Isabella",
-    "Jonathan",
-    "Katharine",
-    "Leonardo",
-    "Margaret",
-    "Nathaniel",
-    "Octavia",
-    "Penelope",
-    "Quentin",
-    "Rosamund",
-    "Sebastian",
-    "Theodora",
-    "Ulysses",
-    "Veronica",
-    "Winston",
-    "Xiomara",
-    "Yolanda",
-    "Zachary",
-    "Meryl",
-    "Idris",
-    "Saoirse",
-    "Timothée",
+    "Alexander", "Benedict", "Catherine", "Dominic", "Eleanor", "Florence", "Gabriel", "Harrison",
+    "Isabella", "Jonathan", "Katharine", "Leonardo", "Margaret", "Nathaniel", "Octavia",
+    "Penelope", "Quentin", "Rosamund", "Sebastian", "Theodora", "Ulysses", "Veronica", "Winston",
+    "Xiomara", "Yolanda", "Zachary", "Meryl", "Idris", "Saoirse", "Timothée",
 ]
+# fmt: on
+# fmt: off
 LAST = [
-    "Abernathy",
-    "Blackwood",
-    "Cumberbatch",
-    "DiCaprio",
-    "Eastwood",
-    "Fitzgerald",
-    "Goldblum",
-    "Hathaway",
-    "Ironside",
-    "Johansson",
-    "Kingsley",
-    "Lawrence",
-    "McConaughey",
-    "Nightingale",
-    "Oldman",
-    "Pattinson",
-    "Quinlan",
-    "Redmayne",
-    "Sarandon",
-    "Thornton",
-    "Underwood",
-    "Vikander",
-    "Weatherby",
-    "Yardley",
-    "Zellweger",
-    "Streep",
-    "Ronan",
-    "Chalamet",
-    "Elba",
-    "Winslet",
-    "Ashworth",
-    "Bellamy",
-    "Carmichael",
-    "Dunaway",
+    "Abernathy", "Blackwood", "Cumberbatch", "DiCaprio", "Eastwood", "Fitzgerald", "Goldblum",
+    "Hathaway", "Ironside", "Johansson", "Kingsley", "Lawrence", "McConaughey", "Nightingale",
+    "Oldman", "Pattinson", "Quinlan", "Redmayne", "Sarandon", "Thornton", "Underwood", "Vikander",
+    "Weatherby", "Yardley", "Zellweger", "Streep", "Ronan", "Chalamet", "Elba", "Winslet",
+    "Ashworth", "Bellamy", "Carmichael", "Dunaway",
 ]
+# fmt: on
 
 FOUND_IN = 20
 """A search page: who looks for somebody reads no more than that."""
@@ -160,7 +61,7 @@ def with_typo(name: str, chance: random.Random) -> str:
 
 
 @pytest.fixture
-async def crowd(catalog: CatalogStore) -> AsyncIterator[tuple[list[str], list[str]]]:
+async def crowd(catalog: CatalogStore) -> tuple[list[str], list[str]]:
     korean, latin = names(2_000)
     await catalog.bulk.write(
         [ActorRecord(line, Actor(name)) for line, name in enumerate((*korean, *latin))]

@@ -348,7 +348,7 @@ class ActorsModel(RuleBasedStateMachine):
 
 def test_actors_do_what_a_dictionary_would(database_url: str) -> None:
     ActorsModel.database_url = database_url
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         ActorsModel,
         settings=settings(
             max_examples=25,
