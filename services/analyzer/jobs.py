@@ -16,6 +16,7 @@ from services.analyzer.fetch import Fetcher, TooLarge, Unavailable
 from services.analyzer.job import Job
 from services.analyzer.pool import WorkerPool
 from services.analyzer.report import Report, Reporter, failure_report
+from services.analyzer.score import ANALYZER_VERSION
 from services.analyzer.settings import AnalyzerSettings
 from services.analyzer.worker import analyse
 
@@ -96,7 +97,7 @@ class Jobs:
             return failure_report(AnalysisFailure(Reason.ANALYSIS_CRASHED))
         seconds = round(time.monotonic() - started, 3)
         _log.info("job analysed", seconds=seconds, overall_score=results["overall_score"])
-        return {"analysis_results": results}
+        return {"analysis_results": results, "analyzer_version": ANALYZER_VERSION}
 
     async def _results(self, job: Job) -> AnalysisResults:
         recording = await self._recording(job)

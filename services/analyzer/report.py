@@ -19,6 +19,7 @@ class SuccessReport(TypedDict):
     """The job has a result."""
 
     analysis_results: AnalysisResults
+    analyzer_version: str
 
 
 class FailureReport(TypedDict):

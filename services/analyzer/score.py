@@ -17,6 +17,9 @@ from services.analyzer.align import Span
 from services.analyzer.features import Contour
 from services.analyzer.pitch import semitones
 
+ANALYZER_VERSION = "1"
+"""To be raised with every change of what results say: older ones are then not reused."""
+
 # Mean loss of fit, in nats a frame, where another sentence is said; measured on the
 # few sample recordings, as is the next.
 _LOST_FIT = 6.0

@@ -95,16 +95,6 @@ class EtagMismatch(
     """A resource is not what the caller has read; metadata: resource, etag."""
 
 
-class RequestIdMismatch(
-    SoriError,
-    code=StatusCode.INVALID_ARGUMENT,
-    english="The request id {request_id} was used for something else. Use a new one.",
-    korean="이미 다른 요청에 쓰인 요청 번호입니다. 새 요청 번호를 써 주세요.",
-    http_status=422,
-):
-    """A request id came again with other content; metadata: request_id."""
-
-
 class ActorInUse(
     SoriError,
     code=StatusCode.FAILED_PRECONDITION,
@@ -201,11 +191,11 @@ class RecordingMissing(
 class RequestIdReused(
     SoriError,
     code=StatusCode.INVALID_ARGUMENT,
-    english="The request id names another recording already. Use a new one for each take.",
-    korean="이미 다른 녹음에 쓰인 요청 번호입니다. 새 요청 번호로 다시 업로드해 주세요.",
+    english="The request id was used for something else. Use a new one.",
+    korean="이미 다른 요청에 쓰인 요청 번호입니다. 새 요청 번호를 써 주세요.",
     http_status=422,
 ):
-    """A request id came again with another recording or token."""
+    """A request id came again with another recording or other content."""
 
 
 class UploadSuperseded(

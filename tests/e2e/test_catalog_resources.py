@@ -179,7 +179,7 @@ def test_a_creation_may_be_repeated_by_its_request_id(gateway: httpx.Client) -> 
     first = ok(gateway.post("/actors", params=params, json=body))
     assert ok(gateway.post("/actors", params=params, json=body)) == first
     answer = gateway.post("/actors", params=params, json={"name": "other"})
-    assert reason(answer, 422) == "REQUEST_ID_MISMATCH"
+    assert reason(answer, 422) == "REQUEST_ID_REUSED"
 
 
 def test_validation_alone_creates_nothing(gateway: httpx.Client) -> None:

@@ -199,6 +199,7 @@ async def test_a_take_is_accepted_at_once_and_reported(
     surroundings.gates[CLOSE].set()
 
     report = await surroundings.report(job["job_id"])
+    assert report["analyzer_version"]
     results = report["analysis_results"]
     assert 75 < results["overall_score"] < 98
     assert len(results["words"]) == 14

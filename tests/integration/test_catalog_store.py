@@ -30,7 +30,7 @@ from services.runtime.errors import (
     AlreadyExists,
     EtagMismatch,
     InvalidField,
-    RequestIdMismatch,
+    RequestIdReused,
     TokenInUse,
     TokenNotFound,
 )
@@ -80,7 +80,7 @@ async def test_of_many_creations_with_one_request_id_one_creates(catalog: Catalo
     creation = Creation(uuid4(), b"content")
     made = await asyncio.gather(*(catalog.actors.create(Actor("a"), creation) for _ in range(8)))
     assert {actor.id for actor in made} == {made[0].id}
-    with pytest.raises(RequestIdMismatch):
+    with pytest.raises(RequestIdReused):
         await catalog.actors.create(Actor("b"), replace(creation, fingerprint=b"other"))
 
 

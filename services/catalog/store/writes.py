@@ -21,7 +21,7 @@ from services.runtime.errors import (
     EtagMismatch,
     FieldViolation,
     InvalidField,
-    RequestIdMismatch,
+    RequestIdReused,
     SoriError,
 )
 
@@ -76,7 +76,7 @@ async def made_before(connection: AsyncConnection, creation: Creation) -> int | 
     """The id of what an earlier call with the same request id has created.
 
     None when there was no such call; then this one has to be noted at its end. A
-    call under way with the same id is waited for. Errors: RequestIdMismatch.
+    call under way with the same id is waited for. Errors: RequestIdReused.
     """
     if creation.request_id is None:
         return None
@@ -102,7 +102,7 @@ async def made_before(connection: AsyncConnection, creation: Creation) -> int | 
         )
     ).one()
     if row.fingerprint != creation.fingerprint:
-        raise RequestIdMismatch(request_id=creation.request_id)
+        raise RequestIdReused
     made: int = row.resource_id
     return made
 
