@@ -25,7 +25,7 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 	@touch $@
 
 # The stubs in gen/, the descriptor set that the gateway transcodes by, its OpenAPI document.
-$(CONTRACT): $(PROTOS) $(SERVICE_CONFIG) buf.yaml gateway/openapi.py $(INSTALLED)
+$(CONTRACT): $(PROTOS) $(SERVICE_CONFIG) buf.yaml gateway/openapi.py gateway/docs.html gateway/docs.js $(INSTALLED)
 	@rm -rf build gen/sori && mkdir -p build/googleapis
 	@cd "$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" && \
 	    find google/api google/rpc -name '*.proto' -exec cp --parents -t "$(CURDIR)/build/googleapis" {} +
@@ -33,7 +33,10 @@ $(CONTRACT): $(PROTOS) $(SERVICE_CONFIG) buf.yaml gateway/openapi.py $(INSTALLED
 	    --python_out=gen --grpc_python_out=gen --mypy_out=quiet:gen --mypy_grpc_out=quiet:gen $(PROTOS)
 	@cp $(SERVICE_CONFIG) gen/sori/
 	@$(BIN)/buf build -o build/sori.binpb
-	@$(RUN) -m gateway.openapi > build/openapi.json
+	@mkdir -p build/pages && cp gateway/docs.html gateway/docs.js build/pages/
+	@$(RUN) -m gateway.openapi > build/pages/openapi.json
+	@cd "$$($(RUN) -c 'import swagger_ui_bundle; print(swagger_ui_bundle.swagger_ui_path)')" && \
+	    cp swagger-ui.css swagger-ui-bundle.js "$(CURDIR)/build/pages/"
 	@touch $@
 
 up: setup ## Start the whole stack here; Ctrl-C stops it. REPLICAS=2 runs each service twice.

@@ -19,6 +19,15 @@ from gateway.settings import Endpoint, GatewaySettings, endpoints
 
 _FOLDER = Path(__file__).parent
 
+PAGES = {
+    "/openapi.json": ("openapi.json", "application/json"),
+    "/docs": ("docs.html", "text/html; charset=utf-8"),
+    "/docs/docs.js": ("docs.js", "text/javascript"),
+    "/docs/swagger-ui.css": ("swagger-ui.css", "text/css"),
+    "/docs/swagger-ui-bundle.js": ("swagger-ui-bundle.js", "text/javascript"),
+}
+"""What the gateway serves by itself: the file and media type of each path."""
+
 
 @dataclass(frozen=True)
 class Upstream:
@@ -50,6 +59,7 @@ def render(settings: GatewaySettings) -> str:
         settings=settings,
         upstreams=_upstreams(settings),
         replies=REPLIES,
+        pages=PAGES,
         answers_lua=(_FOLDER / "answers.lua").read_text(encoding="utf-8"),
         origin_patterns=[_pattern(origin) for origin in settings.allowed_origins],
     )

@@ -56,7 +56,9 @@ def _checked(addresses: str) -> str:
 Addresses = Annotated[str, AfterValidator(_checked)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
-_DESCRIPTOR = Path(__file__).parents[1] / "build" / "sori.binpb"
+_BUILD = Path(__file__).parents[1] / "build"
+_DESCRIPTOR = _BUILD / "sori.binpb"
+_PAGES = _BUILD / "pages"
 
 
 class GatewaySettings(BaseModel):
@@ -79,6 +81,9 @@ class GatewaySettings(BaseModel):
     upload_address: Addresses = Field("127.0.0.1:50052", description="The same of upload.")
     analysis_address: Addresses = Field("127.0.0.1:50053", description="The same of analysis.")
     gateway_descriptor: Path = Field(_DESCRIPTOR, description="Descriptor set of the contract.")
+    gateway_pages: Path = Field(
+        _PAGES, description="Folder of the OpenAPI document and the page that shows it."
+    )
     gateway_cors_origins: str = Field(
         "*",
         description="Origins whose pages may call, separated by commas; * stands for anything.",

@@ -1,0 +1,38 @@
+"""The HTTP surface documents itself."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+
+
+def test_the_openapi_document_has_every_path(gateway: httpx.Client) -> None:
+    answer = gateway.get("/openapi.json")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    paths = answer.json()["paths"]
+    assert {
+        "/actors",
+        "/tokens/{id}",
+        "/scripts/{id}",
+        "/tokens/{token_id}/upload-audio",
+        "/tokens/{token_id}/reference-assets/{kind}",
+        "/tokens/analysis-progress/{job_id}",
+        "/analyses/{job_id}:cancel",
+    } <= set(paths)
+
+
+def test_a_page_shows_it_with_files_of_the_gateway_alone(gateway: httpx.Client) -> None:
+    page = gateway.get("/docs")
+    assert page.status_code == 200
+    assert page.headers["content-type"].startswith("text/html")
+    files = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert files
+    for file in files:
+        assert file.startswith("/docs/")
+        assert gateway.get(file).status_code == 200
+
+
+def test_no_other_page_is_served(gateway: httpx.Client) -> None:
+    for path in ("/docs/", "/docs/other.js", "/docs/../openapi.yaml", "/openapi.yaml"):
+        assert gateway.get(path).status_code == 404
