@@ -8,7 +8,7 @@ CONTRACT := build/.contract
 PROTOS := $(shell find protos -name '*.proto')
 SERVICE_CONFIG := protos/sori/service_config.json
 
-.PHONY: help setup up down logs clean migrate import export erd demo test lint format breaking lock
+.PHONY: help setup up down logs clean migrate import export erd demo test chaos lint format breaking lock
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,8 +36,8 @@ $(CONTRACT): $(PROTOS) $(SERVICE_CONFIG) buf.yaml gateway/openapi.py $(INSTALLED
 	@$(RUN) -m gateway.openapi > build/openapi.json
 	@touch $@
 
-up: setup ## Start the whole stack here; Ctrl-C stops it.
-	@$(RUN) -m stack up
+up: setup ## Start the whole stack here; Ctrl-C stops it. REPLICAS=2 runs each service twice.
+	@$(if $(REPLICAS),SORI_REPLICAS=$(REPLICAS)) $(RUN) -m stack up
 
 down: setup ## Stop a stack that runs elsewhere.
 	@$(RUN) -m stack down
@@ -63,8 +63,11 @@ erd: setup ## Draw the catalog's schema into docs/catalog-schema.md.
 demo: setup ## Send a real recording through the product and show its result.
 	@$(RUN) -m stack demo
 
-test: setup ## Run unit, integration and e2e tests on the real parts.
+test: setup ## Run unit, integration, e2e and short fault tests on the real parts.
 	$(BIN)/pytest
+
+chaos: setup ## Run the fault tests at length: a minute of kills, long outages.
+	CHAOS=long $(BIN)/pytest tests/chaos
 
 lint: setup ## Check style, types and the contract.
 	$(BIN)/ruff format --check .

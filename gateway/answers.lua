@@ -1,4 +1,5 @@
--- Makes answers to HTTP clients fit for them; answers to gRPC clients pass as they are.
+-- Makes requests of HTTP clients fit for the transcoder and answers fit for them; what gRPC
+-- clients send and get passes as it is.
 -- What handle:headers() returns is void after a wait, so it is asked for again.
 
 local INTERNAL = {
@@ -14,9 +15,18 @@ local function remove_internal(headers)
   for _, name in ipairs(INTERNAL) do headers:remove(name) end
 end
 
+-- The transcoder knows a verb such as `:cancel` by a plain colon; some clients encode it.
+local function with_plain_verb(path)
+  return (path:gsub("^([^?]*)%%3[Aa](%l+)%f[?%z]", "%1:%2"))
+end
+
 function envoy_on_request(handle)
+  if is_grpc(handle:headers()) then return end
   -- Only the transcoder says how the gRPC it makes is encoded.
-  if not is_grpc(handle:headers()) then remove_internal(handle:headers()) end
+  remove_internal(handle:headers())
+  local path = handle:headers():get(":path") or ""
+  local plain = with_plain_verb(path)
+  if plain ~= path then handle:headers():replace(":path", plain) end
 end
 
 -- The status that a service asks for with an error. It stands in the trailers when

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import re
@@ -16,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import ValidationError
 
 from gateway.replies import REPLIES
-from gateway.settings import GatewaySettings
+from gateway.settings import Endpoint, GatewaySettings, endpoints
 
 _FOLDER = Path(__file__).parent
 
@@ -27,17 +26,12 @@ class Upstream:
 
     name: str
     service: str
-    host: str
-    port: int
+    endpoints: list[Endpoint]
 
     @property
-    def is_ip(self) -> bool:
-        """Whether the host needs no DNS."""
-        try:
-            ipaddress.ip_address(self.host)
-        except ValueError:
-            return False
-        return True
+    def needs_dns(self) -> bool:
+        """Whether a replica is told by name."""
+        return not all(endpoint.is_ip for endpoint in self.endpoints)
 
 
 def render(settings: GatewaySettings) -> str:
@@ -68,15 +62,13 @@ def _quoted(value: object) -> str:
 
 def _upstreams(settings: GatewaySettings) -> list[Upstream]:
     return [
-        _upstream("catalog", "sori.catalog.v1.CatalogService", settings.catalog_address),
-        _upstream("upload", "sori.upload.v1.UploadService", settings.upload_address),
-        _upstream("analysis", "sori.analysis.v1.AnalysisService", settings.analysis_address),
+        Upstream(name, service, endpoints(addresses))
+        for name, service, addresses in (
+            ("catalog", "sori.catalog.v1.CatalogService", settings.catalog_address),
+            ("upload", "sori.upload.v1.UploadService", settings.upload_address),
+            ("analysis", "sori.analysis.v1.AnalysisService", settings.analysis_address),
+        )
     ]
-
-
-def _upstream(name: str, service: str, address: str) -> Upstream:
-    host, _, port = address.rpartition(":")
-    return Upstream(name, service, host.strip("[]"), int(port))
 
 
 def _pattern(origin: str) -> str:

@@ -12,6 +12,7 @@ class Reply:
     """What is said instead of Envoy's own words, as a `google.rpc.Status`.
 
     http_status: the status it is said for; 0 for any other failure.
+    sent_as: the status it is sent with; 0 for the same.
     retry_after_seconds: hint for clients when to try again; 0 for none.
     """
 
@@ -20,7 +21,10 @@ class Reply:
     reason: str
     message: str
     retry_after_seconds: int = 0
+    sent_as: int = 0
 
+
+_NO_ANSWER = "The service does not answer at the moment. Try again in a few seconds."
 
 REPLIES = (
     Reply(
@@ -64,8 +68,17 @@ REPLIES = (
         503,
         code_pb2.UNAVAILABLE,
         "SERVICE_UNAVAILABLE",
-        "The service does not answer at the moment. Try again in a few seconds.",
+        _NO_ANSWER,
         retry_after_seconds=2,
+    ),
+    # Envoy's word for a body that grew too large to be sent to yet another replica.
+    Reply(
+        507,
+        code_pb2.UNAVAILABLE,
+        "SERVICE_UNAVAILABLE",
+        _NO_ANSWER,
+        retry_after_seconds=2,
+        sent_as=503,
     ),
     Reply(
         504,

@@ -12,29 +12,32 @@ import sys
 import tempfile
 import time
 from http.client import HTTPConnection, HTTPException
-from pathlib import Path
 from threading import Lock, Thread
 from types import FrameType
+from typing import IO
 
 _TIMEOUT_SECONDS = 1.0
 _PAUSE_SECONDS = 0.05
-# The listener's `stat_prefix` is "gateway".
-_CALLS_UNDER_WAY = "http.gateway.downstream_rq_active"
+# The listener's `stat_prefix` is "gateway". An answer is still being sent when its call has ended.
+_UNDER_WAY = "^http.gateway.downstream_(rq_active|cx_tx_bytes_buffered)$"
 
 
 class Envoy:
     """Envoy as a child process."""
 
-    def __init__(self, command: list[str], admin_file: Path, drain_seconds: float) -> None:
+    def __init__(self, command: list[str], admin_file: IO[str], drain_seconds: float) -> None:
         """Start it.
 
-        admin_file: where it writes the address of its admin pages.
+        admin_file: empty; gets the address of its admin pages.
         drain_seconds: how long calls may go on after `stop`.
         """
         self._admin_file = admin_file
         self._drain_seconds = drain_seconds
         self._stopping = Lock()
-        self._process = subprocess.Popen([*command, "--admin-address-path", str(admin_file)])
+        inherited = admin_file.fileno()
+        self._process = subprocess.Popen(  # noqa: S603 (by the operator)
+            [*command, "--admin-address-path", f"/dev/fd/{inherited}"], pass_fds=[inherited]
+        )
 
     def wait(self) -> int:
         """Wait for its end; returns the exit status as a shell tells it."""
@@ -52,37 +55,48 @@ class Envoy:
         try:
             self._drain()
         except (OSError, HTTPException):
-            # It has not begun to serve, or has ended already.
+            # It has ended already.
             pass
         finally:
             self._process.terminate()
 
     def _drain(self) -> None:
         deadline = time.monotonic() + self._drain_seconds
-        # From now on /healthz is 503, so that balancers go elsewhere, and every answer asks
-        # its client to close the connection.
-        self._ask("POST", "/healthcheck/fail")
-        while self._calls_under_way() and time.monotonic() < deadline:
+        self._admin_file.seek(0)
+        admin = self._admin_file.read()
+        if not admin:
+            # It has not begun to serve.
+            return
+        # From now on every answer asks its client to close the connection, and no new ones
+        # are taken: under a steady load there would always be a call under way.
+        _ask(admin, "POST", "/healthcheck/fail")
+        _ask(admin, "POST", "/drain_listeners")
+        # The pause comes first: the last connections taken have calls to make.
+        time.sleep(_PAUSE_SECONDS)
+        while _is_busy(admin) and time.monotonic() < deadline:
             time.sleep(_PAUSE_SECONDS)
 
-    def _calls_under_way(self) -> bool:
-        answer = self._ask("GET", f"/stats?filter=^{_CALLS_UNDER_WAY}$")
-        return not answer.strip().endswith(": 0")
 
-    def _ask(self, method: str, path: str) -> str:
-        connection = HTTPConnection(self._admin_file.read_text(), timeout=_TIMEOUT_SECONDS)
-        try:
-            connection.request(method, path)
-            return connection.getresponse().read().decode()
-        finally:
-            connection.close()
+def _is_busy(admin: str) -> bool:
+    gauges = _ask(admin, "GET", f"/stats?filter={_UNDER_WAY}").splitlines()
+    return any(not gauge.endswith(": 0") for gauge in gauges)
+
+
+def _ask(admin: str, method: str, path: str) -> str:
+    connection = HTTPConnection(admin, timeout=_TIMEOUT_SECONDS)
+    try:
+        connection.request(method, path)
+        return connection.getresponse().read().decode()
+    finally:
+        connection.close()
 
 
 def main() -> int:
     """Run Envoy until it ends; SIGTERM and SIGINT stop it gracefully."""
     arguments = _parser().parse_args()
-    with tempfile.TemporaryDirectory(prefix="sori-gateway-") as folder:
-        envoy = Envoy(arguments.command, Path(folder) / "admin", arguments.drain_seconds)
+    # Without a name, it leaves nothing behind even when we are killed.
+    with tempfile.TemporaryFile("w+") as admin_file:
+        envoy = Envoy(arguments.command, admin_file, arguments.drain_seconds)
 
         def stop(_number: int, _frame: FrameType | None) -> None:
             envoy.stop()

@@ -2,15 +2,58 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-Address = Annotated[
-    str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$")
-]
+_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
+
+
+class Endpoint(NamedTuple):
+    """Where one replica of a service is."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, address: str) -> Self:
+        """Read host:port; an IPv6 address stands in brackets."""
+        match = _ADDRESS.fullmatch(address)
+        if match is None:
+            raise ValueError(f"{address!r} is not host:port")
+        endpoint = cls(match["host"].strip("[]"), int(match["port"]))
+        if not 1 <= endpoint.port <= 65535:
+            raise ValueError(f"the port of {address!r} is not between 1 and 65535")
+        return endpoint
+
+    @property
+    def is_ip(self) -> bool:
+        """Whether the host needs no DNS."""
+        try:
+            ipaddress.ip_address(self.host)
+        except ValueError:
+            return False
+        return True
+
+
+def endpoints(addresses: str) -> list[Endpoint]:
+    """Read addresses separated by commas; raises a ValueError that says what is wrong."""
+    found = [Endpoint.parse(address.strip()) for address in addresses.split(",")]
+    if len(set(found)) < len(found):
+        raise ValueError(f"{addresses!r} has an address twice")
+    return found
+
+
+def _checked(addresses: str) -> str:
+    endpoints(addresses)
+    return addresses
+
+
+Addresses = Annotated[str, AfterValidator(_checked)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 _DESCRIPTOR = Path(__file__).parents[1] / "build" / "sori.binpb"
@@ -29,9 +72,12 @@ class GatewaySettings(BaseModel):
     gateway_port: Port = Field(8000, description="Port for HTTP/1.1 and HTTP/2 without TLS.")
     gateway_admin_host: str = Field("127.0.0.1", description="Address of Envoy's admin pages.")
     gateway_admin_port: Port = Field(9901, description="Port of Envoy's admin pages.")
-    catalog_address: Address = Field("127.0.0.1:50051", description="host:port of the catalog.")
-    upload_address: Address = Field("127.0.0.1:50052", description="host:port of upload.")
-    analysis_address: Address = Field("127.0.0.1:50053", description="host:port of analysis.")
+    catalog_address: Addresses = Field(
+        "127.0.0.1:50051",
+        description="host:port of the catalog; of several replicas, separated by commas.",
+    )
+    upload_address: Addresses = Field("127.0.0.1:50052", description="The same of upload.")
+    analysis_address: Addresses = Field("127.0.0.1:50053", description="The same of analysis.")
     gateway_descriptor: Path = Field(_DESCRIPTOR, description="Descriptor set of the contract.")
     gateway_cors_origins: str = Field(
         "*",

@@ -70,6 +70,8 @@ def _defaults(settings: StackSettings) -> dict[str, str]:
         "TARGET_SERVER_URL": f"http://{local(settings.analyzer_port)}/analyze-voice",
         "WEBHOOK_URL": f"http://{local(settings.gateway_port)}/tokens/webhook/analysis-complete",
         "SHUTDOWN_GRACE_SECONDS": "3",
+        # The gateway looks at their health every half a second.
+        "SHUTDOWN_DELAY_SECONDS": "0.6",
         "PYTHONUNBUFFERED": "1",
     }
 

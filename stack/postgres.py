@@ -41,6 +41,8 @@ def command(folder: Path, port: int, *, durable: bool) -> list[str]:
         "listen_addresses": "127.0.0.1",
         "unix_socket_directories": "",
         "log_timezone": "UTC",
+        # Enough for the pools of as many replicas as there may be.
+        "max_connections": "200",
     }
     if not durable:
         options |= _CARELESS

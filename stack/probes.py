@@ -62,3 +62,10 @@ def grpc_service(address: str, service: str) -> None:
 def http(url: str) -> None:
     """The HTTP server answers with success."""
     httpx.get(url, timeout=_TIMEOUT_SECONDS, trust_env=False).raise_for_status()
+
+
+def routed(admin_url: str, cluster: str, address: str) -> None:
+    """The gateway finds the replica of a service healthy, so that it sends calls there."""
+    clusters = httpx.get(f"{admin_url}/clusters", timeout=_TIMEOUT_SECONDS, trust_env=False)
+    if f"{cluster}::{address}::health_flags::healthy" not in clusters.text.splitlines():
+        raise NotReadyError(f"the gateway sends nothing to {address}")

@@ -214,10 +214,15 @@ class Stack:
         self._supervisor.stop(name)
 
     def restart(self, name: str) -> None:
-        """Stop a program gracefully, start it again and wait until it is ready."""
+        """Stop a program gracefully, start it again and wait until it is ready.
+
+        Of a service's replica the gateway must have heard that, too, so that the next
+        one can be restarted at once.
+        """
         self.stop(name)
         self.start(name)
         self.wait_ready(name)
+        self.wait_routed(name)
 
     def kill(self, name: str) -> None:
         """Kill a program at once (SIGKILL); it is restarted. Returns when it is dead."""
@@ -239,11 +244,7 @@ class Stack:
 
     def is_ready(self, name: str) -> bool:
         """Whether a program does its work now."""
-        try:
-            self._probe(name)()
-        except Exception:
-            return False
-        return True
+        return _passes(self._probe(name))
 
     def wait_ready(self, name: str, timeout_seconds: float = READY_SECONDS) -> None:
         """Wait until a program does its work."""
@@ -251,6 +252,17 @@ class Stack:
             raise StackError(
                 f"{name} is not ready after {timeout_seconds:g} s.\n{self._tail(name)}"
             )
+
+    def wait_routed(self, name: str, timeout_seconds: float = READY_SECONDS) -> None:
+        """Wait until the gateway, if it runs, sends calls to a service's replica."""
+        service = service_of(name)
+        is_replica = name in self.settings.replicas.get(service, ())
+        has_gateway = "gateway" in self.programs and self.pid("gateway") is not None
+        if not is_replica or not has_gateway:
+            return
+        probe = partial(probes.routed, self.admin_url, service, self.address(name))
+        if not _wait(partial(_passes, probe), timeout_seconds):
+            raise StackError(f"The gateway does not find {name} healthy in {timeout_seconds:g} s.")
 
     def logs(self, name: str) -> str:
         """What a program has written since the stack was made, as far as it is kept."""
@@ -402,6 +414,14 @@ def _short_folder() -> str:
     """A folder whose path leaves room for a socket's name (107 bytes in all)."""
     folder = tempfile.gettempdir()
     return folder if len(os.fsencode(folder)) < 60 else "/tmp"  # noqa: S108
+
+
+def _passes(probe: probes.Probe) -> bool:
+    try:
+        probe()
+    except Exception:
+        return False
+    return True
 
 
 def _wait(condition: Callable[[], bool], timeout_seconds: float) -> bool:

@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import Signals
@@ -91,10 +92,11 @@ class Supervisor:
     def stop(self, name: str) -> None:
         """Stop a program and wait until it has ended."""
         try:
-            self._call("stopProcess", self._full(name), True)
+            self._call("stopProcess", self._full(name), False)
         except Fault as fault:
             if fault.faultCode != Faults.NOT_RUNNING:
                 raise
+        self._await_stopped([name])
 
     def signal(self, name: str, signal: str) -> None:
         """Send a program a signal such as "TERM".
@@ -122,12 +124,25 @@ class Supervisor:
         if self._process is None:
             return
         if self.is_running:
+            self._stop_tiers()
             self._process.terminate()
         try:
             self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def _stop_tiers(self) -> None:
+        # supervisord would do it by itself, but unless asked it looks only once a second.
+        with suppress(OSError, Fault):
+            for tier in sorted(set(self._tiers.values()), reverse=True):
+                self._call("stopProcessGroup", f"tier{tier}", False)
+                self._await_stopped([name for name, its in self._tiers.items() if its == tier])
+
+    def _await_stopped(self, names: Iterable[str]) -> None:
+        for name in names:
+            while self.state(name) == "STOPPING":
+                time.sleep(_PAUSE_SECONDS)
 
     def _wait_for_socket(self) -> None:
         deadline = time.monotonic() + _START_SECONDS

@@ -14,6 +14,7 @@ from services.analysis.sentences import sentence_of
 from services.analysis.store import Filter, Transition
 from services.runtime.errors import FieldViolation, InvalidField
 from services.runtime.language import Language
+from services.runtime.paging import position_of
 from sori.analysis.v1 import analysis_pb2 as pb
 
 STATUSES = ("processing", "completed", "failed", "cancelled")
@@ -50,6 +51,20 @@ def filter_from(request: pb.ListAnalysesRequest) -> Filter:
         created_from=_time(request, "created_from"),
         created_before=_time(request, "created_before"),
     )
+
+
+def position_from(request: pb.ListAnalysesRequest) -> tuple[datetime, UUID] | None:
+    """After which analysis a page begins; None for the first page. Errors: InvalidField."""
+    position = position_of(request)
+    if position is None:
+        return None
+    try:
+        create_time, job_id = map(str, position)
+        return datetime.fromisoformat(create_time).astimezone(UTC), UUID(job_id)
+    except (ValueError, TypeError, OverflowError):
+        # The token's checksum is no secret, so it may be forged.
+        problem = "must be the next_page_token of a call with the same other fields"
+        raise InvalidField(FieldViolation("page_token", problem)) from None
 
 
 def result_to(job: Job, language: Language) -> pb.AnalysisResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 import structlog
@@ -16,6 +16,7 @@ from services.analysis.messages import (
     effect_of,
     filter_from,
     job_id_from,
+    position_from,
     progress_to,
     recording_from,
     result_to,
@@ -35,7 +36,7 @@ from services.runtime.errors import (
     RecordingMissing,
     UploadSuperseded,
 )
-from services.runtime.paging import page_size_of, page_token, position_of
+from services.runtime.paging import page_size_of, page_token
 from sori.analysis.v1 import analysis_pb2 as pb
 from sori.analysis.v1 import analysis_pb2_grpc
 
@@ -75,13 +76,8 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
         self, request: pb.ListAnalysesRequest, context: Context
     ) -> pb.ListAnalysesResponse:
         wanted, size = filter_from(request), page_size_of(request.page_size)
-        position = position_of(request)
-        start = None
-        if position is not None:
-            create_time, job_id = map(str, position)
-            start = (datetime.fromisoformat(create_time), UUID(job_id))
         # One more than asked for tells whether there is another page.
-        found = await self._store.page(wanted, size + 1, start)
+        found = await self._store.page(wanted, size + 1, position_from(request))
         answer = pb.ListAnalysesResponse()
         answer.analyses.extend(analysis_to(each, call_language(context)) for each in found[:size])
         if len(found) > size:

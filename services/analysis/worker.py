@@ -83,6 +83,7 @@ class Worker:
                 except DatabaseUnavailable:
                     _logger.warning("database unavailable, jobs wait")
                 await self._pause(pause)
+            await self._settled()
         finally:
             for task in self._running:
                 task.cancel()
@@ -91,6 +92,9 @@ class Worker:
         """Take no more jobs; return when those under way are settled."""
         self._stopping = True
         self.wake()
+        await self._settled()
+
+    async def _settled(self) -> None:
         if self._running:
             await asyncio.wait(self._running)
 

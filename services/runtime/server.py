@@ -103,6 +103,7 @@ class Server:
     async def _stop(self, background: Sequence[Background]) -> None:
         grace = self._settings.shutdown_grace_seconds
         await self._health.servicer.enter_graceful_shutdown()
+        await asyncio.sleep(self._settings.shutdown_delay_seconds)
         with suppress(TimeoutError):
             async with asyncio.timeout(grace), asyncio.TaskGroup() as group:
                 for each in background:

@@ -29,6 +29,14 @@ class Settings(BaseSettings):
     shutdown_grace_seconds: float = Field(
         20.0, ge=0, description="How long calls under way may go on after SIGTERM."
     )
+    shutdown_delay_seconds: float = Field(
+        1.0,
+        ge=0,
+        description=(
+            "How long after SIGTERM calls are still taken, while health says no: until those who "
+            "balance calls have noticed."
+        ),
+    )
     health_interval_seconds: float = Field(
         1.0, gt=0, description="Pause between two looks at what a service depends on."
     )

@@ -38,8 +38,6 @@ def stack(
         "BREAKER_FAILURES": "30",
         "BREAKER_PAUSE_SECONDS": "0.2",
         "STATUS_POLL_SECONDS": "0.2",
-        # Many tests upload the same recording.
-        "RESULT_REUSE": "false",
     }
     with Stack.on_free_ports(tmp_path_factory.mktemp("stack"), environment=environment) as stack:
         analysis_server.real_url = f"{stack.analyzer_url}/analyze-voice"

@@ -62,7 +62,7 @@ class TestLists:
         analysis_server.answer(held_token, (200, RESULTS))
         completed = product.uploaded(held_token)
         product.ended(completed)
-        waiting = product.uploaded(held_token)
+        waiting = product.uploaded(held_token, "take_0890_close.webm")
 
         def listed(**query: str) -> list[str]:
             answer = product.gateway.get("/analyses", params={"token_id": held_token, **query})

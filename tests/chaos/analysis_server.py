@@ -1,0 +1,273 @@
+"""An analysis server that misbehaves: `python -m tests.chaos.analysis_server --port 1 ...`.
+
+What it does with a dispatch is drawn by a seed, the job and how often it has seen
+the job, so that a run can be repeated. It writes down what it sees before it
+answers, because it is killed, too. Its result of a recording is that recording's
+SHA-256, so that a result of another job would be noticed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from tests.chaos.journal import Journal
+
+Json = dict[str, Any]
+Behaviour = Callable[["Misbehaving", Json], Awaitable[Response]]
+
+HANG_SECONDS = 60.0
+PAUSE_SECONDS = 0.25
+LATE_SECONDS = 4.0
+LARGE = "x" * 5 * 1024 * 1024
+DISORDER = {"status": "processing", "progress": 80}
+FAILURE = {"status": "failed", "reason": "ANALYSIS_FAILED", "error": "too late"}
+
+
+class Misbehaving:
+    """The server and what it has seen."""
+
+    def __init__(self, seed: int, journal: Journal, only: str | None, client: httpx.AsyncClient):
+        self._seed = seed
+        self._journal = journal
+        self._only = only
+        self._client = client
+        self._seen: Counter[str] = Counter(
+            entry["job_id"] for entry in journal.read() if entry["what"] == "dispatch"
+        )
+        self._jobs: dict[str, Json] = {}
+        self._later: set[asyncio.Task[None]] = set()
+
+    async def take(self, request: Request) -> Response:
+        """A dispatch."""
+        job: Json = await request.json()
+        job_id = job["job_id"]
+        self._seen[job_id] += 1
+        self._jobs[job_id] = job
+        behaviour = self._drawn(job_id)
+        self._journal.write(what="dispatch", job_id=job_id, behaviour=behaviour)
+        return await BEHAVIOURS[behaviour](self, job)
+
+    async def status(self, request: Request) -> Response:
+        """The status URL of a job."""
+        job = self._jobs.get(request.path_params["job_id"])
+        if job is None:
+            return JSONResponse({}, 404)
+        return JSONResponse(await self.results(job))
+
+    async def results(self, job: Json) -> Json:
+        """The right results of a job."""
+        recording = await self._client.get(job["audio_url"])
+        recording.raise_for_status()
+        return {"analysis_results": {"sha256": hashlib.sha256(recording.content).hexdigest()}}
+
+    async def patient_results(self, job: Json) -> Json:
+        """The right results, as soon as the recording can be read."""
+        while True:
+            try:
+                return await self.results(job)
+            except httpx.HTTPError:
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def call(self, job: Json, body: Json, url: str | None = None) -> None:
+        """Call the webhook until it is answered, as a careful server does."""
+        for _ in range(60):
+            try:
+                answer = await self._client.post(url or job["webhook_url"], json=body)
+            except httpx.HTTPError:
+                await asyncio.sleep(PAUSE_SECONDS)
+                continue
+            if answer.status_code < 500:
+                effect = answer.json().get("effect", answer.status_code)
+                self._journal.write(what="callback", job_id=job["job_id"], effect=effect)
+                return
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    def later(self, *steps: Callable[[], Awaitable[None]], after: float = 0.0) -> JSONResponse:
+        """Accept, and do these one after the other."""
+
+        async def run() -> None:
+            await asyncio.sleep(after)
+            for step in steps:
+                await step()
+
+        def begin() -> None:
+            task = asyncio.create_task(run())
+            self._later.add(task)
+            task.add_done_callback(self._later.discard)
+
+        async def begin_after_answer() -> None:
+            begin()
+
+        accepted = {"status": "accepted"}
+        return JSONResponse(accepted, 202, background=BackgroundTask(begin_after_answer))
+
+    def report(self, job: Json, extra: Json | None = None) -> Callable[[], Awaitable[None]]:
+        """A step that reports the right results."""
+
+        async def step() -> None:
+            results = await self.patient_results(job)
+            results["analysis_results"] |= extra or {}
+            await self.call(job, results)
+
+        return step
+
+    def say(self, job: Json, body: Json, url: str | None = None) -> Callable[[], Awaitable[None]]:
+        """A step that reports something."""
+
+        async def step() -> None:
+            await self.call(job, body, url)
+
+        return step
+
+    def _drawn(self, job_id: str) -> str:
+        if self._only is not None:
+            return self._only
+        draw = random.Random(f"{self._seed}:{job_id}:{self._seen[job_id]}")
+        return draw.choices(list(BEHAVIOURS), list(WEIGHTS.values()))[0]
+
+
+async def answers(server: Misbehaving, job: Json) -> Response:
+    return JSONResponse(await server.results(job))
+
+
+async def accepts(server: Misbehaving, job: Json) -> Response:
+    return server.later(server.report(job))
+
+
+async def refuses(server: Misbehaving, job: Json) -> Response:
+    return JSONResponse({}, 400)
+
+
+async def is_busy(server: Misbehaving, job: Json) -> Response:
+    return JSONResponse({}, 429, {"Retry-After": "1"})
+
+
+async def breaks(server: Misbehaving, job: Json) -> Response:
+    return JSONResponse({}, 500)
+
+
+async def is_unavailable(server: Misbehaving, job: Json) -> Response:
+    return JSONResponse({}, 503)
+
+
+async def hangs(server: Misbehaving, job: Json) -> Response:
+    await asyncio.sleep(HANG_SECONDS)
+    return JSONResponse({}, 202)
+
+
+async def drops(server: Misbehaving, job: Json) -> Response:
+    async def cut_short() -> AsyncIterator[bytes]:
+        yield b"{"
+        raise ConnectionError
+
+    return StreamingResponse(cut_short())
+
+
+async def answers_garbage(server: Misbehaving, job: Json) -> Response:
+    return Response(b"\xff<html>", media_type="text/html")
+
+
+async def is_silent(server: Misbehaving, job: Json) -> Response:
+    return server.later()
+
+
+async def reports_twice(server: Misbehaving, job: Json) -> Response:
+    return server.later(server.report(job), server.report(job))
+
+
+async def reports_late(server: Misbehaving, job: Json) -> Response:
+    return server.later(server.report(job), after=LATE_SECONDS)
+
+
+async def reports_before_answering(server: Misbehaving, job: Json) -> Response:
+    await server.report(job)()
+    return server.later()
+
+
+async def forges(server: Misbehaving, job: Json) -> Response:
+    forged = job["webhook_url"][:-4] + "AAAA"
+    lie = {"analysis_results": {"sha256": "a lie"}}
+    return server.later(server.say(job, lie, forged), server.report(job))
+
+
+async def reports_in_disorder(server: Misbehaving, job: Json) -> Response:
+    return server.later(server.report(job), server.say(job, DISORDER), server.say(job, FAILURE))
+
+
+async def reports_progress(server: Misbehaving, job: Json) -> Response:
+    return server.later(server.say(job, DISORDER), server.report(job))
+
+
+async def reports_much(server: Misbehaving, job: Json) -> Response:
+    return server.later(server.report(job, {"large": LARGE}))
+
+
+async def offers_status(server: Misbehaving, job: Json) -> Response:
+    return JSONResponse({"status_url": f"/analyze-voice/{job['job_id']}"}, 202)
+
+
+BEHAVIOURS: dict[str, Behaviour] = {
+    behaviour.__name__: behaviour
+    for behaviour in (
+        answers,
+        accepts,
+        refuses,
+        is_busy,
+        breaks,
+        is_unavailable,
+        hangs,
+        drops,
+        answers_garbage,
+        is_silent,
+        reports_twice,
+        reports_late,
+        reports_before_answering,
+        forges,
+        reports_in_disorder,
+        reports_progress,
+        reports_much,
+        offers_status,
+    )
+}
+# Good behaviour often enough that most jobs complete.
+WEIGHTS = dict.fromkeys(BEHAVIOURS, 1.0) | {"answers": 3.0, "accepts": 6.0, "refuses": 0.5}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--journal", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=BEHAVIOURS)
+    arguments = parser.parse_args()
+    asyncio.run(serve(arguments))
+
+
+async def serve(arguments: argparse.Namespace) -> None:
+    async with httpx.AsyncClient(timeout=10) as client:
+        server = Misbehaving(arguments.seed, Journal(arguments.journal), arguments.only, client)
+        routes = [
+            Route("/analyze-voice", server.take, methods=["POST"]),
+            Route("/analyze-voice/{job_id}", server.status, methods=["GET"]),
+        ]
+        config = uvicorn.Config(Starlette(routes=routes), port=arguments.port, log_level="critical")
+        await uvicorn.Server(config).serve()
+
+
+if __name__ == "__main__":
+    main()

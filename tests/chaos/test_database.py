@@ -1,0 +1,112 @@
+"""PostgreSQL restarts, cuts its connections, or lets one go silent: watchers see the end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import pytest
+
+from sori.analysis.v1 import analysis_pb2 as pb
+from sori.analysis.v1 import analysis_pb2_grpc
+from stack.ports import free_ports
+from stack.stack import Stack
+from tests.chaos.conftest import ENVIRONMENT
+from tests.chaos.proxy import Proxy
+from tests.chaos.world import Double, Take, World, client_channel, eventually
+
+SOON_SECONDS = 10.0
+
+CUT_ALL = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+)
+
+
+@pytest.fixture(scope="module")
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Proxy]]:
+    """A world whose services reach PostgreSQL by a proxy."""
+    folder: Path = tmp_path_factory.mktemp("proxied")
+    double_port, proxy_port = free_ports(2)
+    double = Double(double_port, folder / "journal", "is_silent")
+    environment = {
+        **ENVIRONMENT,
+        "TARGET_SERVER_URL": double.url,
+        "DATABASE_URL": f"postgresql://sori@127.0.0.1:{proxy_port}/sori",
+        "ANALYSIS_TIMEOUT_SECONDS": "600",
+    }
+    stack = Stack.on_free_ports(
+        folder / "stack", environment, without=("analyzer",), analysis_workers=1
+    )
+    proxy = Proxy(proxy_port, stack.settings.postgres_port)
+    proxy.start()
+    double.start()
+    with stack:
+        yield World(stack, double), proxy
+    double.kill()
+    proxy.stop()
+
+
+def watched_end(world: World, take: Take, watching: threading.Event) -> tuple[str, float]:
+    """Watch a job to its end, again and again if need be; its status, and when it was told."""
+    while True:
+        try:
+            with client_channel(world.stack.address("analysis")) as channel:
+                stub = analysis_pb2_grpc.AnalysisServiceStub(channel)
+                request = pb.WatchAnalysisRequest(job_id=take.job_id)
+                for state in stub.WatchAnalysis(request):
+                    watching.set()
+                    if state.status != "processing":
+                        return state.status, time.time()
+        except grpc.RpcError as error:
+            assert error.code() is grpc.StatusCode.UNAVAILABLE, error  # noqa: PT017
+
+
+@pytest.mark.timeout(180)
+def test_watchers_see_the_end_though_postgresql_restarts_three_times(world: World) -> None:
+    world.double.behave("is_silent")
+    takes = world.upload_many(10)
+    watching = [threading.Event() for _ in takes]
+    with ThreadPoolExecutor(len(takes)) as pool:
+        ends: list[Future[tuple[str, float]]] = [
+            pool.submit(watched_end, world, take, event)
+            for take, event in zip(takes, watching, strict=True)
+        ]
+        for event in watching:
+            event.wait()
+        for _ in range(3):
+            world.stack.restart("postgres")
+        world.query(CUT_ALL)
+        world.double.behave("accepts")
+        told = [end.result() for end in ends]
+    assert {status for status, _ in told} == {"completed"}
+    jobs = world.jobs(takes)
+    for take, (_, time_told) in zip(takes, told, strict=True):
+        assert time_told - jobs[take.job_id]["end_time"].timestamp() < SOON_SECONDS
+
+
+@pytest.mark.timeout(180)
+def test_watchers_see_the_end_though_the_listening_connection_is_silent(
+    proxied: tuple[World, Proxy],
+) -> None:
+    world, proxy = proxied
+    take, watching = world.upload(), threading.Event()
+    eventually(lambda: world.double.dispatches(take.job_id) > 0)
+    with ThreadPoolExecutor(1) as pool:
+        end = pool.submit(watched_end, world, take, watching)
+        watching.wait()
+        assert proxy.freeze(b"analysis-listen") > 0
+        world.query(
+            "UPDATE analysis.jobs SET state = 'cancelled', failure_reason = 'CANCELLED',"
+            " due_time = NULL, deadline = NULL, end_time = now(), revision = revision + 1"
+            " WHERE job_id = $1",
+            take.job_id,
+        )
+        status, time_told = end.result()
+    assert status == "failed"
+    ended = world.jobs([take])[take.job_id]["end_time"].timestamp()
+    assert time_told - ended < SOON_SECONDS

@@ -1,0 +1,99 @@
+"""Whatever is killed, every answered upload comes to one end, and to the right one."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from services.analysis.jobs import State
+from tests.chaos.conftest import MAX_ATTEMPTS, MakeWorld
+from tests.chaos.world import ANALYSIS_SERVER, Take, World
+
+VICTIMS = (
+    "upload",
+    "upload-2",
+    "analysis",
+    "analysis-2",
+    "analysis-worker",
+    "analysis-worker-2",
+    ANALYSIS_SERVER,
+)
+PAUSE_SECONDS = 2.0
+
+
+@pytest.fixture
+def world(make_world: MakeWorld) -> World:
+    return make_world()
+
+
+@pytest.mark.timeout(400)
+def test_no_answered_upload_is_lost_whatever_is_killed(
+    world: World, is_long: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    count, seconds = (200, 60.0) if is_long else (40, 10.0)
+    killing = Killing(world, seconds)
+    killing.start()
+    takes = world.upload_many(count, seconds)
+    killing.join()
+    last_kill = time.time()
+    world.await_ends(takes, 120)
+    jobs, results, ends = world.jobs(takes), world.results(takes), world.ends_of(takes)
+    lost = [take for take in takes if take.job_id not in jobs]
+    wrong = [take for take in takes if is_wrong(take, results)]
+    twice = [job_id for job_id, moves in ends.items() if not is_one_end(moves)]
+    dispatched = Counter(
+        entry["job_id"] for entry in world.double.journal.read() if entry["what"] == "dispatch"
+    )
+    callbacks = Counter(
+        entry["effect"] for entry in world.double.journal.read() if entry["what"] == "callback"
+    )
+    longest = max(row["end_time"].timestamp() - last_kill for row in jobs.values())
+    table = {
+        "jobs": len(takes),
+        "kills": len(killing.victims),
+        "completed": sum(row["state"] == State.COMPLETED for row in jobs.values()),
+        "failed": dict(Counter(filter(None, (row["failure_reason"] for row in jobs.values())))),
+        "lost": len(lost),
+        "wrong": len(wrong),
+        "ended twice": len(twice),
+        "most dispatches of a job": max(dispatched.values()),
+        "duplicate or late callbacks": sum(callbacks.values()) - callbacks["REPORT_EFFECT_APPLIED"],
+        "from the last kill to the last end": f"{max(0.0, longest):.1f} s",
+    }
+    with capsys.disabled():
+        print("\n" + "\n".join(f"  {name:<36}{value}" for name, value in table.items()))  # noqa: T201
+    assert (lost, wrong, twice) == ([], [], [])
+    assert max(dispatched.values()) <= MAX_ATTEMPTS + 1
+    assert all(dispatched[job_id] <= row["attempts"] for job_id, row in jobs.items())
+
+
+def is_wrong(take: Take, results: dict[str, dict[str, str]]) -> bool:
+    """Whether a completed job has the result of another recording."""
+    return take.job_id in results and results[take.job_id]["sha256"] != take.sha256
+
+
+def is_one_end(moves: list[tuple[str, str]]) -> bool:
+    """One end, or a completion after a deadline failure."""
+    return len(moves) == 1 or moves[1:] == [("failed", "completed")]
+
+
+class Killing(threading.Thread):
+    """Kills a random program every two seconds."""
+
+    def __init__(self, world: World, seconds: float) -> None:
+        super().__init__()
+        self.victims: list[str] = []
+        self._world = world
+        self._end = time.monotonic() + seconds
+        self._random = random.Random(0)
+
+    def run(self) -> None:
+        while time.monotonic() < self._end:
+            victim = self._random.choice(VICTIMS)
+            self._world.kill(victim)
+            self.victims.append(victim)
+            time.sleep(PAUSE_SECONDS)

@@ -1,0 +1,158 @@
+"""Every service runs as several replicas: one may die or be restarted at any time."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from stack.stack import Stack
+from tests.e2e.analysis_server import AnalysisServer
+from tests.e2e.product import Product
+from tests.e2e.test_outages import eventually
+
+Call = Callable[[httpx.Client], httpx.Response]
+
+
+@pytest.fixture(scope="module")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, analysis_server: AnalysisServer
+) -> Iterator[Stack]:
+    with Stack.on_free_ports(
+        tmp_path_factory.mktemp("replicas"),
+        {"TARGET_SERVER_URL": analysis_server.url},
+        without=("analyzer",),
+        replicas=2,
+        analysis_workers=1,
+    ) as stack:
+        yield stack
+
+
+@pytest.fixture(autouse=True)
+def ready_before(stack: Stack) -> None:
+    for name in ("catalog", "catalog-2"):
+        stack.wait_ready(name)
+        stack.wait_routed(name)
+
+
+def read(client: httpx.Client) -> httpx.Response:
+    return client.get("/tokens/1")
+
+
+def create(client: httpx.Client) -> httpx.Response:
+    return client.post("/actors", json={"name": f"actor {uuid4()}"})
+
+
+@contextmanager
+def called_all_the_time(stack: Stack, *calls: Call) -> Iterator[Counter[int]]:
+    """The statuses of calls that go on as long as the context, each one after the other."""
+    statuses: Counter[int] = Counter()
+    enough = threading.Event()
+
+    def go_on(call: Call) -> None:
+        with httpx.Client(base_url=stack.gateway_url, timeout=30) as client:
+            while not enough.is_set():
+                statuses[call(client).status_code] += 1
+
+    with ThreadPoolExecutor(len(calls)) as executor:
+        running = [executor.submit(go_on, call) for call in calls]
+        try:
+            yield statuses
+        finally:
+            enough.set()
+            for each in running:
+                each.result()
+
+
+def holds_calls(stack: Stack, program: str) -> bool:
+    """Whether the gateway has sent calls to a replica that are not answered yet."""
+    clusters = httpx.get(f"{stack.admin_url}/clusters").text
+    return f"catalog::{stack.address(program)}::rq_active::0" not in clusters.splitlines()
+
+
+def answers_after_death(product: Product, call: Call) -> list[httpx.Response]:
+    """The answers to calls of which one at least was with a replica when it died."""
+    stack = product.stack
+    is_holding = partial(holds_calls, stack, "catalog-2")
+    with ThreadPoolExecutor(16) as executor:
+        answers: list[Future[httpx.Response]] = []
+        stack.signal("catalog-2", "STOP")
+        try:
+            while not is_holding():
+                assert len(answers) < 16, "none was sent to the frozen replica"
+                answers.append(executor.submit(call, product.gateway))
+                # It is answered by the other replica, or held by the frozen one.
+                eventually(lambda: answers[-1].done() or is_holding())
+        finally:
+            stack.kill("catalog-2")
+        return [answer.result() for answer in answers]
+
+
+@pytest.mark.parametrize("end", [Stack.kill, Stack.restart], ids=["killed", "restarted"])
+def test_no_read_fails_while_replicas_go_one_by_one(
+    stack: Stack, end: Callable[[Stack, str], None]
+) -> None:
+    with called_all_the_time(stack, read, read, read, read) as statuses:
+        for name in ("catalog", "catalog-2"):
+            end(stack, name)
+            stack.wait_ready(name)
+    assert set(statuses) == {200}
+
+
+def test_what_reads_is_sent_again_when_its_replica_dies(product: Product) -> None:
+    answers = answers_after_death(product, read)
+    assert [answer.status_code for answer in answers] == [200] * len(answers)
+
+
+def test_what_changes_something_is_not_sent_twice(product: Product) -> None:
+    last = answers_after_death(product, create)[-1]
+    assert last.status_code == 503
+    assert last.headers["retry-after"]
+
+
+def test_a_take_is_analysed_with_one_replica_of_each_service_left(
+    product: Product, held_token: int, analysis_server: AnalysisServer
+) -> None:
+    analysis_server.answer(held_token, (200, {"analysis_results": {"score": 1}}))
+    stopped = ("catalog", "upload-2", "analysis")
+    for name in stopped:
+        product.stack.stop(name)
+    try:
+        assert product.ended(product.uploaded(held_token))["status"] == "completed"
+    finally:
+        for name in stopped:
+            product.stack.start(name)
+            product.stack.wait_ready(name)
+
+
+def test_a_frozen_gateway_answers_when_it_goes_on(stack: Stack, gateway: httpx.Client) -> None:
+    stack.signal("gateway", "STOP")
+    try:
+        with pytest.raises(httpx.ReadTimeout):
+            gateway.get("/healthz", timeout=0.5)
+    finally:
+        stack.signal("gateway", "CONT")
+    stack.wait_ready("gateway")
+
+
+def test_nothing_of_a_killed_gateway_is_left(stack: Stack) -> None:
+    stack.kill("gateway")
+    stack.wait_ready("gateway")
+    assert "Address already in use" not in stack.logs("gateway")
+
+
+def test_workers_apart_hand_takes_to_the_analysis_server(
+    product: Product, held_token: int, analysis_server: AnalysisServer
+) -> None:
+    product.stack.stop("analysis-worker")
+    job_id = product.uploaded(held_token)
+    assert product.result(job_id)["progress"] == 70
+    product.stack.start("analysis-worker")
+    assert analysis_server.job(job_id)["job_id"] == job_id

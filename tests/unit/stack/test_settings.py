@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from stack.settings import StackSettings
+
+
+def test_one_of_each_by_default() -> None:
+    settings = StackSettings()
+    assert settings.replicas["upload"] == ("upload",)
+    assert settings.analysis_workers == ()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"SORI_REPLICAS": "0"}, {"SORI_REPLICAS": "6"}, {"SORI_ANALYSIS_WORKERS": "-1"}]
+)
+def test_there_are_limits(wrong: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        StackSettings.from_environment(wrong)
