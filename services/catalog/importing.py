@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
 from services.catalog.lines import LineSplitter, LineTooLong, Record, record_of
-from services.catalog.store import BulkStore, Outcome
+from services.catalog.store import Imports, Outcome
 from services.runtime.errors import FieldViolation, InvalidField
 
 BATCH_RECORDS = 2_000
@@ -43,7 +43,7 @@ class Progress:
 
 
 async def imported(
-    chunks: AsyncIterator[bytes], first_line: int, store: BulkStore
+    chunks: AsyncIterator[bytes], first_line: int, imports: Imports
 ) -> AsyncGenerator[Progress, None]:
     """Import the lines of a file from `first_line` on; a report after each batch.
 
@@ -55,13 +55,13 @@ async def imported(
         if number >= first_line:
             record = _read(number, line, progress)
             if record is not None and not batch.takes(record):
-                progress.add(await store.write(batch.emptied()))
+                progress.add(await imports.write(batch.emptied()))
                 yield progress
                 progress.refusals = []
             if record is not None:
                 batch.add(record)
         progress.last_line = number
-    progress.add(await store.write(batch.emptied()))
+    progress.add(await imports.write(batch.emptied()))
     yield progress
 
 
@@ -101,8 +101,9 @@ async def _numbered(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, by
             yield number, line
             if number % LINES_AT_ONCE == 0:
                 await asyncio.sleep(0)
-    for number, line in splitter.rest():
-        yield number, line
+    if splitter.has_rest:
+        for number, line in splitter.rest():
+            yield number, line
 
 
 def _split(splitter: LineSplitter, chunk: bytes) -> Iterator[tuple[int, bytes]]:

@@ -78,23 +78,34 @@ class LineSplitter:
     """Cuts bytes that come in chunks into numbered lines; memory is bounded by a line."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._parts: list[bytes] = []
+        self._size = 0
         self._number = 0
 
     def feed(self, chunk: bytes) -> Iterator[tuple[int, bytes]]:
         """The lines that the chunk completes. Errors: LineTooLong."""
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
-        if len(self._rest) > MAX_LINE_BYTES:
-            raise LineTooLong(f"line {self._number + len(lines) + 1}")
-        for line in lines:
-            self._number += 1
-            yield self._number, line
+        first, *others = chunk.split(b"\n")
+        self._keep(first)
+        for part in others:
+            yield from self.rest()
+            self._keep(part)
 
     def rest(self) -> Iterator[tuple[int, bytes]]:
-        """The last line, when it does not end with a newline."""
-        if self._rest:
-            self._number += 1
-            yield self._number, self._rest
+        """The line that has begun; at the end of the file it may lack its newline."""
+        self._number += 1
+        yield self._number, b"".join(self._parts)
+        self._parts, self._size = [], 0
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether a line has begun."""
+        return self._size > 0
+
+    def _keep(self, part: bytes) -> None:
+        self._parts.append(part)
+        self._size += len(part)
+        if self._size > MAX_LINE_BYTES:
+            raise LineTooLong(f"line {self._number + 1}")
 
 
 def record_of(number: int, line: bytes) -> Record | None:

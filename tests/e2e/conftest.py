@@ -32,6 +32,7 @@ def stack(
         "TARGET_SERVER_URL": analysis_server.url,
         "MAX_RECORDING_BYTES": str(MAX_RECORDING_BYTES),
         "HEARTBEAT_SECONDS": "1",
+        "VIEW_FLUSH_SECONDS": "0.5",
         "DISPATCH_BACKOFF_SECONDS": "0.2",
         "DISPATCH_MAX_ATTEMPTS": "4",
         # Higher than what one test makes fail in a row.

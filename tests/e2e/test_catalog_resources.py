@@ -11,6 +11,7 @@ import grpc
 import httpx
 import pytest
 
+from services.runtime.paging import page_token
 from sori.catalog.v1 import catalog_pb2 as pb
 from sori.catalog.v1 import catalog_pb2_grpc
 from stack.stack import Stack
@@ -112,12 +113,11 @@ def test_output_only_fields_are_passed_over(gateway: httpx.Client, token: Json) 
     assert (updated["view_count"], updated["revision"], updated["name"]) == (0, 1, "x")
 
 
-@pytest.mark.parametrize("mask", ["nonsense", "name.first", "words", "actor_ids.0", "", " "])
+@pytest.mark.parametrize("mask", ["nonsense", "name.first", "actor_ids.0", " "])
 def test_a_mask_of_unknown_fields_is_refused(gateway: httpx.Client, token: Json, mask: str) -> None:
     path = f"/tokens/{token['id']}"
-    answer = gateway.patch(path, params={"update_mask": mask or "name,"}, json={"name": "x"})
-    assert answer.status_code in (200, 400), answer.text
-    assert answer.status_code == 400 or mask == ""
+    answer = gateway.patch(path, params={"update_mask": mask}, json={"name": "x"})
+    assert reason(answer, 400) == "INVALID_FIELD"
 
 
 def test_a_stale_etag_is_told_the_current_one(gateway: httpx.Client, script: Json) -> None:
@@ -355,7 +355,5 @@ def test_a_bad_call_is_a_clear_error(
     "position", [["x"], [1, 2], [2**40], [1.5], [True], [None], {"a": 1}, "x", [[1]]]
 )
 def test_a_forged_page_token_is_refused(gateway: httpx.Client, position: object) -> None:
-    from services.runtime.paging import page_token
-
     forged = page_token(pb.ListTokensRequest(), position)  # type: ignore[arg-type]
     assert reason(gateway.get("/tokens", params={"page_token": forged}), 400) == "INVALID_FIELD"

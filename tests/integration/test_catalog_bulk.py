@@ -49,7 +49,7 @@ async def run(
         for start in range(0, len(content), chunk_size):
             yield content[start : start + chunk_size]
 
-    return [progress async for progress in imported(chunks(), first_line, catalog.bulk)]
+    return [progress async for progress in imported(chunks(), first_line, catalog.imports)]
 
 
 async def listed(catalog: CatalogStore) -> tuple[list[Actor], list[Token], list[Script]]:
@@ -96,13 +96,13 @@ async def test_an_export_imports_into_an_empty_catalog_as_it_was(
     catalog: CatalogStore,
 ) -> None:
     await run(catalog, encoded(LINES))
-    exported = b"".join([chunk async for chunk in catalog.bulk.export()])
+    exported = b"".join([chunk async for chunk in catalog.exports.lines()])
     for token in (await listed(catalog))[1]:
         await catalog.tokens.delete(token.id or 0, "", force=True)
     await catalog.actors.delete(1, "", force=True)
     *_, last = await run(catalog, exported)
     assert (last.created, last.refused) == (3, 0)
-    assert b"".join([chunk async for chunk in catalog.bulk.export()]) == exported
+    assert b"".join([chunk async for chunk in catalog.exports.lines()]) == exported
 
 
 BAD_LINES = [

@@ -63,7 +63,7 @@ def with_typo(name: str, chance: random.Random) -> str:
 @pytest.fixture
 async def crowd(catalog: CatalogStore) -> tuple[list[str], list[str]]:
     korean, latin = names(2_000)
-    await catalog.bulk.write(
+    await catalog.imports.write(
         [ActorRecord(line, Actor(name)) for line, name in enumerate((*korean, *latin))]
     )
     return korean, latin

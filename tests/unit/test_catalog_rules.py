@@ -42,6 +42,8 @@ def test_every_bad_field_of_an_actor_is_named() -> None:
         (replace(TOKEN, end_time=float("nan")), "token.end_time"),
         (replace(TOKEN, end_time=611), "token.end_time"),
         (replace(TOKEN, source_url="javascript:alert(1)"), "token.source_url"),
+        (replace(TOKEN, source_url="http://x/a\0b"), "token.source_url"),
+        (replace(TOKEN, thumbnail_url="nowhere"), "token.thumbnail_url"),
         (
             replace(TOKEN, reference_assets=ReferenceAssets(voice="recordings/1/x")),
             "token.reference_assets.voice.object_key",
@@ -66,6 +68,11 @@ def test_a_bad_field_of_a_token_is_named(token: Token, field: str) -> None:
         (replace(SCRIPT, language_code="not a code"), "script.language_code"),
         (replace(SCRIPT, words=(Word("a", 1, 2), Word("b", 0.5, 1))), "script.words[1].start_time"),
         (replace(SCRIPT, words=(Word("a", 1, 0.5),)), "script.words[0].end_time"),
+        (replace(SCRIPT, words=(Word("a", 0, 1, 1.5),)), "script.words[0].probability"),
+        (
+            replace(SCRIPT, words=(Word("a", 0, 1, float("nan")),)),
+            "script.words[0].probability",
+        ),
     ],
 )
 def test_a_bad_field_of_a_script_is_named(script: Script, field: str) -> None:

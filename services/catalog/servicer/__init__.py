@@ -32,4 +32,4 @@ class CatalogServicer(
             self, store.tokens, store.pages, store.search, objects, analysis, views, watch
         )
         ScriptRpcs.__init__(self, store.scripts)
-        BulkRpcs.__init__(self, store.bulk)
+        BulkRpcs.__init__(self, store.imports, store.exports)

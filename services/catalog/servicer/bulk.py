@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from services.catalog.importing import Progress, imported
-from services.catalog.store import BulkStore
+from services.catalog.store import Exports, Imports
 from services.runtime.calls import Context
 from sori.catalog.v1 import catalog_pb2 as pb
 
@@ -14,8 +14,9 @@ from sori.catalog.v1 import catalog_pb2 as pb
 class BulkRpcs:
     """Imports and exports the whole catalog."""
 
-    def __init__(self, bulk: BulkStore) -> None:
-        self._bulk = bulk
+    def __init__(self, imports: Imports, exports: Exports) -> None:
+        self._imports = imports
+        self._exports = exports
 
     async def ImportCatalog(
         self, request: AsyncIterator[pb.ImportCatalogRequest], context: Context
@@ -27,14 +28,14 @@ class BulkRpcs:
             async for message in request:
                 yield message.chunk
 
-        async with aclosing(imported(chunks(), first.first_line, self._bulk)) as reports:
+        async with aclosing(imported(chunks(), first.first_line, self._imports)) as reports:
             async for progress in reports:
                 yield _answer(progress)
 
     async def ExportCatalog(
         self, request: pb.ExportCatalogRequest, context: Context
     ) -> AsyncIterator[pb.ExportCatalogResponse]:
-        async with aclosing(self._bulk.export()) as chunks:
+        async with aclosing(self._exports.lines()) as chunks:
             async for chunk in chunks:
                 yield pb.ExportCatalogResponse(chunk=chunk)
 

@@ -7,8 +7,9 @@ notice, so that two of them wait for each other only in one direction.
 from __future__ import annotations
 
 from services.catalog.store.actors import ActorStore
-from services.catalog.store.bulk import BulkStore, Outcome
 from services.catalog.store.changes import ChangeStore
+from services.catalog.store.exports import Exports
+from services.catalog.store.imports import Imports, Outcome
 from services.catalog.store.pages import Ring, TokenPages
 from services.catalog.store.scripts import ScriptStore
 from services.catalog.store.search import Search
@@ -18,10 +19,11 @@ from services.runtime.database import Database
 
 __all__ = [
     "ActorStore",
-    "BulkStore",
     "CatalogStore",
     "ChangeStore",
     "Creation",
+    "Exports",
+    "Imports",
     "Outcome",
     "Ring",
     "ScriptStore",
@@ -41,4 +43,5 @@ class CatalogStore:
         self.scripts = ScriptStore(database)
         self.search = Search(database)
         self.changes = ChangeStore(database)
-        self.bulk = BulkStore(database)
+        self.imports = Imports(database)
+        self.exports = Exports(database)

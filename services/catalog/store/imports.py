@@ -1,4 +1,4 @@
-"""Many resources at once: imports by COPY and arrays through asyncpg, and exports.
+"""Imports: many resources at once, by COPY and arrays through asyncpg.
 
 One import writes at a time, each batch under a lock of its own, so that what has no
 unique key in the database is not created twice.
@@ -7,7 +7,7 @@ unique key in the database is not created twice.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,12 +18,9 @@ from sqlalchemy import text
 from services.catalog.lines import ActorRecord, Record, ScriptRecord, TokenKey, TokenRecord
 from services.catalog.resources import ReferenceAssets, Script, Token, Word
 from services.catalog.rules import check_clip_holds, check_script_fits
+from services.catalog.store import import_statements as statements
 from services.runtime.database import Database
 from services.runtime.errors import DatabaseUnavailable, InvalidField
-
-EXPORT_PAGE = 2_000
-EXPORT_IDLE_SECONDS = 60
-"""A client that reads nothing for so long loses its export: a snapshot is dear."""
 
 Connection = Any
 """An asyncpg connection; the package has no types."""
@@ -39,8 +36,8 @@ class Outcome:
     refused: list[tuple[int, str]] = field(default_factory=list)
 
 
-class BulkStore:
-    """Imports and exports the whole catalog."""
+class Imports:
+    """Writes batches of records."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -59,25 +56,6 @@ class BulkStore:
             await _write_tokens(connection, _of(TokenRecord, records), outcome)
             await _write_scripts(connection, _of(ScriptRecord, records), outcome)
         return outcome
-
-    async def export(self) -> AsyncGenerator[bytes, None]:
-        """All resources as lines of JSON, as of one moment, some thousand lines at once."""
-        async with self._database.transaction() as connection:
-            await connection.execute(
-                text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            )
-            await connection.execute(
-                text(f"SET LOCAL idle_in_transaction_session_timeout = '{EXPORT_IDLE_SECONDS}s'")
-            )
-            for statement in _EXPORTS:
-                last_id = 0
-                while True:
-                    parameters = {"last_id": last_id, "size": EXPORT_PAGE}
-                    rows = (await connection.execute(text(statement), parameters)).all()
-                    if not rows:
-                        break
-                    last_id = rows[-1].id
-                    yield "".join(f"{row.line}\n" for row in rows).encode()
 
     @asynccontextmanager
     async def _importing(self) -> AsyncIterator[Connection]:
@@ -123,7 +101,9 @@ async def _write_actors(
 ) -> None:
     if not records:
         return
-    rows = await connection.fetch(_KNOWN_ACTORS, [record.actor.name for record in records])
+    rows = await connection.fetch(
+        statements.KNOWN_ACTORS, [record.actor.name for record in records]
+    )
     known = {row["name"]: row for row in rows}
     changed = [
         record.actor
@@ -132,7 +112,7 @@ async def _write_actors(
         or tuple(known[record.actor.name]["aliases"]) != record.actor.aliases
     ]
     # Somebody may have created one in the meantime: then it is updated.
-    rows = await connection.fetch(_PUT_ACTORS, [actor.name for actor in changed])
+    rows = await connection.fetch(statements.PUT_ACTORS, [actor.name for actor in changed])
     ids = {row["name"]: row["id"] for row in rows}
     await connection.execute(
         "DELETE FROM catalog.actor_aliases WHERE actor_id = ANY($1)", list(ids.values())
@@ -154,7 +134,7 @@ async def _write_tokens(
     if not records:
         return
     names = sorted({name for record in records for name in record.actor_names})
-    rows = await connection.fetch(_ACTOR_IDS, names)
+    rows = await connection.fetch(statements.ACTOR_IDS, names)
     actor_ids = {row["name"]: row["id"] for row in rows}
     known = await _known_tokens(connection, [record.key for record in records])
     ends = await _last_ends(connection, known.values())
@@ -193,7 +173,7 @@ def _settable(token: Token) -> tuple[object, ...]:
 
 
 def _columns(token: Token) -> tuple[object, ...]:
-    """The values of _TOKEN_COLUMNS."""
+    """The values of statements.TOKEN_COLUMNS."""
     assets = token.reference_assets
     return (
         token.name,
@@ -212,13 +192,13 @@ def _columns(token: Token) -> tuple[object, ...]:
 async def _known_tokens(connection: Connection, keys: Sequence[TokenKey]) -> dict[TokenKey, Token]:
     """Those of the tokens that there are, locked; the oldest where several have one key."""
     rows = await connection.fetch(
-        _TOKEN_IDS,
+        statements.TOKEN_IDS,
         [key.name for key in keys],
         [key.source_url for key in keys],
         [key.start_time for key in keys],
     )
     known: dict[TokenKey, Token] = {}
-    for row in await connection.fetch(_TOKENS, [row["id"] for row in rows]):
+    for row in await connection.fetch(statements.TOKENS, [row["id"] for row in rows]):
         token = Token(
             name=row["name"],
             actor_ids=tuple(row["actor_ids"]),
@@ -248,7 +228,7 @@ async def _last_ends(connection: Connection, tokens: Iterable[Token]) -> dict[in
 async def _create_tokens(connection: Connection, tokens: Sequence[Token]) -> None:
     ids = await _new_ids(connection, "tokens", len(tokens))
     rows = [(each, *_columns(token)) for each, token in zip(ids, tokens, strict=True)]
-    await _copy(connection, "tokens", ("id", *_TOKEN_COLUMNS), rows)
+    await _copy(connection, "tokens", ("id", *statements.TOKEN_COLUMNS), rows)
     await _write_casts(connection, zip(ids, tokens, strict=True))
 
 
@@ -256,7 +236,7 @@ async def _update_tokens(connection: Connection, updated: Sequence[tuple[Token, 
     if not updated:
         return
     await connection.executemany(
-        _UPDATE_TOKEN,
+        statements.UPDATE_TOKEN,
         [
             (before.id, int(after.compared != before.compared), *_columns(after))
             for before, after in updated
@@ -319,13 +299,13 @@ async def _known_scripts(
     connection: Connection, scripts: Sequence[Script]
 ) -> dict[tuple[int, float, str], Script]:
     rows = await connection.fetch(
-        _SCRIPTS,
+        statements.SCRIPTS,
         [script.token_id for script in scripts],
         [script.start_time for script in scripts],
         [script.text for script in scripts],
     )
     words: dict[int, list[Word]] = defaultdict(list)
-    for row in await connection.fetch(_WORDS, [row["id"] for row in rows]):
+    for row in await connection.fetch(statements.WORDS, [row["id"] for row in rows]):
         words[row["script_id"]].append(
             Word(row["text"], row["start_time"], row["end_time"], row["probability"])
         )
@@ -359,7 +339,7 @@ async def _create_scripts(connection: Connection, scripts: Sequence[Script]) -> 
         )
         for each, script in zip(ids, scripts, strict=True)
     ]
-    await _copy(connection, "scripts", _SCRIPT_COLUMNS, rows)
+    await _copy(connection, "scripts", statements.SCRIPT_COLUMNS, rows)
     await _write_words(connection, zip(ids, scripts, strict=True))
 
 
@@ -367,7 +347,7 @@ async def _update_scripts(connection: Connection, scripts: Sequence[Script]) -> 
     if not scripts:
         return
     await connection.executemany(
-        _UPDATE_SCRIPT,
+        statements.UPDATE_SCRIPT,
         [
             (script.id, script.translation, script.language_code, script.end_time)
             for script in scripts
@@ -386,122 +366,3 @@ async def _write_words(connection: Connection, scripts: Iterable[tuple[int, Scri
     ]
     columns = ("script_id", "position", "text", "start_time", "end_time", "probability")
     await _copy(connection, "words", columns, rows)
-
-
-_KNOWN_ACTORS = """
-SELECT name, ARRAY(
-    SELECT alias FROM catalog.actor_aliases WHERE actor_id = actors.id ORDER BY position
-) AS aliases
-FROM catalog.actors WHERE name = ANY($1) ORDER BY id FOR UPDATE
-"""
-_PUT_ACTORS = """
-INSERT INTO catalog.actors AS actor (name) SELECT unnest($1::text[])
-ON CONFLICT (name) DO UPDATE SET version = actor.version + 1, update_time = clock_timestamp()
-RETURNING id, name
-"""
-_ACTOR_IDS = """
-SELECT id, name FROM catalog.actors WHERE name = ANY($1) ORDER BY id FOR KEY SHARE
-"""
-_TOKEN_COLUMNS = (
-    "name",
-    "category",
-    "source_url",
-    "start_time",
-    "end_time",
-    "thumbnail_url",
-    "voice_key",
-    "pitch_key",
-    "alignment_key",
-    "background_key",
-)
-_TOKEN_IDS = """
-SELECT token.id
-FROM unnest($1::text[], $2::text[], $3::float8[]) AS key (name, source_url, start_time)
-JOIN catalog.tokens AS token USING (name, source_url, start_time)
-"""
-_TOKENS = """
-SELECT *, ARRAY(
-    SELECT actor_id FROM catalog.token_actors WHERE token_id = tokens.id ORDER BY position
-) AS actor_ids
-FROM catalog.tokens WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE
-"""
-_UPDATE_TOKEN = f"""
-UPDATE catalog.tokens
-SET revision = revision + $2, version = version + 1, update_time = clock_timestamp(),
-    ({", ".join(_TOKEN_COLUMNS)}) = ($3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-WHERE id = $1
-"""
-_SCRIPT_COLUMNS = (
-    "id",
-    "token_id",
-    "text",
-    "translation",
-    "language_code",
-    "start_time",
-    "end_time",
-)
-_SCRIPTS = """
-SELECT script.*
-FROM unnest($1::integer[], $2::float8[], $3::text[]) AS key (token_id, start_time, text)
-JOIN catalog.scripts AS script USING (token_id, start_time, text)
-ORDER BY script.id
-"""
-_WORDS = "SELECT * FROM catalog.words WHERE script_id = ANY($1) ORDER BY script_id, position"
-_UPDATE_SCRIPT = """
-UPDATE catalog.scripts
-SET translation = $2, language_code = $3, end_time = $4, version = version + 1,
-    update_time = clock_timestamp()
-WHERE id = $1
-"""
-
-_ACTOR_LINES = """
-SELECT id, json_build_object('actor', json_build_object(
-    'name', name,
-    'aliases', ARRAY(
-        SELECT alias FROM catalog.actor_aliases WHERE actor_id = actors.id ORDER BY position
-    )
-))::text AS line
-FROM catalog.actors WHERE id > :last_id ORDER BY id LIMIT :size
-"""
-_TOKEN_LINES = """
-SELECT id, json_strip_nulls(json_build_object('token', json_build_object(
-    'name', name,
-    'actors', ARRAY(
-        SELECT actor.name FROM catalog.token_actors
-        JOIN catalog.actors AS actor ON actor.id = actor_id
-        WHERE token_id = tokens.id ORDER BY position
-    ),
-    'category', category,
-    'source_url', source_url,
-    'start_time', start_time,
-    'end_time', end_time,
-    'thumbnail_url', thumbnail_url,
-    'reference_assets', json_build_object(
-        'voice', voice_key, 'pitch', pitch_key,
-        'alignment', alignment_key, 'background', background_key
-    )
-)))::text AS line
-FROM catalog.tokens WHERE id > :last_id ORDER BY id LIMIT :size
-"""
-_SCRIPT_LINES = """
-SELECT script.id, json_strip_nulls(json_build_object('script', json_build_object(
-    'token', json_build_object(
-        'name', token.name, 'source_url', token.source_url, 'start_time', token.start_time
-    ),
-    'text', script.text,
-    'translation', script.translation,
-    'language_code', script.language_code,
-    'start_time', script.start_time,
-    'end_time', script.end_time,
-    'words', coalesce((
-        SELECT json_agg(json_build_object(
-            'text', text, 'start_time', start_time, 'end_time', end_time,
-            'probability', probability
-        ) ORDER BY position)
-        FROM catalog.words WHERE script_id = script.id
-    ), '[]')
-)))::text AS line
-FROM catalog.scripts AS script JOIN catalog.tokens AS token ON token.id = script.token_id
-WHERE script.id > :last_id ORDER BY script.id LIMIT :size
-"""
-_EXPORTS = (_ACTOR_LINES, _TOKEN_LINES, _SCRIPT_LINES)

@@ -1,0 +1,41 @@
+"""Whatever the OpenAPI document allows, and what it doesn't, the catalog answers it properly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis import Case
+
+from stack.stack import Stack
+
+DOCUMENT = json.loads(
+    (Path(__file__).parents[2] / "build" / "openapi.json").read_text(encoding="utf-8")
+)
+schema = schemathesis.openapi.from_dict(DOCUMENT).include(tag="CatalogService")
+
+
+@pytest.fixture(scope="module")
+def own_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A stack of its own: these calls delete and change whatever they meet."""
+    folder = tmp_path_factory.mktemp("own")
+    with Stack.on_free_ports(folder, without=("analyzer",)) as stack:
+        yield stack.gateway_url
+
+
+@schema.parametrize()
+@settings(
+    max_examples=30,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+def test_no_call_makes_the_catalog_fail(case: Case[Any], own_gateway: str) -> None:
+    answer = case.call(base_url=own_gateway)
+    assert answer.status_code < 500, answer.text
+    assert answer.status_code == 200 or json.loads(answer.text)["message"]

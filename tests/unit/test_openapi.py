@@ -1,0 +1,70 @@
+"""The OpenAPI document tells the whole HTTP surface, in words."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.api import annotations_pb2
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from jsonschema_rs import meta
+
+from gateway.openapi import openapi
+
+Json = dict[str, Any]
+
+DESCRIPTOR = (Path(__file__).parents[2] / "build" / "sori.binpb").read_bytes()
+DOCUMENT = openapi(DESCRIPTOR)
+
+
+def operations() -> Iterator[tuple[str, Json]]:
+    for path, verbs in DOCUMENT["paths"].items():
+        for operation in verbs.values():
+            yield path, operation
+
+
+def test_every_method_that_is_mapped_to_http_is_there() -> None:
+    mapped = {
+        method.name
+        for file in FileDescriptorSet.FromString(DESCRIPTOR).file
+        for service in file.service
+        for method in service.method
+        if method.options.HasExtension(annotations_pb2.http)
+    }
+    assert {operation["operationId"] for _, operation in operations()} == mapped
+
+
+def test_every_variable_of_a_path_is_a_parameter() -> None:
+    for path, operation in operations():
+        in_path = [each["name"] for each in operation["parameters"] if each["in"] == "path"]
+        assert re.findall(r"{([^}]+)}", path) == in_path
+
+
+def test_everything_is_described() -> None:
+    for _, operation in operations():
+        assert operation["summary"]
+        assert all(each["description"] for each in operation["parameters"])
+    for name, schema in DOCUMENT["components"]["schemas"].items():
+        assert schema["description"], name
+        for field, described in schema.get("properties", {}).items():
+            assert described["description"], f"{name}.{field}"
+
+
+def test_an_update_may_lack_any_field() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    assert "name" in schemas["Actor"]["required"]
+    assert "required" not in schemas["ActorUpdate"]
+
+
+def test_every_reference_leads_to_a_schema() -> None:
+    names = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(DOCUMENT)))
+    assert names <= set(DOCUMENT["components"]["schemas"])
+
+
+@pytest.mark.parametrize("name", sorted(DOCUMENT["components"]["schemas"]))
+def test_every_schema_is_a_schema(name: str) -> None:
+    assert meta.is_valid(DOCUMENT["components"]["schemas"][name])
