@@ -6,6 +6,7 @@ case and accents.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from difflib import SequenceMatcher
@@ -40,6 +41,11 @@ def is_initials(query: str) -> bool:
 def has_letters(query: str) -> bool:
     """Whether there is anything in a query that can be looked up in an index of letters."""
     return any(character.isalnum() for character in query)
+
+
+def has_run_of_letters(query: str, length: int) -> bool:
+    """Whether so many letters or digits stand together; a syllable of Hangul has two or three."""
+    return re.search(rf"[^\W_]{{{length}}}", _folded(query)[0]) is not None
 
 
 def _folded(text: str) -> tuple[str, list[int]]:

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from pydantic import HttpUrl, TypeAdapter, ValidationError
 
+from services.catalog.matching import has_run_of_letters
 from services.catalog.resources import (
     Actor,
     ReferenceAssets,
@@ -39,6 +40,7 @@ MAX_WORDS = 500
 MAX_KEY_LENGTH = 500
 MAX_BATCH = 1_000
 MAX_QUERY_LENGTH = 100
+MIN_TEXT_LETTERS = 3
 
 _OBJECT_KEY = re.compile(r"references/[A-Za-z0-9/_.-]+")
 _LANGUAGE_CODE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
@@ -134,6 +136,9 @@ def _ids_violations(ids: Sequence[int]) -> Violations:
 def _filter_violations(wanted: TokenFilter, order_by: str, seed: int) -> Violations:
     yield from _text("category", wanted.category, MAX_CATEGORY_LENGTH)
     yield from _text("text", wanted.text, MAX_NAME_LENGTH)
+    if wanted.text and not has_run_of_letters(wanted.text, MIN_TEXT_LETTERS):
+        # Less is in every sentence, and in no index.
+        yield FieldViolation("text", "must have three letters in a row, or a syllable with three")
     if wanted.actor_id is not None and wanted.actor_id < 1:
         yield FieldViolation("actor_id", "must be 1 or more, or 0 for any")
     if wanted.max_duration is not None and not wanted.max_duration > 0:

@@ -158,6 +158,7 @@ tokens = Table(
     Index("ix_tokens_category", "category", "id"),
     Index("ix_tokens_category_view_count", "category", "view_count", "id"),
     Index("ix_tokens_category_shuffle", "category", text("hashint4(id)"), "id"),
+    Index("ix_tokens_duration", text("(end_time - start_time)"), "id"),
     # The natural key that imports know a token by, with source_url.
     Index("ix_tokens_name", "name", "start_time"),
     _trigrams("ix_tokens_search_key", "catalog.search_key(name)"),

@@ -299,7 +299,7 @@ def test_an_import_streams_and_a_watch_tells_it(
 def test_sql_in_a_query_is_only_text(gateway: httpx.Client, query: str) -> None:
     ok(gateway.get("/actors:search", params={"query": query}))
     ok(gateway.get("/tokens:search", params={"query": query}))
-    ok(gateway.get("/tokens", params={"text": query, "category": query}))
+    ok(gateway.get("/tokens", params={"text": f"abc{query}", "category": query}))
     made = ok(gateway.post("/actors", json={"name": f"{query} {uuid4()}"}))
     assert made["name"].startswith(query)
 
@@ -323,6 +323,9 @@ BAD_CALLS: list[tuple[str, str, Json, int]] = [
     ("GET", "/actors:search", {"params": {"query": "x" * 101}}, 400),
     ("GET", "/tokens", {"params": {"order_by": "newest"}}, 400),
     ("GET", "/tokens", {"params": {"actor_id": -1}}, 400),
+    ("GET", "/tokens", {"params": {"text": "ab"}}, 400),
+    ("GET", "/tokens", {"params": {"text": "👩‍🎤👩‍🎤👩‍🎤"}}, 400),
+    ("GET", "/tokens", {"params": {"seed": -1, "order_by": "shuffled"}}, 400),
     ("GET", "/tokens", {"params": {"max_duration": "nan"}}, 400),
     ("GET", "/tokens", {"params": {"category": "a\0b"}}, 400),
     ("GET", "/tokens/2147483647/related", {}, 404),

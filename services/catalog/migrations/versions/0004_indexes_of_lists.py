@@ -29,6 +29,7 @@ INDEXES = {
     "ix_tokens_category": "tokens (category, id)",
     "ix_tokens_category_view_count": "tokens (category, view_count, id)",
     "ix_tokens_category_shuffle": "tokens (category, hashint4(id), id)",
+    "ix_tokens_duration": "tokens ((end_time - start_time), id)",
     "ix_tokens_name": "tokens (name, start_time)",
     "ix_tokens_search_key": "tokens USING gin (catalog.search_key(name) gin_trgm_ops)",
     "ix_tokens_initials_key": "tokens USING gin (catalog.initials_key(name) gin_trgm_ops)",
