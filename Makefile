@@ -8,7 +8,7 @@ CONTRACT := build/.contract
 PROTOS := $(shell find protos -name '*.proto')
 SERVICE_CONFIG := protos/sori/service_config.json
 
-.PHONY: help setup up down logs clean migrate import export erd demo test chaos lint format breaking lock
+.PHONY: help setup up down logs clean migrate import export erd demo test chaos bench lint format breaking lock
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ test: setup ## Run unit, integration, e2e and short fault tests on the real part
 
 chaos: setup ## Run the fault tests at length: a minute of kills, long outages.
 	CHAOS=long $(BIN)/pytest tests/chaos
+
+bench: setup ## Measure, against named peers, as ratios.
+	@$(RUN) -m bench.catalog
 
 lint: setup ## Check style, types and the contract.
 	$(BIN)/ruff format --check .
