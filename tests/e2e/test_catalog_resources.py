@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -290,6 +294,28 @@ def test_an_import_streams_and_a_watch_tells_it(
         answer.chunk for answer in catalog.ExportCatalog(pb.ExportCatalogRequest(), timeout=60)
     )
     assert exported.count(name.encode()) == 3
+
+
+def test_a_file_is_imported_and_exported_by_the_command(stack: Stack, tmp_path: Path) -> None:
+    name = str(uuid4())
+    file = tmp_path / "catalog.jsonl"
+    file.write_text(f'{{"actor": {{"name": "{name}"}}}}\nnonsense\n', encoding="utf-8")
+
+    def run(command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "services.catalog.files", command, str(file)],
+            env={**os.environ, "CATALOG_ADDRESS": f"127.0.0.1:{stack.settings.catalog_port}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    imported = run("import")
+    assert imported.returncode == 1
+    assert "1 created, 0 updated, 0 unchanged, 1 refused" in imported.stdout
+    assert "line 2: line: " in imported.stderr
+    assert run("export").returncode == 0
+    assert name in file.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -8,17 +8,6 @@ from dataclasses import replace
 from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import (
-    Bundle,
-    RuleBasedStateMachine,
-    consumes,
-    invariant,
-    rule,
-    run_state_machine_as_test,
-)
-from pydantic import SecretStr
 from sqlalchemy import text
 
 from services.catalog.resources import Actor, Script, Token, TokenFilter, Word, etag_of
@@ -34,7 +23,6 @@ from services.runtime.errors import (
     TokenInUse,
     TokenNotFound,
 )
-from services.runtime.settings import DatabaseSettings
 
 LAST = 2**31 - 1
 
@@ -260,100 +248,3 @@ async def test_related_tokens_share_an_actor_and_the_most_viewed_is_first(
     await catalog.tokens.add_views({first.id or 0: 5})
     related = await catalog.pages.related(token.id or 0, 10, (LAST, LAST))
     assert [each.id for each in related] == [first.id, second.id]
-
-
-class ActorsModel(RuleBasedStateMachine):
-    """Actors in the database do what a dictionary would."""
-
-    database_url = ""
-    ids = Bundle("ids")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.loop = asyncio.new_event_loop()
-        settings = DatabaseSettings(database_url=SecretStr(self.database_url))
-        self.database = Database(settings, "model")
-        self.store = CatalogStore(self.database)
-        self.model: dict[int, Actor] = {}
-        self.truncate()
-
-    def truncate(self) -> None:
-        async def truncated() -> None:
-            async with self.database.transaction() as connection:
-                await connection.execute(text("TRUNCATE catalog.actors CASCADE"))
-
-        self.loop.run_until_complete(truncated())
-
-    def names(self) -> set[str]:
-        return {actor.name for actor in self.model.values()}
-
-    @rule(
-        target=ids,
-        name=st.sampled_from(["수지", "Suzy", "e", "é", "👩‍🎤", "سلمى", "%"]),
-        aliases=st.lists(st.text("abㅅ", min_size=1, max_size=3), unique=True, max_size=3),
-    )
-    def create(self, name: str, aliases: list[str]) -> int:
-        actor = Actor(name, tuple(aliases))
-        if name in self.names():
-            with pytest.raises(AlreadyExists):
-                self.loop.run_until_complete(self.store.actors.create(actor))
-            return 0
-        made = self.loop.run_until_complete(self.store.actors.create(actor))
-        self.model[made.id or 0] = made
-        return made.id or 0
-
-    @rule(actor_id=ids, name=st.sampled_from(["수지", "x", "y"]), is_stale=st.booleans())
-    def update(self, actor_id: int, name: str, is_stale: bool) -> None:
-        before = self.model.get(actor_id)
-        etag = "stale" if is_stale else ""
-        call = self.store.actors.update(actor_id, etag, renamed(name))
-        if before is None:
-            expected: type[Exception] | None = ActorNotFound
-        elif is_stale:
-            expected = EtagMismatch
-        elif name != before.name and name in self.names():
-            expected = AlreadyExists
-        else:
-            expected = None
-        if expected is not None:
-            with pytest.raises(expected):
-                self.loop.run_until_complete(call)
-            return
-        after = self.loop.run_until_complete(call)
-        assert before is not None
-        assert (after.name, after.aliases) == (name, before.aliases)
-        assert (etag_of(after) == etag_of(before)) == (name == before.name)
-        self.model[actor_id] = after
-
-    @rule(actor_id=consumes(ids))
-    def delete(self, actor_id: int) -> None:
-        call = self.store.actors.delete(actor_id, "", force=False)
-        if actor_id in self.model:
-            self.loop.run_until_complete(call)
-            del self.model[actor_id]
-        else:
-            with pytest.raises(ActorNotFound):
-                self.loop.run_until_complete(call)
-
-    @invariant()
-    def lists_what_there_is(self) -> None:
-        listed = self.loop.run_until_complete(self.store.actors.page(100, 0))
-        assert listed == [self.model[each] for each in sorted(self.model)]
-
-    def teardown(self) -> None:
-        self.truncate()
-        self.loop.run_until_complete(self.database.__aexit__(None, None, None))
-        self.loop.close()
-
-
-def test_actors_do_what_a_dictionary_would(database_url: str) -> None:
-    ActorsModel.database_url = database_url
-    run_state_machine_as_test(
-        ActorsModel,
-        settings=settings(
-            max_examples=25,
-            stateful_step_count=20,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
