@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from services.catalog.importing import Progress, imported
+from services.catalog.lines import ActorRecord
 from services.catalog.resources import Actor, Script, Token, TokenFilter
 from services.catalog.store import CatalogStore
 from services.runtime.errors import InvalidField
@@ -159,3 +160,13 @@ async def test_a_line_may_change_what_a_line_before_it_made(catalog: CatalogStor
 async def test_a_line_without_end_is_refused(catalog: CatalogStore) -> None:
     with pytest.raises(InvalidField):
         await run(catalog, b"x" * (1024 * 1024 + 1), chunk_size=100_000)
+
+
+async def test_a_line_that_only_the_database_refuses_is_left_out_alone(
+    catalog: CatalogStore,
+) -> None:
+    # As if the rules had let it pass.
+    good = [ActorRecord(line, Actor(f"actor {line}")) for line in range(1, 8)]
+    bad = ActorRecord(8, Actor("e\u0301"))
+    outcome = await catalog.imports.write([*good[:4], bad, *good[4:]])
+    assert (outcome.created, outcome.refused) == (7, [(8, "breaks ck_actors_name_nfc")])

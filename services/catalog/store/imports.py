@@ -25,6 +25,13 @@ from services.runtime.errors import DatabaseUnavailable, InvalidField
 Connection = Any
 """An asyncpg connection; the package has no types."""
 
+_UNAVAILABLE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.OperatorInterventionError,
+)
+
 
 @dataclass
 class Outcome:
@@ -51,11 +58,29 @@ class Imports:
         outcome = Outcome()
         if not records:
             return outcome
-        async with self._importing() as connection:
-            await _write_actors(connection, _of(ActorRecord, records), outcome)
-            await _write_tokens(connection, _of(TokenRecord, records), outcome)
-            await _write_scripts(connection, _of(ScriptRecord, records), outcome)
+        try:
+            async with self._importing() as connection:
+                await _write_actors(connection, _of(ActorRecord, records), outcome)
+                await _write_tokens(connection, _of(TokenRecord, records), outcome)
+                await _write_scripts(connection, _of(ScriptRecord, records), outcome)
+        except asyncpg.IntegrityConstraintViolationError as error:
+            return await self._write_parted(records, error)
         return outcome
+
+    async def _write_parted(
+        self, records: Sequence[Record], error: asyncpg.IntegrityConstraintViolationError
+    ) -> Outcome:
+        """Part a batch that the database refuses, until it is known which line it means."""
+        if len(records) == 1:
+            return Outcome(refused=[(records[0].line, f"breaks {error.constraint_name}")])
+        middle = len(records) // 2
+        first, second = await self.write(records[:middle]), await self.write(records[middle:])
+        return Outcome(
+            first.created + second.created,
+            first.updated + second.updated,
+            first.unchanged + second.unchanged,
+            first.refused + second.refused,
+        )
 
     @asynccontextmanager
     async def _importing(self) -> AsyncIterator[Connection]:
@@ -67,9 +92,7 @@ class Imports:
             raw = await connection.get_raw_connection()
             try:
                 yield raw.driver_connection
-            except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
-                raise DatabaseUnavailable from error
-            except asyncpg.DeadlockDetectedError as error:
+            except _UNAVAILABLE as error:
                 raise DatabaseUnavailable from error
 
 
