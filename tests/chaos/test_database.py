@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import grpc
 import pytest
 
-from sori.analysis.v1 import analysis_pb2 as pb
-from sori.analysis.v1 import analysis_pb2_grpc
 from stack.ports import free_ports
 from stack.stack import Stack
 from tests.chaos.conftest import ENVIRONMENT
 from tests.chaos.proxy import Proxy
-from tests.chaos.world import Double, Take, World, client_channel, eventually
+from tests.chaos.world import Double, World, eventually
 
 SOON_SECONDS = 10.0
 
@@ -51,21 +47,6 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, P
     proxy.stop()
 
 
-def watched_end(world: World, take: Take, watching: threading.Event) -> tuple[str, float]:
-    """Watch a job to its end, again and again if need be; its status, and when it was told."""
-    while True:
-        try:
-            with client_channel(world.stack.address("analysis")) as channel:
-                stub = analysis_pb2_grpc.AnalysisServiceStub(channel)
-                request = pb.WatchAnalysisRequest(job_id=take.job_id)
-                for state in stub.WatchAnalysis(request):
-                    watching.set()
-                    if state.status != "processing":
-                        return state.status, time.time()
-        except grpc.RpcError as error:
-            assert error.code() is grpc.StatusCode.UNAVAILABLE, error  # noqa: PT017
-
-
 @pytest.mark.timeout(180)
 def test_watchers_see_the_end_though_postgresql_restarts_three_times(world: World) -> None:
     world.double.behave("is_silent")
@@ -73,7 +54,7 @@ def test_watchers_see_the_end_though_postgresql_restarts_three_times(world: Worl
     watching = [threading.Event() for _ in takes]
     with ThreadPoolExecutor(len(takes)) as pool:
         ends: list[Future[tuple[str, float]]] = [
-            pool.submit(watched_end, world, take, event)
+            pool.submit(world.watched_end, take, event)
             for take, event in zip(takes, watching, strict=True)
         ]
         for event in watching:
@@ -97,7 +78,7 @@ def test_watchers_see_the_end_though_the_listening_connection_is_silent(
     take, watching = world.upload(), threading.Event()
     eventually(lambda: world.double.dispatches(take.job_id) > 0)
     with ThreadPoolExecutor(1) as pool:
-        end = pool.submit(watched_end, world, take, watching)
+        end = pool.submit(world.watched_end, take, watching)
         watching.wait()
         assert proxy.freeze(b"analysis-listen") > 0
         world.query(

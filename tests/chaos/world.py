@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct
 
 from services.analysis.jobs import ENDS
+from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.upload.v1 import upload_pb2 as pb
 from sori.upload.v1 import upload_pb2_grpc
 from stack.environment import ROOT
@@ -145,6 +147,25 @@ class World:
 
         with ThreadPoolExecutor(16) as pool:
             return list(pool.map(upload, range(count)))
+
+    def watched_end(self, take: Take, watching: threading.Event | None = None) -> tuple[str, float]:
+        """Watch a job to its end, again and again if need be; its status, and when it was told.
+
+        watching: set as soon as the first state has come.
+        """
+        while True:
+            try:
+                with client_channel(self.stack.address("analysis")) as channel:
+                    request = analysis_pb2.WatchAnalysisRequest(job_id=take.job_id)
+                    stub = analysis_pb2_grpc.AnalysisServiceStub(channel)
+                    for state in stub.WatchAnalysis(request):
+                        if watching is not None:
+                            watching.set()
+                        if state.status != "processing":
+                            return state.status, time.time()
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
 
     def query(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         """Ask PostgreSQL, as often as it takes."""
