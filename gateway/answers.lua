@@ -20,12 +20,19 @@ local function with_plain_verb(path)
   return (path:gsub("^([^?]*)%%3[Aa](%l+)%f[?%z]", "%1:%2"))
 end
 
+-- The transcoder knows an enum's values by their whole names; `view=FULL` is the short form.
+local function with_whole_view(path)
+  return (path:gsub("([?&]view=)(%a+)%f[&%z]", function(parameter, view)
+    return parameter .. "TOKEN_VIEW_" .. view:upper()
+  end))
+end
+
 function envoy_on_request(handle)
   if is_grpc(handle:headers()) then return end
   -- Only the transcoder says how the gRPC it makes is encoded.
   remove_internal(handle:headers())
   local path = handle:headers():get(":path") or ""
-  local plain = with_plain_verb(path)
+  local plain = with_whole_view(with_plain_verb(path))
   if plain ~= path then handle:headers():replace(":path", plain) end
 end
 

@@ -132,3 +132,15 @@ def test_a_body_that_does_not_fit_is_an_error(gateway: httpx.Client, body: str) 
     answer = gateway.post("/actors", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 400, answer.text
     assert error_info(answer)["reason"] == "REQUEST_MALFORMED"
+
+
+@pytest.mark.parametrize("view", ["FULL", "full", "TOKEN_VIEW_FULL", "token_view_full"])
+def test_a_full_view_is_asked_for_by_its_short_or_whole_name(
+    gateway: httpx.Client, view: str
+) -> None:
+    assert gateway.get(f"/tokens/1?view={view}").json()["scripts"]
+    assert not gateway.get("/tokens/1?view=BASIC").json()["scripts"]
+
+
+def test_a_view_that_there_is_not_is_a_clear_error(gateway: httpx.Client) -> None:
+    assert gateway.get("/tokens/1?view=EVERYTHING").status_code == 400
