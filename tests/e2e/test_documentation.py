@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 
 import httpx
+import pytest
+
+BROWSER = shutil.which("chromium")
 
 
 def test_the_openapi_document_has_every_path(gateway: httpx.Client) -> None:
@@ -31,6 +36,24 @@ def test_a_page_shows_it_with_files_of_the_gateway_alone(gateway: httpx.Client) 
     for file in files:
         assert file.startswith("/docs/")
         assert gateway.get(file).status_code == 200
+
+
+@pytest.mark.skipif(BROWSER is None, reason="there is no chromium on the PATH")
+def test_the_page_shows_every_call_in_a_browser(gateway: httpx.Client) -> None:
+    assert BROWSER is not None
+    page = subprocess.run(
+        [
+            BROWSER,
+            *("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000"),
+            *("--dump-dom", str(gateway.base_url.join("/docs"))),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=True,
+    )
+    shown = set(re.findall(r'data-path="([^"]+)"', page.stdout))
+    assert shown == set(gateway.get("/openapi.json").json()["paths"])
 
 
 def test_no_other_page_is_served(gateway: httpx.Client) -> None:
