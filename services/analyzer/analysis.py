@@ -23,6 +23,7 @@ from services.analyzer.features import (
 from services.analyzer.job import Script, Word
 from services.analyzer.pitch import pitch
 from services.analyzer.score import (
+    ANALYZER_VERSION,
     Scores,
     energy_score,
     is_found,
@@ -34,8 +35,6 @@ from services.analyzer.score import (
 )
 from services.analyzer.spoken import is_english
 from services.analyzer.warp import Path, distances, warp
-
-ANALYZER_VERSION = "1.0.0"
 
 _SOFT_FRAMES = 15
 

@@ -1,21 +1,25 @@
-"""Jobs: accepted, run, reported."""
+"""Jobs: accepted, run, reported, remembered."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 from uuid import UUID
 
 import structlog
 
 from services.analyzer.analysis import AnalysisResults
+from services.analyzer.ended import EndedJobs
 from services.analyzer.failures import AnalysisFailure, Reason
 from services.analyzer.fetch import Fetcher, TooLarge, Unavailable
 from services.analyzer.job import Job
 from services.analyzer.pool import WorkerPool
-from services.analyzer.report import Report, Reporter, failure_report
+from services.analyzer.progress import Progress, Stage
+from services.analyzer.report import Reporter, encoded, failure_report
 from services.analyzer.score import ANALYZER_VERSION
 from services.analyzer.settings import AnalyzerSettings
 from services.analyzer.worker import analyse
@@ -34,8 +38,21 @@ class Acceptance(Enum):
     NO_ROOM = auto()
 
 
+@dataclass
+class _Run:
+    """A job under way: how far it is, and its report once there is one."""
+
+    job: Job
+    progress: Progress
+    report: bytes | None
+
+    @property
+    def status(self) -> bytes:
+        return self.report or encoded(self.progress.stage.report)
+
+
 class Jobs:
-    """The jobs of this process. A job is known by its id, running or lately reported."""
+    """The jobs of this process. A job is known by its id, running or lately ended."""
 
     def __init__(
         self, settings: AnalyzerSettings, pool: WorkerPool, fetcher: Fetcher, reporter: Reporter
@@ -45,63 +62,90 @@ class Jobs:
         self._fetcher = fetcher
         self._reporter = reporter
         self._slots = asyncio.Semaphore(settings.workers * _SLOTS_PER_WORKER)
-        self._running: dict[UUID, asyncio.Task[None]] = {}
-        self._reported: dict[UUID, float] = {}
+        self._running: dict[UUID, _Run] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = EndedJobs(
+            settings.remembered_seconds, settings.remembered_reports, settings.remembered_bytes
+        )
 
     def accept(self, job: Job) -> Acceptance:
-        """Start the job, unless it is known or too many are running."""
-        self._forget_old()
-        if job.job_id in self._running or job.job_id in self._reported:
+        """Start the job, unless it is known or too many are running.
+
+        The report of a known job that could not be delivered is delivered again,
+        to the webhook given now.
+        """
+        if job.job_id in self._running:
+            return Acceptance.REPEATED
+        if undelivered := self._ended.take_undelivered(job.job_id):
+            self._start(job, undelivered)
+            return Acceptance.REPEATED
+        if self._ended.report(job.job_id):
             return Acceptance.REPEATED
         if len(self._running) >= self._settings.max_queued:
             return Acceptance.NO_ROOM
-        task = asyncio.create_task(self._run(job))
-        self._running[job.job_id] = task
-        task.add_done_callback(lambda _: self._running.pop(job.job_id))
+        self._start(job)
         return Acceptance.ACCEPTED
+
+    def status(self, job_id: UUID) -> bytes | None:
+        """What the webhook would be told now, as JSON; None for an unknown job."""
+        run = self._running.get(job_id)
+        return run.status if run else self._ended.report(job_id)
 
     async def finish(self, grace: float) -> None:
         """Wait up to `grace` seconds for the running jobs, then abandon the rest."""
-        if not self._running:
+        if not self._tasks:
             return
-        _, late = await asyncio.wait(self._running.values(), timeout=grace)
+        _, late = await asyncio.wait(self._tasks, timeout=grace)
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
         if late:
             _log.warning("jobs abandoned", count=len(late))
 
-    def _forget_old(self) -> None:
-        """Drop expired ids; the oldest come first."""
-        now = time.monotonic()
-        while self._reported and next(iter(self._reported.values())) <= now:
-            del self._reported[next(iter(self._reported))]
+    def _start(self, job: Job, report: bytes | None = None) -> None:
+        run = _Run(job, Progress(partial(self._reporter.tell, job.webhook_url)), report)
+        self._running[job.job_id] = run
+        task = asyncio.create_task(self._run(run))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, job: Job) -> None:
-        structlog.contextvars.bind_contextvars(job_id=str(job.job_id))
-        report = await self._report(job)
-        if await self._reporter.deliver(job.webhook_url, report):
-            self._reported[job.job_id] = time.monotonic() + self._settings.remembered_seconds
+    async def _run(self, run: _Run) -> None:
+        job_id = run.job.job_id
+        structlog.contextvars.bind_contextvars(job_id=str(job_id))
+        try:
+            report = run.report = run.report or await self._report(run)
+            delivered = await self._reporter.deliver(run.job.webhook_url, report)
+            self._ended.remember(job_id, report, delivered=delivered)
+        finally:
+            del self._running[job_id]
+        if delivered:
             _log.info("job reported")
 
-    async def _report(self, job: Job) -> Report:
-        started = time.monotonic()
+    async def _report(self, run: _Run) -> bytes:
+        """The final report; with it, progress is told no more."""
         try:
-            async with self._slots:
-                results = await self._results(job)
+            return await self._outcome(run)
         except AnalysisFailure as failure:
             _log.info("job failed", reason=failure.reason.value)
-            return failure_report(failure)
+            return encoded(failure_report(failure))
         except Exception:
             _log.exception("job crashed")
-            return failure_report(AnalysisFailure(Reason.ANALYSIS_CRASHED))
+            return encoded(failure_report(AnalysisFailure(Reason.ANALYSIS_CRASHED)))
+        finally:
+            await run.progress.stop()
+
+    async def _outcome(self, run: _Run) -> bytes:
+        started = time.monotonic()
+        async with self._slots:
+            results = await self._results(run.job, run.progress)
         seconds = round(time.monotonic() - started, 3)
         _log.info("job analysed", seconds=seconds, overall_score=results["overall_score"])
-        return {"analysis_results": results, "analyzer_version": ANALYZER_VERSION}
+        return encoded({"analysis_results": results, "analyzer_version": ANALYZER_VERSION})
 
-    async def _results(self, job: Job) -> AnalysisResults:
+    async def _results(self, job: Job, progress: Progress) -> AnalysisResults:
         recording = await self._recording(job)
         reference = await self._reference(job)
+        progress.reach(Stage.FETCHED)
         settings = self._settings
         try:
             return await self._pool.call(
@@ -111,6 +155,7 @@ class Jobs:
                 reference,
                 job.token.scripts,
                 settings.max_audio_seconds,
+                on_begin=partial(progress.reach, Stage.ANALYSING),
             )
         except (TimeoutError, BrokenProcessPool) as error:
             _log.error("worker lost", error=type(error).__name__)

@@ -89,13 +89,20 @@ class WorkerPool:
             for worker in self._workers:
                 worker.kill()
 
-    async def call(self, seconds: float, work: Callable[[*Args], T], *args: *Args) -> T:
-        """What `work` returns or raises, in the next idle worker.
+    async def call(
+        self,
+        seconds: float,
+        work: Callable[[*Args], T],
+        *args: *Args,
+        on_begin: Callable[[], None],
+    ) -> T:
+        """What `work` returns or raises, in the next idle worker; `on_begin` tells when.
 
         A call whose process dies is made once more. Raises what Worker.call does.
         """
         worker = await self._idle.get()
         try:
+            on_begin()
             try:
                 return await worker.call(seconds, work, *args)
             except BrokenProcessPool:

@@ -2,9 +2,23 @@
 
 | call | answer |
 | --- | --- |
-| `POST /analyze-voice` | 202 `{"job_id", "status": "accepted"}`; the result comes by webhook |
+| `POST /analyze-voice` | 202 `{"job_id", "status": "accepted", "status_url"}`, then webhook calls |
 | | 400 no JSON, 413 body too large, 422 bad fields, 503 no room, with `Retry-After` |
+| `GET /analyze-voice/{job_id}`, the `status_url` | 200 what the webhook would be told now |
+| | 404 no such job, or it ended too long ago |
 | `GET /healthz` | 200 `{"status": "ok"}` |
+
+What the webhook is told, and a status says:
+
+| when | body |
+| --- | --- |
+| the job runs | `{"status": "processing", "progress": 0-100, "message"}`, best effort |
+| it has a result | `{"analysis_results": {...}, "analyzer_version"}` |
+| it has none | `{"status": "failed", "reason", "error"}` |
+
+After one of the last two the webhook is told nothing more. A job that is sent again
+is not computed again while it runs or is remembered; a report that could not be
+delivered is delivered again then.
 
 Errors are `{"error": "<what is wrong and what to do>"}`, with `fields` for bad fields.
 """
@@ -16,6 +30,7 @@ import json
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import TypedDict
+from uuid import UUID
 
 import httpx
 from pydantic import ValidationError
@@ -58,6 +73,7 @@ def application(settings: AnalyzerSettings) -> Starlette:
     return Starlette(
         routes=[
             Route("/analyze-voice", analyze_voice, methods=["POST"]),
+            Route("/analyze-voice/{job_id:uuid}", status, methods=["GET"]),
             Route("/healthz", healthz, methods=["GET"]),
         ],
         exception_handlers={
@@ -70,25 +86,46 @@ def application(settings: AnalyzerSettings) -> Starlette:
 
 
 async def analyze_voice(request: Request) -> Response:
-    """Accept a job; a job_id that is running or lately reported is not run again."""
+    """Accept a job; a job_id that is running or remembered is not run again."""
     job = Job.model_validate(await _json_body(request))
     key = request.headers.get("Idempotency-Key", str(job.job_id))
     if key.lower() != str(job.job_id):
         raise HTTPException(
             HTTPStatus.UNPROCESSABLE_ENTITY, "Idempotency-Key must be the job_id of the body."
         )
+    status_url = _status_url(request, job.job_id)
     if request.state.jobs.accept(job) is Acceptance.NO_ROOM:
         raise HTTPException(
             HTTPStatus.SERVICE_UNAVAILABLE,
             "Too many jobs are running. Send this one again later.",
             {"Retry-After": str(request.state.settings.retry_after_seconds)},
         )
-    return JSONResponse({"job_id": str(job.job_id), "status": "accepted"}, HTTPStatus.ACCEPTED)
+    return JSONResponse(
+        {"job_id": str(job.job_id), "status": "accepted", "status_url": status_url},
+        HTTPStatus.ACCEPTED,
+    )
+
+
+async def status(request: Request) -> Response:
+    """What the webhook would be told now."""
+    report = request.state.jobs.status(request.path_params["job_id"])
+    if report is None:
+        raise HTTPException(
+            HTTPStatus.NOT_FOUND,
+            "No such job is known, or it ended too long ago. Send it to /analyze-voice again.",
+        )
+    return Response(report, media_type="application/json")
 
 
 async def healthz(_: Request) -> Response:
     """The server runs."""
     return JSONResponse({"status": "ok"})
+
+
+def _status_url(request: Request, job_id: UUID) -> str:
+    path = request.app.url_path_for("status", job_id=job_id)
+    base = request.state.settings.public_url or str(request.base_url)
+    return f"{base.rstrip('/')}{path}"
 
 
 async def _json_body(request: Request) -> object:

@@ -18,6 +18,12 @@ class AnalyzerSettings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8100, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    public_url: str = Field(
+        "",
+        pattern=r"^(https?://\S+)?$",
+        description="Where callers reach this very process, for its `status_url`; "
+        "empty takes what each caller has called.",
+    )
     log_level: str = Field("INFO", description="Least level that is logged.")
 
     workers: int = Field(
@@ -33,7 +39,13 @@ class AnalyzerSettings(BaseSettings):
         5, ge=1, description="When a caller refused for lack of room may come again."
     )
     remembered_seconds: float = Field(
-        3600.0, ge=0, description="How long a repeat of a reported job is recognised."
+        3600.0,
+        ge=0,
+        description="How long the report of an ended job is kept: for its status, and for repeats.",
+    )
+    remembered_reports: int = Field(10_000, ge=0, description="Most reports kept.")
+    remembered_bytes: int = Field(
+        64 * 1024 * 1024, ge=0, description="Most bytes of reports kept, as JSON, together."
     )
 
     max_body_bytes: int = Field(1024 * 1024, ge=1, description="Largest body of a request.")
@@ -55,6 +67,9 @@ class AnalyzerSettings(BaseSettings):
         10.0, gt=0, description="Longest wait for the answer to one report."
     )
     webhook_attempts: int = Field(10, ge=1, description="Attempts to deliver one report.")
+    progress_reports: bool = Field(
+        True, description="Whether the webhook is told how far a running job is."
+    )
     backoff_seconds: float = Field(
         0.5, gt=0, description="Longest pause after a first failed attempt; doubles each time."
     )

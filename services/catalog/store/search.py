@@ -12,8 +12,8 @@ from services.catalog.resources import TextMatch
 from services.runtime.database import Database
 
 # Least similarities, from 0 to 1, of the whole name and of a part of it: found by trial
-# on 2,000 names with typos, see tests/integration/test_search.py.
-NAME_SIMILARITY = 0.3
+# on 2,000 names with typos, see tests/integration/test_catalog_search.py.
+NAME_SIMILARITY = 0.36
 PART_SIMILARITY = 0.5
 
 _THRESHOLDS = text(
