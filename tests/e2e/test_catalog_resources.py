@@ -20,6 +20,7 @@ from sori.catalog.v1 import catalog_pb2 as pb
 from sori.catalog.v1 import catalog_pb2_grpc
 from stack.stack import Stack
 from tests.e2e.product import Product, error_info
+from tests.e2e.test_outages import eventually
 
 Json = dict[str, Any]
 
@@ -267,6 +268,16 @@ def test_no_view_is_lost_when_the_catalog_stops(product: Product, token: Json) -
     product.stack.restart("catalog")
     product.stack.wait_ready("gateway")
     assert ok(product.gateway.get(f"/tokens/{token['id']}"))["view_count"] == 5
+
+
+def test_a_crash_loses_no_view_that_was_flushed(product: Product, token: Json) -> None:
+    path = f"/tokens/{token['id']}"
+    ok(product.gateway.post(f"{path}:recordView"))
+    eventually(lambda: ok(product.gateway.get(path))["view_count"] == 1)
+    product.stack.kill("catalog")
+    product.stack.wait_ready("catalog")
+    product.stack.wait_routed("catalog")
+    assert ok(product.gateway.get(path))["view_count"] == 1
 
 
 def test_an_import_streams_and_a_watch_tells_it(

@@ -24,6 +24,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
+from services.analyzer.score import ANALYZER_VERSION
+
 AUDIO = Path(__file__).parents[1] / "audio"
 REPOSITORY = Path(__file__).parents[2]
 CLOSE = "take_0890_close.webm"
@@ -32,8 +34,10 @@ CLOSE = "take_0890_close.webm"
 class Surroundings:
     """Serves files as S3 would, and takes reports as the gateway would.
 
-    `answers` are the statuses of the next webhook calls, 200 when used up.
-    `gates` hold back the files they name until set.
+    `answers` are the statuses of the next final reports, 200 when used up.
+    `progress_answer` is the status of every progress report.
+    `gates` hold back the files they name until set, and "progress" or "final" reports.
+    `told` is what arrived at the webhook, in order, whatever was answered.
     """
 
     def __init__(self) -> None:
@@ -45,6 +49,11 @@ class Surroundings:
         self.calls: defaultdict[str, int] = defaultdict(int)
         self.called: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self.reports: defaultdict[str, asyncio.Queue[dict[str, Any]]] = defaultdict(asyncio.Queue)
+        self.told: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.progress_answer = 200
+        self.progress_reports: defaultdict[str, asyncio.Queue[dict[str, Any]]] = defaultdict(
+            asyncio.Queue
+        )
 
     async def file(self, request: Request) -> Response:
         name = request.path_params["name"]
@@ -58,15 +67,32 @@ class Surroundings:
     async def webhook(self, request: Request) -> Response:
         job_id = request.query_params["job_id"]
         assert request.query_params["signature"] == "secret"
+        report = await request.json()
+        self.told[job_id].append(report)
+        if report.get("status") == "processing":
+            return await self._progress(job_id, report)
         self.calls[job_id] += 1
         self.called[job_id].set()
+        if gate := self.gates.get("final"):
+            await gate.wait()
         status = self.answers.pop(0) if self.answers else 200
         if status == 200:
-            self.reports[job_id].put_nowait(await request.json())
+            self.reports[job_id].put_nowait(report)
         return Response(status_code=status)
 
+    async def _progress(self, job_id: str, report: dict[str, Any]) -> Response:
+        self.progress_reports[job_id].put_nowait(report)
+        if gate := self.gates.get("progress"):
+            await gate.wait()
+        return Response(status_code=self.progress_answer)
+
+    async def progress_report(self, job_id: str) -> dict[str, Any]:
+        """The next progress report of a job."""
+        async with asyncio.timeout(60):
+            return await self.progress_reports[job_id].get()
+
     async def report(self, job_id: str) -> dict[str, Any]:
-        """The next report of a job that was taken."""
+        """The next final report of a job that was taken."""
         async with asyncio.timeout(60):
             return await self.reports[job_id].get()
 
@@ -100,6 +126,9 @@ class Analyzer:
 
     async def post(self, job: dict[str, Any], **headers: str) -> httpx.Response:
         return await self.client.post("/analyze-voice", json=job, headers=headers)
+
+    async def status(self, job: dict[str, Any]) -> httpx.Response:
+        return await self.client.get(f"/analyze-voice/{job['job_id']}")
 
     def workers(self) -> list[psutil.Process]:
         children = psutil.Process(self.process.pid).children()
@@ -195,12 +224,14 @@ async def test_a_take_is_accepted_at_once_and_reported(
     job = surroundings.job()
     answer = await analyzer.post(job)
     assert answer.status_code == 202
-    assert answer.json() == {"job_id": job["job_id"], "status": "accepted"}
+    assert answer.json() == {
+        "job_id": job["job_id"],
+        "status": "accepted",
+        "status_url": f"{analyzer.client.base_url}/analyze-voice/{job['job_id']}",
+    }
     surroundings.gates[CLOSE].set()
 
-    report = await surroundings.report(job["job_id"])
-    assert report["analyzer_version"]
-    results = report["analysis_results"]
+    results = (await surroundings.report(job["job_id"]))["analysis_results"]
     assert 75 < results["overall_score"] < 98
     assert len(results["words"]) == 14
     assert (await analyzer.client.get("/healthz")).status_code == 200
@@ -283,6 +314,182 @@ async def test_a_repeat_runs_no_second_analysis(
     await surroundings.report(other["job_id"])
     assert surroundings.fetched[CLOSE] == 2
     assert surroundings.calls[job["job_id"]] == 1
+
+
+async def test_the_status_is_what_the_webhook_is_told(surroundings: Surroundings) -> None:
+    surroundings.gates = {CLOSE: asyncio.Event(), "final": asyncio.Event()}
+    async with analyzer_with(progress_reports=False) as analyzer:
+        job = surroundings.job()
+        status_url = (await analyzer.post(job)).json()["status_url"]
+        waiting = (await analyzer.client.get(status_url)).json()
+        assert waiting == {
+            "status": "processing",
+            "progress": 0,
+            "message": "분석 차례를 기다리고 있습니다.",
+        }
+        surroundings.gates[CLOSE].set()
+        await surroundings.called[job["job_id"]].wait()
+        undelivered = (await analyzer.client.get(status_url)).json()
+        surroundings.gates["final"].set()
+        report = await surroundings.report(job["job_id"])
+        delivered = (await analyzer.client.get(status_url)).json()
+        assert [undelivered, delivered] == [report, report]
+        assert surroundings.told[job["job_id"]] == [report]
+
+
+async def test_the_status_of_a_failed_job_has_reason_and_sentence(
+    analyzer: Analyzer, surroundings: Surroundings
+) -> None:
+    job = surroundings.job("silence_2s.wav")
+    await analyzer.post(job)
+    report = await surroundings.report(job["job_id"])
+    assert (await analyzer.status(job)).json() == report
+    assert set(report) == {"status", "reason", "error"}
+
+
+async def test_the_status_of_an_unknown_job_is_404(analyzer: Analyzer) -> None:
+    unknown = await analyzer.status({"job_id": uuid.uuid4()})
+    assert (unknown.status_code, list(unknown.json())) == (404, ["error"])
+    assert (await analyzer.status({"job_id": "no-uuid"})).status_code == 404
+
+
+async def test_the_status_url_begins_as_the_server_was_called(
+    analyzer: Analyzer, surroundings: Surroundings
+) -> None:
+    job = surroundings.job()
+    answer = await analyzer.post(job, Host="analyzer.example:81")
+    expected = f"http://analyzer.example:81/analyze-voice/{job['job_id']}"
+    assert answer.json()["status_url"] == expected
+
+
+async def test_the_status_url_begins_as_it_is_set(surroundings: Surroundings) -> None:
+    async with analyzer_with(public_url="https://analyzer.example/one/") as analyzer:
+        job = surroundings.job()
+        answer = await analyzer.post(job)
+        expected = f"https://analyzer.example/one/analyze-voice/{job['job_id']}"
+        assert answer.json()["status_url"] == expected
+
+
+async def test_a_result_outlives_a_lost_webhook_and_is_delivered_to_a_repeat(
+    analyzer: Analyzer, surroundings: Surroundings
+) -> None:
+    surroundings.answers = [403]
+    job, other = surroundings.job(), surroundings.job()
+    await analyzer.post(job)
+    await surroundings.called[job["job_id"]].wait()
+    await analyzer.post(other)
+    await surroundings.report(other["job_id"])
+    kept = (await analyzer.status(job)).json()
+    assert "analysis_results" in kept
+
+    assert (await analyzer.post(job)).status_code == 202
+    assert await surroundings.report(job["job_id"]) == kept
+    assert (await analyzer.status(job)).json() == kept
+    assert surroundings.fetched[CLOSE] == 2
+
+
+async def test_a_job_beyond_the_most_remembered_is_computed_again(
+    surroundings: Surroundings,
+) -> None:
+    async with analyzer_with(remembered_reports=1) as analyzer:
+        jobs = [surroundings.job() for _ in range(3)]
+        for job in jobs:
+            await analyzer.post(job)
+            await surroundings.report(job["job_id"])
+        assert (await analyzer.status(jobs[0])).status_code == 404
+        assert (await analyzer.status(jobs[2])).status_code == 200
+        await analyzer.post(jobs[0])
+        assert "analysis_results" in await surroundings.report(jobs[0]["job_id"])
+
+
+@pytest.mark.parametrize("setting", ["remembered_bytes", "remembered_seconds"])
+async def test_without_room_or_time_nothing_is_remembered(
+    surroundings: Surroundings, setting: str
+) -> None:
+    async with analyzer_with(**{setting: 0}) as analyzer:
+        ended, after = surroundings.job(), surroundings.job()
+        for job in (ended, after):
+            await analyzer.post(job)
+            await surroundings.report(job["job_id"])
+        assert (await analyzer.status(ended)).status_code == 404
+
+
+async def test_progress_is_told_before_the_report(
+    analyzer: Analyzer, surroundings: Surroundings
+) -> None:
+    surroundings.gates[CLOSE] = asyncio.Event()
+    (worker,) = analyzer.workers()
+    worker.suspend()
+    job = surroundings.job()
+    await analyzer.post(job)
+    surroundings.gates[CLOSE].set()
+    fetched = await surroundings.progress_report(job["job_id"])
+    analysing = await surroundings.progress_report(job["job_id"])
+    assert [fetched, analysing] == [
+        {"status": "processing", "progress": 20, "message": "녹음을 받았습니다."},
+        {"status": "processing", "progress": 40, "message": "목소리를 분석하고 있습니다."},
+    ]
+    assert (await analyzer.status(job)).json() == analysing
+    worker.resume()
+    report = await surroundings.report(job["job_id"])
+    assert surroundings.told[job["job_id"]] == [fetched, analysing, report]
+
+
+async def test_a_job_that_waits_for_a_worker_is_not_said_to_be_analysed(
+    analyzer: Analyzer, surroundings: Surroundings
+) -> None:
+    (worker,) = analyzer.workers()
+    worker.suspend()
+    first, second = surroundings.job(), surroundings.job()
+    await analyzer.post(first)
+    for _ in range(2):
+        await surroundings.progress_report(first["job_id"])
+    await analyzer.post(second)
+    assert (await surroundings.progress_report(second["job_id"]))["progress"] == 20
+    assert (await analyzer.status(second)).json()["progress"] == 20
+    worker.resume()
+    assert (await surroundings.progress_report(second["job_id"]))["progress"] == 40
+    await surroundings.report(second["job_id"])
+
+
+async def test_no_job_waits_for_its_progress_to_be_taken(
+    analyzer: Analyzer, surroundings: Surroundings
+) -> None:
+    surroundings.gates["progress"] = asyncio.Event()
+    job, after = surroundings.job(), surroundings.job()
+    for each in (job, after):
+        await analyzer.post(each)
+        assert "analysis_results" in await surroundings.report(each["job_id"])
+    surroundings.gates["progress"].set()
+    first, last = surroundings.told[job["job_id"]]
+    assert (first["progress"], "analysis_results" in last) == (20, True)
+
+
+async def test_refused_progress_is_not_told_again(
+    analyzer: Analyzer, surroundings: Surroundings
+) -> None:
+    surroundings.progress_answer = 503
+    (worker,) = analyzer.workers()
+    worker.suspend()
+    job = surroundings.job()
+    await analyzer.post(job)
+    for _ in range(2):
+        await surroundings.progress_report(job["job_id"])
+    worker.resume()
+    report = await surroundings.report(job["job_id"])
+    assert [told.get("progress") for told in surroundings.told[job["job_id"]]] == [20, 40, None]
+    assert "analysis_results" in report
+
+
+async def test_results_carry_the_version_of_the_code_whatever_is_set(
+    surroundings: Surroundings,
+) -> None:
+    async with analyzer_with(version="of the settings") as analyzer:
+        job = surroundings.job()
+        await analyzer.post(job)
+        report = await surroundings.report(job["job_id"])
+    assert report["analyzer_version"] == ANALYZER_VERSION
+    assert report["analysis_results"]["analyzer_version"] == ANALYZER_VERSION
 
 
 async def test_bad_bodies_are_refused_with_a_reason(
