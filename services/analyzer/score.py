@@ -18,7 +18,11 @@ from services.analyzer.features import Contour
 from services.analyzer.pitch import semitones
 
 ANALYZER_VERSION = "1"
-"""To be raised with every change of what results say: older ones are then not reused."""
+"""To be raised with every change of what results say: older ones are then not reused.
+
+That is not this module alone: also `analysis`, `align`, `decode`, `features`, `pitch`,
+`spoken` and `warp`.
+"""
 
 # Mean loss of fit, in nats a frame, where another sentence is said; measured on the
 # few sample recordings, as is the next.

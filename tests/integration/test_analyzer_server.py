@@ -452,15 +452,16 @@ async def test_a_job_that_waits_for_a_worker_is_not_said_to_be_analysed(
     await surroundings.report(second["job_id"])
 
 
-async def test_no_job_waits_for_its_progress_to_be_taken(
+async def test_a_job_waits_for_no_progress_report_and_sends_none_after_its_end(
     analyzer: Analyzer, surroundings: Surroundings
 ) -> None:
     surroundings.gates["progress"] = asyncio.Event()
     job, after = surroundings.job(), surroundings.job()
-    for each in (job, after):
-        await analyzer.post(each)
-        assert "analysis_results" in await surroundings.report(each["job_id"])
+    await analyzer.post(job)
+    assert "analysis_results" in await surroundings.report(job["job_id"])
     surroundings.gates["progress"].set()
+    await analyzer.post(after)
+    await surroundings.report(after["job_id"])
     first, last = surroundings.told[job["job_id"]]
     assert (first["progress"], "analysis_results" in last) == (20, True)
 
