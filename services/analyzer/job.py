@@ -16,6 +16,9 @@ def _http_url(url: str) -> str:
         raise ValueError("must be a URL") from error
     if parsed.scheme not in {"http", "https"} or not parsed.host:
         raise ValueError("must be an http or https URL")
+    # httpx takes any number for a port, and fails only when it connects.
+    if parsed.port is not None and not 0 < parsed.port < 65_536:
+        raise ValueError("must have a port from 1 to 65535")
     return url
 
 

@@ -112,12 +112,15 @@ class Jobs:
     async def _run(self, run: _Run) -> None:
         job_id = run.job.job_id
         structlog.contextvars.bind_contextvars(job_id=str(job_id))
+        delivered = False
         try:
-            report = run.report = run.report or await self._report(run)
-            delivered = await self._reporter.deliver(run.job.webhook_url, report)
-            self._ended.remember(job_id, report, delivered=delivered)
+            run.report = run.report or await self._report(run)
+            delivered = await self._reporter.deliver(run.job.webhook_url, run.report)
         finally:
             del self._running[job_id]
+            # However delivery ended: the report is nowhere else.
+            if run.report:
+                self._ended.remember(job_id, run.report, delivered=delivered)
         if delivered:
             _log.info("job reported")
 

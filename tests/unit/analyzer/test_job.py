@@ -45,6 +45,8 @@ def test_a_token_may_lack_its_voice() -> None:
         (("job_id",), "no uuid"),
         (("audio_url",), "file:///etc/passwd"),
         (("audio_url",), "http://"),
+        (("audio_url",), "http://s3:65536/take.webm"),
+        (("webhook_url",), "http://gateway:0/hook"),
         (("webhook_url",), 5),
         (("token", "scripts"), []),
         (("token", "scripts", 0, "end_time"), -1),
