@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from uuid import UUID
 
-import asyncpg
-import structlog
 from sqlalchemy import func, select
 
 from services.analysis.jobs import State
@@ -23,12 +21,9 @@ from services.runtime.database import Database
 from services.runtime.errors import DatabaseUnavailable
 
 CHANNEL = "analysis_jobs_changed"
-PROBE_SECONDS = 5.0
-RECONNECT_SECONDS = 0.5
+RETRY_SECONDS = 0.5
 JOBS_PER_NOTICE = 100
 """A payload is at most 8,000 bytes; a job takes 48."""
-
-_logger = structlog.get_logger(__name__)
 
 OnChange = Callable[[UUID, State], None]
 OnGap = Callable[[], None]
@@ -72,7 +67,7 @@ class Notices:
             try:
                 await self._tell_once()
             except DatabaseUnavailable:
-                await asyncio.sleep(RECONNECT_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
                 self._has_untold.set()
 
     async def _tell_once(self) -> None:
@@ -88,34 +83,19 @@ class Notices:
             raise
 
     async def _listen(self) -> None:
-        while True:
-            try:
-                await self._listen_once()
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                _logger.warning("notices interrupted", error=type(error).__name__)
-            await asyncio.sleep(RECONNECT_SECONDS)
+        await self._database.listen(CHANNEL, self._heard, self._missed)
 
-    async def _listen_once(self) -> None:
-        connection = await self._database.listening_connection()
-        try:
-            await connection.add_listener(CHANNEL, self._on_notice)
-            while True:
-                # At first for what changed while nobody listened, then for what was
-                # changed by a process that died before it told.
-                for _, missed in self._followers:
-                    missed()
-                await asyncio.sleep(PROBE_SECONDS)
-                # A LISTEN connection can die without a sign.
-                await connection.execute("SELECT 1")
-        finally:
-            connection.terminate()
-
-    def _on_notice(self, *notice: object) -> None:
-        # asyncpg gives connection, process id, channel and payload.
-        for line in str(notice[-1]).splitlines():
+    def _heard(self, payload: str) -> None:
+        for line in payload.splitlines():
             state, _, job_id = line.partition(" ")
             for changed, _ in self._followers:
                 changed(UUID(job_id), State(state))
+
+    def _missed(self) -> None:
+        # At first what changed while nobody listened, then what was changed by a
+        # process that died before it told.
+        for _, missed in self._followers:
+            missed()
 
 
 def _payloads(changes: dict[UUID, State]) -> Iterator[str]:

@@ -8,9 +8,6 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
-import asyncpg
-import structlog
-
 from services.catalog.resources import TokenChange
 from services.catalog.store import ChangeStore
 from services.catalog.store.changes import CHANNEL, Position
@@ -20,10 +17,8 @@ from services.runtime.errors import FieldViolation, InvalidField, ShuttingDown
 CURSOR_SECONDS = 7 * 24 * 3600
 POLL_SECONDS = 1.0
 """A change is told at the latest so long after all older transactions have ended."""
-RECONNECT_SECONDS = 0.5
 
 _CURSOR = re.compile(r"(\d{1,18})\.(\d{1,9}|1\d{9}|2[01]\d{8})\.(\d{1,11})", re.ASCII)
-_logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,12 +64,7 @@ class TokenWatch:
 
     async def run(self) -> None:
         """Wake watchers as soon as a token changes, whichever process changes it."""
-        while True:
-            try:
-                await self._listen()
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                _logger.warning("notices interrupted", error=type(error).__name__)
-            await asyncio.sleep(RECONNECT_SECONDS)
+        await self._database.listen(CHANNEL, lambda _: self._wake(), self._wake)
 
     async def stop(self) -> None:
         """End all watches."""
@@ -96,17 +86,6 @@ class TokenWatch:
             # Of another database, or of this one before it was restored.
             return None
         return transaction_id, token_id
-
-    async def _listen(self) -> None:
-        connection = await self._database.listening_connection()
-        try:
-            await connection.add_listener(CHANNEL, lambda *_: self._wake())
-            while True:
-                await asyncio.sleep(self._heartbeat)
-                # A LISTEN connection can die without a sign.
-                await connection.execute("SELECT 1")
-        finally:
-            connection.terminate()
 
     def _wake(self) -> None:
         self._changed.set()

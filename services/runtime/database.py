@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
 
 import asyncpg
+import structlog
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -18,6 +20,10 @@ from services.runtime.settings import DatabaseSettings
 
 CONNECT_TIMEOUT_SECONDS = 3.0
 COMMAND_TIMEOUT_SECONDS = 15.0
+PROBE_SECONDS = 5.0
+RECONNECT_SECONDS = 0.5
+
+_logger = structlog.get_logger(__name__)
 
 
 class Database:
@@ -66,8 +72,38 @@ class Database:
                 raise DatabaseUnavailable from error
             raise
 
-    async def listening_connection(self) -> asyncpg.Connection:
-        """A connection of its own for LISTEN, outside the pool."""
+    async def listen(
+        self, channel: str, heard: Callable[[str], None], missed: Callable[[], None]
+    ) -> None:
+        """Follow a channel for ever, on a connection of its own that is opened again and again.
+
+        heard: called with the payload of each notice.
+        missed: called when notices may have been missed: when a connection is new, and
+            after each look at whether it still lives, every five seconds.
+        """
+        while True:
+            try:
+                await self._listen_once(channel, heard, missed)
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                _logger.warning("notices interrupted", error=type(error).__name__)
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _listen_once(
+        self, channel: str, heard: Callable[[str], None], missed: Callable[[], None]
+    ) -> None:
+        connection = await self._listening_connection()
+        try:
+            # asyncpg gives connection, process id, channel and payload.
+            await connection.add_listener(channel, lambda *notice: heard(str(notice[-1])))
+            while True:
+                missed()
+                await asyncio.sleep(PROBE_SECONDS)
+                # A LISTEN connection can die without a sign.
+                await connection.execute("SELECT 1")
+        finally:
+            connection.terminate()
+
+    async def _listening_connection(self) -> asyncpg.Connection:
         connection: asyncpg.Connection = await asyncpg.connect(
             self._url.set(drivername="postgresql").render_as_string(hide_password=False),
             timeout=CONNECT_TIMEOUT_SECONDS,

@@ -9,6 +9,7 @@ from services.runtime.logs import configure_logs
 from services.runtime.objects import ObjectStore
 from services.runtime.server import Background, Server
 from services.upload.assets import AssetIntake
+from services.upload.cleaning import CleanUps
 from services.upload.intake import Intake
 from services.upload.peers import Analysis, Catalog
 from services.upload.servicer import UploadServicer
@@ -28,15 +29,17 @@ async def main() -> None:
         open_channel(settings.analysis_address) as analysis,
     ):
         tokens = Catalog(catalog)
-        intake = Intake(tokens, Analysis(analysis), objects, settings.max_recording_bytes)
-        assets = AssetIntake(tokens, objects, settings.max_asset_bytes)
+        clean_ups = CleanUps()
+        intake = Intake(
+            tokens, Analysis(analysis), objects, clean_ups, settings.max_recording_bytes
+        )
+        assets = AssetIntake(tokens, objects, clean_ups, settings.max_asset_bytes)
         server = Server(settings, names=[NAME], probes={"object store": objects.probe})
         upload_pb2_grpc.add_UploadServiceServicer_to_server(
             UploadServicer(intake, assets), server.grpc
         )
         await server.run(settings.upload_listen, [Background(tokens.run)])
-        await intake.drain()
-        await assets.drain()
+        await clean_ups.drain()
 
 
 if __name__ == "__main__":

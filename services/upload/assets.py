@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,9 +11,10 @@ from uuid_utils.compat import uuid7
 
 from services.runtime.errors import CatalogUnavailable, IncompleteUpload, StorageUnavailable
 from services.runtime.objects import ObjectStore
+from services.upload.cleaning import CleanUps
 from services.upload.container import audio_type, json_type
 from services.upload.peers import Catalog
-from services.upload.stream import AssetKind, AssetStart, Item, Whole
+from services.upload.stream import AssetKind, AssetStart, Item
 from services.upload.writer import ObjectWriter, StoredObject
 
 _TYPES: dict[AssetKind, Callable[[bytes], str]] = {
@@ -37,11 +37,13 @@ class TakenAsset:
 class AssetIntake:
     """Takes in reference assets. What fails leaves nothing in S3."""
 
-    def __init__(self, catalog: Catalog, objects: ObjectStore, limit_bytes: int) -> None:
+    def __init__(
+        self, catalog: Catalog, objects: ObjectStore, clean_ups: CleanUps, limit_bytes: int
+    ) -> None:
         self._catalog = catalog
         self._objects = objects
+        self._clean_ups = clean_ups
         self._limit_bytes = limit_bytes
-        self._cleaning: set[asyncio.Task[None]] = set()
 
     async def take(self, items: AsyncIterator[Item]) -> TakenAsset:
         """Take in one asset. Errors: those of the stream, of the file and of the catalog."""
@@ -53,23 +55,12 @@ class AssetIntake:
         key = f"references/{first.token_id}/{first.kind}/{uuid7()}"
         writer = ObjectWriter(self._objects, key, self._limit_bytes, _TYPES[first.kind])
         try:
-            stored = await _write(items, writer)
+            stored = await writer.write_all(items)
             revision = await self._catalog.use_asset(first.token_id, first.kind, key)
         except BaseException:
-            await self._clean_up(first, key, writer)
+            await self._clean_ups.run(self._discard(first, key, writer))
             raise
         return TakenAsset(first.token_id, revision, stored)
-
-    async def drain(self) -> None:
-        """Wait for clean-ups under way."""
-        await asyncio.gather(*self._cleaning, return_exceptions=True)
-
-    async def _clean_up(self, start: AssetStart, key: str, writer: ObjectWriter) -> None:
-        """Clean up to the end, even if the call is cancelled meanwhile."""
-        task = asyncio.create_task(self._discard(start, key, writer))
-        self._cleaning.add(task)
-        task.add_done_callback(self._cleaning.discard)
-        await asyncio.shield(task)
 
     async def _discard(self, start: AssetStart, key: str, writer: ObjectWriter) -> None:
         """Remove the object, unless the token has it after all or nobody can tell."""
@@ -77,12 +68,3 @@ class AssetIntake:
             await writer.abort()
             if not await self._catalog.has_asset(start.token_id, start.kind, key):
                 await writer.delete()
-
-
-async def _write(items: AsyncIterator[Item], writer: ObjectWriter) -> StoredObject:
-    async for item in items:
-        if isinstance(item, Whole):
-            return await writer.finish(item)
-        if isinstance(item, bytes):
-            await writer.write(item)
-    raise IncompleteUpload

@@ -23,6 +23,7 @@ from services.runtime.errors import (
     SoriError,
 )
 from services.runtime.objects import ObjectStore
+from services.upload.cleaning import CleanUps
 from services.upload.peers import Analysis, Attached, Catalog
 from services.upload.stream import Item, Start, Whole
 from services.upload.writer import ObjectWriter, StoredObject
@@ -40,13 +41,18 @@ class Intake:
     """Takes in recordings."""
 
     def __init__(
-        self, catalog: Catalog, analysis: Analysis, objects: ObjectStore, limit_bytes: int
+        self,
+        catalog: Catalog,
+        analysis: Analysis,
+        objects: ObjectStore,
+        clean_ups: CleanUps,
+        limit_bytes: int,
     ) -> None:
         self._catalog = catalog
         self._analysis = analysis
         self._objects = objects
+        self._clean_ups = clean_ups
         self._limit_bytes = limit_bytes
-        self._cleaning: set[asyncio.Task[None]] = set()
 
     async def take(self, items: AsyncIterator[Item], opened: Opened) -> UUID:
         """Take in one recording and return its job's id.
@@ -71,13 +77,10 @@ class Intake:
             recording = await self._write(items, writer, job_id)
             await self._analysis.attach(job_id, recording, first.file_name, token_revision)
         except BaseException as error:
-            await self._clean_up(job_id, writer, error)
+            reason = error.reason if isinstance(error, SoriError) else IncompleteUpload.reason
+            await self._clean_ups.run(self._discard(job_id, writer, reason))
             raise
         return job_id
-
-    async def drain(self) -> None:
-        """Wait for clean-ups under way."""
-        await asyncio.gather(*self._cleaning, return_exceptions=True)
 
     async def _repeat(self, items: AsyncIterator[Item], attached: Attached) -> UUID:
         """Check that a repeated request brings the same recording, and answer its job."""
@@ -99,15 +102,7 @@ class Intake:
     ) -> StoredObject:
         telling = asyncio.create_task(self._tell_under_way(job_id))
         try:
-            async for item in items:
-                if telling.done():
-                    # Only the end of the job ends it.
-                    await telling
-                if isinstance(item, Whole):
-                    return await writer.finish(item)
-                if isinstance(item, bytes):
-                    await writer.write(item)
-            raise IncompleteUpload
+            return await writer.write_all(_until_ended(items, telling))
         finally:
             telling.cancel()
             await asyncio.wait([telling])
@@ -122,14 +117,6 @@ class Intake:
                 await self._analysis.start_upload(job_id)
             await asyncio.sleep(UNDER_WAY_SECONDS)
 
-    async def _clean_up(self, job_id: UUID, writer: ObjectWriter, error: BaseException) -> None:
-        """Clean up to the end, even if the call is cancelled meanwhile."""
-        reason = error.reason if isinstance(error, SoriError) else IncompleteUpload.reason
-        task = asyncio.create_task(self._discard(job_id, writer, reason))
-        self._cleaning.add(task)
-        task.add_done_callback(self._cleaning.discard)
-        await asyncio.shield(task)
-
     async def _discard(self, job_id: UUID, writer: ObjectWriter, reason: str) -> None:
         """Remove the recording and fail the job, unless the job has it after all.
 
@@ -140,6 +127,17 @@ class Intake:
         with _as_far_as_possible():
             if await self._analysis.fail_upload(job_id, reason):
                 await writer.delete()
+
+
+async def _until_ended(
+    items: AsyncIterator[Item], telling: asyncio.Task[None]
+) -> AsyncIterator[Item]:
+    """The items, until there is no job for them any more. Errors: JobEnded, UploadSuperseded."""
+    async for item in items:
+        if telling.done():
+            # Only the end of the job ends it.
+            await telling
+        yield item
 
 
 @contextmanager

@@ -90,11 +90,7 @@ class Catalog:
         Errors: CatalogUnavailable.
         """
         try:
-            with _translated(
-                {StatusCode.NOT_FOUND: TokenNotFound(token_id=token_id)},
-                otherwise=CatalogUnavailable(),
-            ):
-                token = await self._stub.GetToken(catalog_pb2.GetTokenRequest(id=token_id))
+            token = await self._token(token_id)
         except TokenNotFound:
             return False
         current: str = getattr(token.reference_assets, kind).object_key
@@ -106,14 +102,17 @@ class Catalog:
         if known is not None:
             return known
         heard = self._heard
-        with _translated(
-            {StatusCode.NOT_FOUND: TokenNotFound(token_id=token_id)}, otherwise=CatalogUnavailable()
-        ):
-            token = await self._stub.GetToken(catalog_pb2.GetTokenRequest(id=token_id))
+        token = await self._token(token_id)
         # What is heard meanwhile may be newer than the answer.
         if self._is_heard and heard == self._heard:
             self._known[token_id] = token.revision
         return token.revision
+
+    async def _token(self, token_id: int) -> catalog_pb2.Token:
+        with _translated(
+            {StatusCode.NOT_FOUND: TokenNotFound(token_id=token_id)}, otherwise=CatalogUnavailable()
+        ):
+            return await self._stub.GetToken(catalog_pb2.GetTokenRequest(id=token_id))
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from services.runtime.errors import (
     ChecksumMismatch,
     EmptyRecording,
+    IncompleteUpload,
     RecordingTooLarge,
     SizeMismatch,
 )
 from services.runtime.objects import ObjectStore, UploadedPart
 from services.upload.container import SNIFFED_BYTES, audio_type
-from services.upload.stream import Whole
+from services.upload.stream import Item, Whole
 
 PART_BYTES = 5 * 1024 * 1024
 """The least that S3 takes as a part other than the last."""
@@ -37,7 +38,7 @@ class StoredObject:
 
 
 class ObjectWriter:
-    """Writes one file; use `write`, then `finish`, or else `abort` and `delete`."""
+    """Writes one file; use `write_all`, and `abort` and `delete` when it fails."""
 
     def __init__(
         self,
@@ -60,7 +61,20 @@ class ObjectWriter:
         self._parts: list[UploadedPart] = []
         self._storing: asyncio.Task[None] | None = None
 
-    async def write(self, piece: bytes) -> None:
+    async def write_all(self, items: AsyncIterator[Item]) -> StoredObject:
+        """Write what comes, and finish when it is said to be whole.
+
+        Errors: IncompleteUpload, RecordingTooLarge, EmptyRecording, SizeMismatch,
+        ChecksumMismatch, those of `type_of`, StorageUnavailable.
+        """
+        async for item in items:
+            if isinstance(item, Whole):
+                return await self._finish(item)
+            if isinstance(item, bytes):
+                await self._write(item)
+        raise IncompleteUpload
+
+    async def _write(self, piece: bytes) -> None:
         """Take the next bytes.
 
         Errors: RecordingTooLarge, those of `type_of`, StorageUnavailable.
@@ -75,7 +89,7 @@ class ObjectWriter:
         while len(self._filling) >= PART_BYTES:
             await self._send_part(PART_BYTES)
 
-    async def finish(self, whole: Whole) -> StoredObject:
+    async def _finish(self, whole: Whole) -> StoredObject:
         """Make what was written an object.
 
         Errors: EmptyRecording, SizeMismatch, ChecksumMismatch, those of `type_of`,
@@ -98,7 +112,7 @@ class ObjectWriter:
             await self._objects.abort_multipart(self._key, await self._upload)
 
     async def delete(self) -> None:
-        """Delete the object, if `finish` may have made one. Errors: StorageUnavailable."""
+        """Delete the object, if there may be one. Errors: StorageUnavailable."""
         if self._storing is not None:
             await self._objects.delete(self._key)
 

@@ -202,6 +202,17 @@ async def test_a_job_that_is_never_accepted_times_out(store: JobStore, queue: Jo
     assert (job.state, job.failure_reason) == (State.FAILED, "ANALYSIS_SERVER_UNAVAILABLE")
 
 
+async def test_an_attempt_that_was_lost_when_its_time_was_over_is_noted(
+    store: JobStore, queue: JobQueue
+) -> None:
+    job_id = await opened(store)
+    await store.attach(job_id, RECORDING, 1, timedelta(milliseconds=50), None)
+    await claimed(queue, NOW)
+    while not await queue.time_out(10):
+        pass
+    assert await history(store, job_id) == [(1, AttemptOutcome.LOST)]
+
+
 async def test_the_next_due_time_is_that_of_the_wanted_states(
     store: JobStore, queue: JobQueue
 ) -> None:

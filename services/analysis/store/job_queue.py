@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, insert, literal, select, update
+from sqlalchemy import CTE, ColumnElement, case, func, insert, literal, select, update
 from sqlalchemy.dialects import postgresql
 
 from services.analysis.jobs import (
@@ -46,22 +46,7 @@ class JobQueue:
         Of queued ones each claim is an attempt, and an attempt whose worker did not
         come back within its lease is noted as lost.
         """
-        due = (
-            select(
-                jobs.c.job_id,
-                jobs.c.attempts,
-                jobs.c.attempt_start_time,
-                jobs.c.worker,
-                jobs.c.lease_token,
-            )
-            .where(jobs.c.state == state, jobs.c.due_time <= func.now())
-            .order_by(jobs.c.due_time)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-            .cte("due")
-            # Planned as a join it could be run again and take more than the limit.
-            .prefix_with("MATERIALIZED")
-        )
+        due = _due(limit, jobs.c.state == state)
         statement = (
             update(jobs)
             .where(jobs.c.job_id == due.c.job_id)
@@ -85,8 +70,7 @@ class JobQueue:
                 jobs.c.token_revision,
             )
         )
-        if state is State.QUEUED:
-            statement = statement.add_cte(_lost(due).cte("lost"))
+        statement = statement.add_cte(_lost(due))
         async with self._database.transaction() as connection:
             rows = await connection.execute(statement)
             return [Claim(row[0], row[1], State(row[2]), *row[3:]) for row in rows]
@@ -223,23 +207,13 @@ class JobQueue:
 
     async def _time_out(self, event: Event, reason: str, limit: int) -> int:
         move = MOVES[event]
-        overdue = (
-            select(jobs.c.job_id)
-            .where(
-                jobs.c.state.in_(move.sources),
-                jobs.c.due_time <= func.now(),
-                jobs.c.deadline <= func.now(),
-            )
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-            .cte("overdue")
-            .prefix_with("MATERIALIZED")
-        )
+        overdue = _due(limit, jobs.c.state.in_(move.sources), jobs.c.deadline <= func.now())
         statement = (
             update(jobs)
             .where(jobs.c.job_id == overdue.c.job_id)
             .values(consequences(State.FAILED) | {"failure_reason": reason})
             .returning(jobs.c.job_id)
+            .add_cte(_lost(overdue))
         )
         async with self._database.transaction() as connection:
             job_ids = (await connection.scalars(statement)).all()
@@ -256,8 +230,29 @@ def _next_attempt() -> dict[str, Any]:
     }
 
 
-def _lost(due: Any) -> Any:
-    """Entries for attempts that still have a lease token when their lease has ended."""
+def _due(limit: int, *conditions: ColumnElement[bool]) -> CTE:
+    """Rows that need attention, the longest due first, locked; those of others passed over."""
+    return (
+        select(
+            jobs.c.job_id,
+            jobs.c.state,
+            jobs.c.attempts,
+            jobs.c.attempt_start_time,
+            jobs.c.worker,
+            jobs.c.lease_token,
+        )
+        .where(jobs.c.due_time <= func.now(), *conditions)
+        .order_by(jobs.c.due_time)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+        # Planned as a join it could be run again and take more than the limit.
+        .prefix_with("MATERIALIZED")
+    )
+
+
+def _lost(due: CTE) -> CTE:
+    """Note the attempts that still have a lease token when their lease has ended."""
     columns = ["job_id", "number", "outcome", "start_time", "worker", "error"]
     lost = select(
         due.c.job_id,
@@ -266,8 +261,9 @@ def _lost(due: Any) -> Any:
         due.c.attempt_start_time,
         due.c.worker,
         literal("the worker's lease ended"),
-    ).where(due.c.lease_token.is_not(None))
-    return postgresql.insert(attempts).from_select(columns, lost).returning(attempts.c.job_id)
+    ).where(due.c.lease_token.is_not(None), due.c.state == State.QUEUED)
+    entries = postgresql.insert(attempts).from_select(columns, lost)
+    return entries.returning(attempts.c.job_id).cte("lost")
 
 
 def _entry(row: AnyRow, outcome: AttemptOutcome, error: str) -> Any:
