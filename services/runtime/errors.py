@@ -207,6 +207,77 @@ class UploadSuperseded(
     """A newer upload of the same request goes on instead of this one."""
 
 
+class UploadNotFound(
+    SoriError,
+    code=StatusCode.NOT_FOUND,
+    english="There is no upload {upload_id}. Create one first.",
+    korean="해당 업로드가 없습니다. 처음부터 다시 업로드해 주세요.",
+):
+    """No such upload; metadata: upload_id."""
+
+
+class UploadEnded(
+    SoriError,
+    code=StatusCode.FAILED_PRECONDITION,
+    english="The upload {upload_id} is {state}{because}. Create a new one.",
+    korean="이미 끝난 업로드입니다. 처음부터 다시 업로드해 주세요.",
+    http_status=410,
+):
+    """An upload takes no more bytes; metadata: upload_id, state, because (": REASON" or empty)."""
+
+
+class UploadOffsetAhead(
+    SoriError,
+    code=StatusCode.OUT_OF_RANGE,
+    english="{committed_size} bytes are here, so none can come from {offset} on. Go on at"
+    " {committed_size}.",
+    korean="업로드를 이어갈 위치가 맞지 않습니다. 앱이 이어서 업로드하게 해 주세요.",
+    http_status=409,
+):
+    """A write would leave a gap; metadata: offset, committed_size."""
+
+
+class UploadOffsetBehind(
+    SoriError,
+    code=StatusCode.FAILED_PRECONDITION,
+    english="{committed_size} bytes are here already, those from {offset} on are not taken again."
+    " Go on at {committed_size}.",
+    korean="업로드를 이어갈 위치가 맞지 않습니다. 앱이 이어서 업로드하게 해 주세요.",
+    http_status=409,
+):
+    """A write begins at bytes that are here; metadata: offset, committed_size."""
+
+
+class UploadIncomplete(
+    SoriError,
+    code=StatusCode.FAILED_PRECONDITION,
+    english="The upload {upload_id} is not whole. Finish it first.",
+    korean="아직 끝나지 않은 업로드입니다. 이어서 업로드해 주세요.",
+    http_status=409,
+):
+    """A piece that is not whole was to become part of a recording; metadata: upload_id."""
+
+
+class UploadIdle(
+    SoriError,
+    code=StatusCode.DEADLINE_EXCEEDED,
+    english="Nothing came for {seconds} s. Go on where the upload stopped.",
+    korean="업로드가 멈췄습니다. 연결을 확인하고 이어서 업로드해 주세요.",
+    http_status=408,
+):
+    """An upload was cut because nothing came; metadata: seconds."""
+
+
+class ChunkChecksumMismatch(
+    SoriError,
+    code=StatusCode.INVALID_ARGUMENT,
+    english="The {algorithm} of the bytes that came is not the declared. Send them again.",
+    korean="파일이 전송 중에 손상되었습니다. 다시 보내 주세요.",
+    http_status=460,
+):
+    """Bytes of one write differ from their checksum; metadata: algorithm."""
+
+
 class EmptyRecording(
     SoriError,
     code=StatusCode.INVALID_ARGUMENT,
