@@ -15,6 +15,7 @@ from services.analysis.store import Filter, Transition
 from services.runtime.errors import FieldViolation, InvalidField
 from services.runtime.language import Language
 from services.runtime.paging import position_of
+from services.runtime.times import timestamp_of
 from sori.analysis.v1 import analysis_pb2 as pb
 
 STATUSES = ("processing", "completed", "failed", "cancelled")
@@ -108,9 +109,9 @@ def analysis_to(analysis: Analysis, language: Language) -> pb.Analysis:
         reused=analysis.reused_job_id is not None,
         reused_job_id=_id_to(analysis.reused_job_id),
         retried_job_id=_id_to(analysis.retried_job_id),
-        create_time=_timestamp(analysis.create_time),
-        update_time=_timestamp(analysis.update_time),
-        end_time=None if analysis.end_time is None else _timestamp(analysis.end_time),
+        create_time=timestamp_of(analysis.create_time),
+        update_time=timestamp_of(analysis.update_time),
+        end_time=None if analysis.end_time is None else timestamp_of(analysis.end_time),
         attempts=map(_attempt_to, analysis.attempts),
     )
 
@@ -144,8 +145,8 @@ def _recording_to(recording: Recording | None) -> pb.RecordingInfo | None:
 def _attempt_to(attempt: Attempt) -> pb.DispatchAttempt:
     return pb.DispatchAttempt(
         number=attempt.number,
-        start_time=_timestamp(attempt.start_time),
-        end_time=_timestamp(attempt.end_time),
+        start_time=timestamp_of(attempt.start_time),
+        end_time=timestamp_of(attempt.end_time),
         worker=attempt.worker,
         outcome=pb.AttemptOutcome.Value(f"ATTEMPT_OUTCOME_{attempt.outcome.name}"),
         error=attempt.error,
@@ -168,9 +169,3 @@ def _time(request: pb.ListAnalysesRequest, field: str) -> datetime | None:
         return timestamp.ToDatetime(UTC)
     except (ValueError, OverflowError):
         raise InvalidField(FieldViolation(field, "must be a time")) from None
-
-
-def _timestamp(time: datetime) -> Timestamp:
-    timestamp = Timestamp()
-    timestamp.FromDatetime(time)
-    return timestamp

@@ -22,6 +22,22 @@ _FAILURES = {
         "업로드가 제시간에 끝나지 않았습니다. 다시 업로드해 주세요.",
         "The upload did not finish in time. Upload the recording again.",
     ),
+    "UPLOAD_EXPIRED": (
+        "업로드가 끝나지 않은 채 기한이 지났습니다. 다시 업로드해 주세요.",
+        "The upload was never finished. Upload the recording again.",
+    ),
+    "UPLOAD_CANCELLED": (
+        "업로드가 취소되었습니다.",
+        "The upload was cancelled.",
+    ),
+    "UPLOAD_LOST": (
+        "업로드한 내용이 사라졌습니다. 다시 업로드해 주세요.",
+        "What was uploaded was lost. Upload the recording again.",
+    ),
+    "RECORDING_TOO_LONG": (
+        "녹음이 너무 깁니다. 대사만 녹음해 주세요.",
+        "The recording is too long. Record only the line.",
+    ),
     "EMPTY_RECORDING": (
         "빈 파일입니다. 다시 녹음해 주세요.",
         "The recording is empty. Record again.",

@@ -41,6 +41,8 @@ from sori.analysis.v1 import analysis_pb2 as pb
 from sori.analysis.v1 import analysis_pb2_grpc
 
 MAX_REQUEST_ID_LENGTH = 128
+MAX_UPLOAD_TIMEOUT = timedelta(days=30)
+
 _logger = structlog.get_logger(__name__)
 
 
@@ -152,7 +154,7 @@ class AnalysisIntakeServicer(analysis_pb2_grpc.AnalysisIntakeServiceServicer):
         attached = await self._store.open(
             job_id_from(request.job_id),
             request.token_id,
-            self._upload_timeout,
+            self._timeout_of(request),
             request.request_id or None,
         )
         answer = pb.OpenAnalysisResponse()
@@ -165,7 +167,7 @@ class AnalysisIntakeServicer(analysis_pb2_grpc.AnalysisIntakeServiceServicer):
         self, request: pb.StartUploadRequest, context: Context
     ) -> pb.StartUploadResponse:
         job_id = job_id_from(request.job_id)
-        transition = await self._store.start_upload(job_id, self._upload_timeout)
+        transition = await self._store.start_upload(job_id, self._timeout_of(request))
         _require_recording_or_upload(job_id, transition)
         return pb.StartUploadResponse()
 
@@ -190,6 +192,15 @@ class AnalysisIntakeServicer(analysis_pb2_grpc.AnalysisIntakeServiceServicer):
             raise InvalidField(FieldViolation("reason", "must be UPPER_SNAKE_CASE"))
         transition = await self._store.fail_upload(job_id_from(request.job_id), request.reason)
         return pb.FailUploadResponse(recording_attached=transition.has_recording)
+
+    def _timeout_of(self, request: pb.OpenAnalysisRequest | pb.StartUploadRequest) -> timedelta:
+        if not request.HasField("upload_timeout"):
+            return self._upload_timeout
+        timeout = request.upload_timeout.ToTimedelta()
+        if not timedelta(0) < timeout <= MAX_UPLOAD_TIMEOUT:
+            problem = f"must be more than 0 and at most {MAX_UPLOAD_TIMEOUT.days} days"
+            raise InvalidField(FieldViolation("upload_timeout", problem))
+        return timeout
 
 
 def _require_recording_or_upload(job_id: UUID, transition: Transition) -> None:

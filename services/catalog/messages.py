@@ -19,6 +19,7 @@ from services.catalog.resources import (
     Word,
     etag_of,
 )
+from services.runtime.times import timestamp_of
 from sori.catalog.v1 import catalog_pb2 as pb
 
 
@@ -197,8 +198,4 @@ def nfc(text: str) -> str:
 
 
 def _timestamp(time: datetime | None) -> Timestamp | None:
-    if time is None:
-        return None
-    timestamp = Timestamp()
-    timestamp.FromDatetime(time)
-    return timestamp
+    return None if time is None else timestamp_of(time)

@@ -207,6 +207,27 @@ class UploadSuperseded(
     """A newer upload of the same request goes on instead of this one."""
 
 
+class RecordingTooLong(
+    SoriError,
+    code=StatusCode.OUT_OF_RANGE,
+    english="The recording is {seconds} s long, {limit_seconds} s at most are taken. Upload a"
+    " shorter one.",
+    korean="녹음이 너무 깁니다(최대 {limit_seconds}초). 대사만 녹음해 주세요.",
+    http_status=413,
+):
+    """The file says that it is longer than is taken; metadata: seconds, limit_seconds."""
+
+
+class UploadLost(
+    SoriError,
+    code=StatusCode.DATA_LOSS,
+    english="What was uploaded is gone from the object store. Upload again from the start.",
+    korean="업로드한 내용이 사라졌습니다. 처음부터 다시 업로드해 주세요.",
+    http_status=410,
+):
+    """S3 does not have, or not unchanged, what it had confirmed."""
+
+
 class UploadNotFound(
     SoriError,
     code=StatusCode.NOT_FOUND,

@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from services.runtime.settings import DatabaseSettings
 
-MIGRATED_SERVICES = ("catalog", "analysis")
+MIGRATED_SERVICES = ("catalog", "upload", "analysis")
 LOCK_POLL_SECONDS = 0.2
 
 

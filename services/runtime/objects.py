@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -15,6 +15,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from services.runtime.errors import StorageUnavailable
 from services.runtime.settings import ObjectStoreSettings
 
+READ_BYTES = 1024**2
+
+_MISSING = {"404", "NoSuchKey", "NoSuchUpload"}
+
 
 @dataclass(frozen=True)
 class UploadedPart:
@@ -23,6 +27,10 @@ class UploadedPart:
     number: int
     etag: str
     checksum: str
+
+
+class ObjectMissing(Exception):
+    """S3 answers that it has no such object, or no such multipart upload."""
 
 
 class ObjectStore:
@@ -48,7 +56,8 @@ class ObjectStore:
                 connect_timeout=2,
                 read_timeout=30,
                 max_pool_connections=64,
-                retries={"mode": "standard", "max_attempts": 3},
+                # With backoff, also when S3 asks to slow down.
+                retries={"mode": "standard", "max_attempts": 5},
                 # Virtual-hosted buckets need DNS that a self-hosted S3 seldom has.
                 s3={"addressing_style": "path" if settings.s3_endpoint_url else "auto"},
             ),
@@ -82,7 +91,7 @@ class ObjectStore:
     async def put_part(
         self, key: str, upload_id: str, number: int, content: bytes | bytearray
     ) -> UploadedPart:
-        """Store one part; S3 verifies a CRC-32 of it."""
+        """Store one part; S3 verifies a CRC-32 of it. Errors: ObjectMissing."""
         with _availability():
             answer = await self._client.upload_part(
                 Bucket=self._bucket,
@@ -95,7 +104,7 @@ class ObjectStore:
         return UploadedPart(number, answer["ETag"], answer.get("ChecksumCRC32", ""))
 
     async def finish_multipart(self, key: str, upload_id: str, parts: list[UploadedPart]) -> None:
-        """Make the parts an object."""
+        """Make the parts an object. Errors: ObjectMissing."""
         with _availability():
             await self._client.complete_multipart_upload(
                 Bucket=self._bucket,
@@ -104,12 +113,38 @@ class ObjectStore:
                 MultipartUpload={"Parts": [_completed(part) for part in parts]},
             )
 
-    async def abort_multipart(self, key: str, upload_id: str) -> None:
-        """Drop a multipart upload and its parts."""
+    async def abort_multiparts(self, key: str) -> None:
+        """Drop all multipart uploads of an object, and their parts."""
         with _availability():
-            await self._client.abort_multipart_upload(
-                Bucket=self._bucket, Key=key, UploadId=upload_id
-            )
+            found = await self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=key)
+            for each in found.get("Uploads", ()):
+                with suppress(ObjectMissing), _availability():
+                    await self._client.abort_multipart_upload(
+                        Bucket=self._bucket, Key=each["Key"], UploadId=each["UploadId"]
+                    )
+
+    async def size(self, key: str) -> int:
+        """The bytes of an object. Errors: ObjectMissing."""
+        with _availability():
+            answer = await self._client.head_object(Bucket=self._bucket, Key=key)
+        size: int = answer["ContentLength"]
+        return size
+
+    async def read(self, key: str) -> AsyncIterator[bytes]:
+        """The content of an object, in pieces of at most 1 MiB. Errors: ObjectMissing."""
+        with _availability():
+            answer = await self._client.get_object(Bucket=self._bucket, Key=key)
+            async with answer["Body"] as body:
+                async for piece in body.iter_chunks(READ_BYTES):
+                    yield piece
+
+    async def delete_all(self, prefix: str) -> None:
+        """Delete all objects whose keys begin so."""
+        with _availability():
+            pages = self._client.get_paginator("list_objects_v2")
+            async for page in pages.paginate(Bucket=self._bucket, Prefix=prefix):
+                for each in page.get("Contents", ()):
+                    await self._client.delete_object(Bucket=self._bucket, Key=each["Key"])
 
     async def delete(self, key: str) -> None:
         """Delete an object, if there is one."""
@@ -141,8 +176,12 @@ def _completed(part: UploadedPart) -> dict[str, object]:
 
 @contextmanager
 def _availability() -> Iterator[None]:
-    """Turn every failure of S3 into StorageUnavailable."""
+    """Turn every failure of S3 into StorageUnavailable, or into ObjectMissing."""
     try:
         yield
-    except (BotoCoreError, ClientError, HttpClientError, OSError) as error:
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") in _MISSING:
+            raise ObjectMissing from error
+        raise StorageUnavailable from error
+    except (BotoCoreError, HttpClientError, OSError) as error:
         raise StorageUnavailable from error

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 
 from services.runtime.channels import open_channel
+from services.runtime.database import Database
 from services.runtime.logs import configure_logs
 from services.runtime.objects import ObjectStore
 from services.runtime.server import Background, Server
 from services.upload.assets import AssetIntake
+from services.upload.caretaker import Caretaker
 from services.upload.cleaning import CleanUps
+from services.upload.engine import Uploads
 from services.upload.intake import Intake
+from services.upload.owners import owners_of
 from services.upload.peers import Analysis, Catalog
 from services.upload.servicer import UploadServicer
 from services.upload.settings import UploadSettings
+from services.upload.store import UploadStore
 from sori.upload.v1 import upload_pb2, upload_pb2_grpc
 
 NAME = upload_pb2.DESCRIPTOR.services_by_name["UploadService"].full_name
@@ -24,21 +29,26 @@ async def main() -> None:
     settings = UploadSettings.read()
     configure_logs("upload", settings.log_level)
     async with (
+        Database(settings, "upload") as database,
         ObjectStore.connect(settings) as objects,
-        open_channel(settings.catalog_address) as catalog,
-        open_channel(settings.analysis_address) as analysis,
+        open_channel(settings.catalog_address) as catalog_channel,
+        open_channel(settings.analysis_address) as analysis_channel,
     ):
-        tokens = Catalog(catalog)
-        clean_ups = CleanUps()
-        intake = Intake(
-            tokens, Analysis(analysis), objects, clean_ups, settings.max_recording_bytes
-        )
-        assets = AssetIntake(tokens, objects, clean_ups, settings.max_asset_bytes)
-        server = Server(settings, names=[NAME], probes={"object store": objects.probe})
+        catalog, analysis = Catalog(catalog_channel), Analysis(analysis_channel)
+        store, clean_ups = UploadStore(database), CleanUps()
+        owners = owners_of(catalog, analysis)
+        uploads = Uploads(settings, store, objects, catalog, owners, clean_ups)
+        caretaker = Caretaker(store, uploads, settings.upload_sweep_seconds)
+        probes = {"database": database.probe, "object store": objects.probe}
+        server = Server(settings, names=[NAME], probes=probes)
         upload_pb2_grpc.add_UploadServiceServicer_to_server(
-            UploadServicer(intake, assets), server.grpc
+            UploadServicer(
+                uploads, Intake(catalog, analysis, uploads), AssetIntake(catalog, uploads)
+            ),
+            server.grpc,
         )
-        await server.run(settings.upload_listen, [Background(tokens.run)])
+        background = [Background(catalog.run), Background(caretaker.run)]
+        await server.run(settings.upload_listen, background)
         await clean_ups.drain()
 
 

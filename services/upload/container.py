@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import filetype
+import io
+from collections.abc import Callable
 
-from services.runtime.errors import UnsupportedAsset, UnsupportedAudio
+import filetype
+from tinytag import TinyTag, TinyTagException
+
+from services.runtime.errors import RecordingTooLong, UnsupportedAsset, UnsupportedAudio
 
 SNIFFED_BYTES = 4096
-"""How many first bytes decide."""
+"""How many first bytes tell the type."""
+
+HEAD_BYTES = 64 * 1024
+"""How many first bytes tell the duration, where the file tells it at its beginning."""
 
 SUPPORTED = "WAV, FLAC, MP3, Ogg, WebM, MP4/M4A, AAC"
 
@@ -21,6 +28,9 @@ _CONTENT_TYPES = {
     "video/mp4": "audio/mp4",
     "audio/aac": "audio/aac",
 }
+
+# Others would have to be read to their end, or are guessed from their size.
+_NAME_WITH_DURATION = {"audio/wav": "a.wav", "audio/flac": "a.flac", "audio/mp4": "a.m4a"}
 
 
 def audio_type(first_bytes: bytes) -> str:
@@ -36,3 +46,51 @@ def json_type(first_bytes: bytes, kind: str) -> str:
     if first_bytes.lstrip()[:1] not in (b"{", b"["):
         raise UnsupportedAsset(kind=kind)
     return "application/json"
+
+
+def any_type(_first_bytes: bytes) -> str:
+    """The media type of what nobody looks into."""
+    return "application/octet-stream"
+
+
+def duration_of(first_bytes: bytes, content_type: str) -> float | None:
+    """Seconds that a recording says it has: WAV, FLAC, MP4; None when it doesn't say."""
+    name = _NAME_WITH_DURATION.get(content_type)
+    if name is None:
+        return None
+    try:
+        return TinyTag.get(name, file_obj=io.BytesIO(first_bytes), tags=False).duration
+    except TinyTagException:
+        return None
+
+
+class Head:
+    """The first bytes of a file as they come in, looked at as soon as they say enough."""
+
+    def __init__(self, type_of: Callable[[bytes], str], limit_seconds: float) -> None:
+        self._type_of = type_of
+        self._limit_seconds = limit_seconds
+        self._first = bytearray()
+        self._is_sniffed = False
+
+    def feed(self, content: bytes) -> str | None:
+        """Take the next bytes; returns the media type once the head is complete.
+
+        Errors: those of `type_of`, RecordingTooLong.
+        """
+        self._first += content[: HEAD_BYTES - len(self._first)]
+        if not self._is_sniffed and len(self._first) >= SNIFFED_BYTES:
+            self._sniff()
+        return self.settle() if len(self._first) == HEAD_BYTES else None
+
+    def settle(self) -> str:
+        """The media type of what is here. Errors: as `feed`."""
+        content_type = self._sniff()
+        seconds = duration_of(bytes(self._first), content_type)
+        if seconds is not None and seconds > self._limit_seconds:
+            raise RecordingTooLong(seconds=round(seconds), limit_seconds=round(self._limit_seconds))
+        return content_type
+
+    def _sniff(self) -> str:
+        self._is_sniffed = True
+        return self._type_of(bytes(self._first[:SNIFFED_BYTES]))

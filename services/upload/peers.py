@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 import grpc
 import structlog
 from cachetools import LRUCache
+from google.protobuf.duration_pb2 import Duration
 from grpc import StatusCode
 
 from services.runtime.errors import (
@@ -22,6 +24,7 @@ from services.runtime.errors import (
     TokenNotFound,
     UploadSuperseded,
 )
+from services.runtime.times import duration_of
 from services.upload.stream import AssetKind
 from services.upload.writer import StoredObject
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
@@ -129,30 +132,44 @@ class Analysis:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = analysis_pb2_grpc.AnalysisIntakeServiceStub(channel)
 
-    async def open(self, job_id: UUID, token_id: int, request_id: str) -> Attached | None:
+    async def open(
+        self,
+        job_id: UUID,
+        token_id: int,
+        request_id: str = "",
+        timeout: timedelta | None = None,
+    ) -> Attached | None:
         """Open a job, or learn which recording the request id has brought already.
 
-        request_id: may be empty. Errors: RequestIdReused, AnalysisUnavailable.
+        timeout: how long it waits to hear of its recording. Errors: RequestIdReused,
+        AnalysisUnavailable.
         """
         with _translated(
             {StatusCode.INVALID_ARGUMENT: RequestIdReused()}, otherwise=AnalysisUnavailable()
         ):
             answer = await self._stub.OpenAnalysis(
                 analysis_pb2.OpenAnalysisRequest(
-                    job_id=str(job_id), token_id=token_id, request_id=request_id
+                    job_id=str(job_id),
+                    token_id=token_id,
+                    request_id=request_id,
+                    upload_timeout=_optional(timeout),
                 )
             )
         if not answer.HasField("attached"):
             return None
         return Attached(UUID(answer.attached.job_id), answer.attached.sha256)
 
-    async def start_upload(self, job_id: UUID) -> None:
-        """Tell that the recording is on its way.
+    async def start_upload(self, job_id: UUID, timeout: timedelta | None = None) -> None:
+        """Tell that the recording is on its way; timeout: how long the job waits for more.
 
         Errors: JobEnded, UploadSuperseded, AnalysisUnavailable.
         """
         with _translated(_endings(job_id), otherwise=AnalysisUnavailable()):
-            await self._stub.StartUpload(analysis_pb2.StartUploadRequest(job_id=str(job_id)))
+            await self._stub.StartUpload(
+                analysis_pb2.StartUploadRequest(
+                    job_id=str(job_id), upload_timeout=_optional(timeout)
+                )
+            )
 
     async def attach(
         self, job_id: UUID, recording: StoredObject, file_name: str, token_revision: int
@@ -183,6 +200,10 @@ class Analysis:
                 analysis_pb2.FailUploadRequest(job_id=str(job_id), reason=reason)
             )
         return not answer.recording_attached
+
+
+def _optional(span: timedelta | None) -> Duration | None:
+    return None if span is None else duration_of(span)
 
 
 def _endings(job_id: UUID) -> dict[StatusCode, SoriError]:

@@ -7,9 +7,18 @@ from contextlib import aclosing
 from uuid import UUID
 
 from services.runtime.calls import Context, call_language, call_metadata
+from services.runtime.errors import FieldViolation, InvalidField
 from services.upload.assets import AssetIntake
+from services.upload.engine import Uploads
 from services.upload.form import items_of_form
 from services.upload.intake import Intake
+from services.upload.messages import (
+    items_of_writes,
+    offset_from,
+    plan_from,
+    upload_id_from,
+    upload_to,
+)
 from services.upload.sentences import UPLOADED
 from services.upload.stream import (
     AssetStart,
@@ -29,7 +38,8 @@ IDEMPOTENCY_KEY = "idempotency-key"
 class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
     """Takes recordings and reference assets, by stream and by form."""
 
-    def __init__(self, intake: Intake, assets: AssetIntake) -> None:
+    def __init__(self, uploads: Uploads, intake: Intake, assets: AssetIntake) -> None:
+        self._uploads = uploads
         self._intake = intake
         self._assets = assets
 
@@ -52,6 +62,26 @@ class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
             return start(first.token_id, file_name, key)
 
         return await self._take(items_of_form(request_iterator, start_of), context)
+
+    async def CreateUpload(self, request: pb.CreateUploadRequest, context: Context) -> pb.Upload:
+        upload = await self._uploads.create(plan_from(request, _idempotency_key(context)))
+        return upload_to(upload)
+
+    async def WriteUpload(
+        self, request_iterator: AsyncIterator[pb.WriteUploadRequest], context: Context
+    ) -> pb.Upload:
+        first = await anext(request_iterator, None)
+        if first is None:
+            raise InvalidField(FieldViolation("upload_id", "must be in the first message"))
+        upload_id, offset = upload_id_from(first.upload_id), offset_from(first)
+        async with aclosing(items_of_writes(first, request_iterator)) as items:
+            return upload_to(await self._uploads.write(upload_id, offset, items))
+
+    async def GetUpload(self, request: pb.GetUploadRequest, context: Context) -> pb.Upload:
+        return upload_to(await self._uploads.get(upload_id_from(request.upload_id)))
+
+    async def CancelUpload(self, request: pb.CancelUploadRequest, context: Context) -> pb.Upload:
+        return upload_to(await self._uploads.cancel(upload_id_from(request.upload_id)))
 
     async def UploadReferenceAsset(
         self, request_iterator: AsyncIterator[pb.UploadReferenceAssetRequest], context: Context

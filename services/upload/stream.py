@@ -59,6 +59,8 @@ class Whole:
 
 
 Item = Start | AssetStart | bytes | Whole
+Content = AsyncIterator[bytes | Whole]
+"""What comes after the start."""
 
 
 def start(token_id: int, file_name: str, request_id: str) -> Start:
@@ -84,6 +86,13 @@ def asset_start(token_id: int, kind: str) -> AssetStart:
     if violations:
         raise InvalidField(*violations)
     return AssetStart(token_id, AssetKind(kind))
+
+
+async def content_of(items: AsyncIterator[Item]) -> Content:
+    """What comes after the start, which was taken already."""
+    async for item in items:
+        if isinstance(item, bytes | Whole):
+            yield item
 
 
 class _Request(Protocol):

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
+
+from services.runtime.objects import UploadedPart
+from services.upload.stream import AssetKind
+
+MIN_PART_BYTES = 5 * 1024**2
+"""The least that S3 takes as a part other than the last."""
+
+MAX_PARTS = 9_000
+"""S3 takes 10,000; the rest is for parts that are sent again under a new number."""
+
+_MIB = 1024**2
 
 
 class State(StrEnum):
@@ -40,6 +51,8 @@ class Plan:
     request_id: names the request; empty when it has no name.
     ends_at_size: the upload is whole when its size is reached, without further words.
     client_metadata: what a client said of it and gets back unread.
+    asset_kind: of a reference asset.
+    resumable: it goes on over other connections; otherwise it comes at once or not at all.
     """
 
     kind: Kind
@@ -50,6 +63,17 @@ class Plan:
     request_id: str = ""
     ends_at_size: bool = False
     client_metadata: str = ""
+    asset_kind: AssetKind | None = None
+    resumable: bool = True
+
+    def is_repeated_by(self, other: Plan) -> bool:
+        """Whether two requests with the same id ask for the same upload."""
+        return (self.kind, self.token_id, self.size, self.sha256) == (
+            other.kind,
+            other.token_id,
+            other.size,
+            other.sha256,
+        )
 
 
 @dataclass(frozen=True)
@@ -69,3 +93,70 @@ class Upload:
     expire_time: datetime
     create_time: datetime
     failure_reason: str = ""
+
+
+@dataclass(frozen=True)
+class TailObject:
+    """An object that holds bytes after the last part. size: bytes; crc: CRC-32 of them."""
+
+    key: str
+    size: int
+    crc: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is durable of an upload.
+
+    size: bytes. hash_state: of the SHA-256 of these bytes; None before the first.
+    content_type: what the first bytes say, once enough of them are here.
+    parts: of the multipart upload. tail: what came after them.
+    whole: nothing is missing.
+    """
+
+    size: int = 0
+    hash_state: bytes | None = None
+    content_type: str | None = None
+    parts: tuple[UploadedPart, ...] = ()
+    tail: tuple[TailObject, ...] = ()
+    whole: bool = False
+
+    @property
+    def tail_size(self) -> int:
+        """Bytes after the last part."""
+        return sum(each.size for each in self.tail)
+
+
+@dataclass(frozen=True)
+class Holding:
+    """An upload as who works on it sees it.
+
+    writer: the stream that may write it.
+    object_key: what it becomes. s3_upload_id: of the multipart upload, if there is one.
+    part_bytes: size of each of its parts but the last.
+    token_revision: of the token that it was begun with.
+    lifetime: how long after the last sign of life it expires.
+    """
+
+    upload: Upload
+    writer: UUID
+    object_key: str
+    part_bytes: int
+    token_revision: int
+    lifetime: timedelta
+    s3_upload_id: str | None = None
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def tail_prefix(self) -> str:
+        """What the keys of its tail begin with."""
+        return f"tails/{self.upload.upload_id}/"
+
+
+def part_bytes_for(size: int) -> int:
+    """How large the parts of an upload of so many bytes are: whole MiB, as small as S3 takes.
+
+    Up to 43.9 GiB that is 5 MiB; 5 TiB, the most that S3 takes, need 583 MiB.
+    """
+    needed = -(-size // MAX_PARTS)
+    return max(MIN_PART_BYTES, -(-needed // _MIB) * _MIB)

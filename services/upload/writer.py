@@ -1,30 +1,51 @@
-"""Writing one file to S3 as it comes: a recording or a reference asset.
+"""Writing the bytes of one upload to S3 as they come over one connection.
 
-One of one part or less is one object put; a longer one is a multipart
-upload whose parts go out while the next is being filled. At most two parts are
-in memory, whatever its size.
+Full parts of a multipart upload go out while the next is being filled. What is left
+when the connection ends, or when memory is short, goes to objects of its own, the
+tail, which is read back when it fills a part. So everything that was received can be
+durable, and a small file that comes at once is one object put.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+import zlib
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from uuid_utils.compat import uuid7
 
 from services.runtime.errors import (
     ChecksumMismatch,
     EmptyRecording,
-    IncompleteUpload,
     RecordingTooLarge,
     SizeMismatch,
+    StorageUnavailable,
+    UploadLost,
+    UploadSuperseded,
 )
-from services.runtime.objects import ObjectStore, UploadedPart
-from services.upload.container import SNIFFED_BYTES, audio_type
-from services.upload.stream import Item, Whole
+from services.runtime.objects import ObjectMissing, ObjectStore, UploadedPart
+from services.upload.budget import Budget
+from services.upload.container import Head
+from services.upload.sha256 import Sha256
+from services.upload.store import UploadStore
+from services.upload.stream import Whole
+from services.upload.uploads import Holding, Progress, TailObject
 
-PART_BYTES = 5 * 1024 * 1024
-"""The least that S3 takes as a part other than the last."""
+UNCOUNTED_BYTES = 64 * 1024
+"""What each upload may hold beside the budget: thousands of slow ones hold little more."""
+
+STEP_BYTES = 1024**2
+"""What is borrowed of the budget at once, at least."""
+
+MAX_TAIL_OBJECTS = 64
+"""More are put together into one."""
+
+T = TypeVar("T")
+
+_TAIL_TYPE = "application/octet-stream"
 
 
 @dataclass(frozen=True)
@@ -37,122 +58,302 @@ class StoredObject:
     sha256: bytes
 
 
-class ObjectWriter:
-    """Writes one file; use `write_all`, and `abort` and `delete` when it fails."""
+class UploadWriter:
+    """Writes one upload. After an error only `keep` and `close` make sense."""
 
     def __init__(
         self,
+        holding: Holding,
+        store: UploadStore,
         objects: ObjectStore,
-        object_key: str,
+        budget: Budget,
+        head: Head,
         limit_bytes: int,
-        type_of: Callable[[bytes], str] = audio_type,
+        *,
+        commits: bool,
     ) -> None:
-        """Prepare to write; `type_of` tells or refuses the media type by the first bytes."""
-        self._objects = objects
-        self._type_of = type_of
-        self._key = object_key
-        self._limit_bytes = limit_bytes
-        self._size = 0
-        self._sha256 = hashlib.sha256()
-        self._filling = bytearray()
-        self._content_type: str | None = None
-        self._upload: asyncio.Task[str] | None = None
-        self._in_flight: asyncio.Task[UploadedPart] | None = None
-        self._parts: list[UploadedPart] = []
-        self._storing: asyncio.Task[None] | None = None
+        """Prepare to write.
 
-    async def write_all(self, items: AsyncIterator[Item]) -> StoredObject:
-        """Write what comes, and finish when it is said to be whole.
-
-        Errors: IncompleteUpload, RecordingTooLarge, EmptyRecording, SizeMismatch,
-        ChecksumMismatch, those of `type_of`, StorageUnavailable.
+        head: looks at the first bytes. limit_bytes: the largest whole.
+        commits: each part is kept as soon as it is durable; otherwise nothing is
+            before `keep`.
         """
-        async for item in items:
-            if isinstance(item, Whole):
-                return await self._finish(item)
-            if isinstance(item, bytes):
-                await self._write(item)
-        raise IncompleteUpload
+        self._holding = holding
+        self._store = store
+        self._objects = objects
+        self._budget = budget
+        self._head = head
+        self._limit_bytes = limit_bytes
+        self._commits = commits
+        self._durable = holding.progress
+        self._s3_upload_id = holding.s3_upload_id
+        self._sha256 = Sha256(holding.progress.hash_state)
+        self._content_type = holding.progress.content_type
+        self._size = holding.progress.size
+        # Of the part that is being filled: what is in S3 already, and what is not.
+        self._tail = list(holding.progress.tail)
+        self._filling = bytearray()
+        self._lent = 0
+        self._new_parts: list[UploadedPart] = []
+        self._obsolete: list[TailObject] = []
+        self._sending: asyncio.Task[None] | None = None
+        self._under_way: set[asyncio.Task[Any]] = set()
 
-    async def _write(self, piece: bytes) -> None:
+    @property
+    def size(self) -> int:
+        """Bytes received so far, over all connections."""
+        return self._size
+
+    @property
+    def progress(self) -> Progress:
+        """What is durable."""
+        return self._durable
+
+    async def recall(self) -> None:
+        """Look again at the first bytes, if they came before and were too few."""
+        if self._content_type is None:
+            for each in self._tail:
+                self._content_type = self._head.feed(await self._read(each))
+
+    async def take(self, content: bytes) -> None:
         """Take the next bytes.
 
-        Errors: RecordingTooLarge, those of `type_of`, StorageUnavailable.
+        Errors: RecordingTooLarge, SizeMismatch, those about the recording, UploadLost,
+        UploadSuperseded, StorageUnavailable.
         """
-        self._size += len(piece)
-        if self._size > self._limit_bytes:
-            raise RecordingTooLarge(limit_bytes=self._limit_bytes)
-        self._sha256.update(piece)
-        self._filling += piece
-        if self._content_type is None and len(self._filling) >= SNIFFED_BYTES:
-            self._sniff()
-        while len(self._filling) >= PART_BYTES:
-            await self._send_part(PART_BYTES)
+        self._require_room(len(content))
+        if self._content_type is None:
+            self._content_type = self._head.feed(content)
+        while content:
+            room = self._holding.part_bytes - self._tail_size - len(self._filling)
+            now, content = content[:room], content[room:]
+            await self._borrow(len(now))
+            self._sha256.update(now)
+            self._filling += now
+            self._size += len(now)
+            if len(now) == room:
+                await self._send_part()
 
-    async def _finish(self, whole: Whole) -> StoredObject:
-        """Make what was written an object.
+    async def keep(self) -> None:
+        """Make everything received durable, and keep it."""
+        await self._spill()
+        await self._sent()
+        await self._commit()
 
-        Errors: EmptyRecording, SizeMismatch, ChecksumMismatch, those of `type_of`,
-        StorageUnavailable.
+    async def finish(self, whole: Whole) -> StoredObject:
+        """Make what was received an object.
+
+        Errors: EmptyRecording, SizeMismatch, ChecksumMismatch, those of `take`.
         """
         self._check(whole)
-        content_type = self._content_type or self._sniff()
-        self._storing = asyncio.create_task(self._store(content_type))
-        # Shielded, like all that changes S3: a cancelled call must still undo it.
-        await asyncio.shield(self._storing)
-        return StoredObject(self._key, self._size, content_type, self._sha256.digest())
-
-    async def abort(self) -> None:
-        """Stop, and drop the parts sent so far. Errors: StorageUnavailable."""
-        # What arrives after the abort would stay for ever.
-        under_way = [task for task in (self._storing, self._in_flight) if task is not None]
-        if under_way:
-            await asyncio.wait(under_way)
-        if self._upload is not None:
-            await self._objects.abort_multipart(self._key, await self._upload)
-
-    async def delete(self) -> None:
-        """Delete the object, if there may be one. Errors: StorageUnavailable."""
-        if self._storing is not None:
-            await self._objects.delete(self._key)
-
-    def _sniff(self) -> str:
-        self._content_type = self._type_of(bytes(self._filling[:SNIFFED_BYTES]))
-        return self._content_type
-
-    def _check(self, whole: Whole) -> None:
-        if not self._size:
-            raise EmptyRecording
-        if whole.size is not None and whole.size != self._size:
-            raise SizeMismatch(received_bytes=self._size, declared_bytes=whole.size)
-        if whole.sha256 is not None and whole.sha256 != self._sha256.digest():
-            raise ChecksumMismatch(received_sha256=self._sha256.hexdigest())
-
-    async def _store(self, content_type: str) -> None:
-        if self._upload is None:
-            await self._objects.put(self._key, self._filling, content_type)
-            return
-        if self._filling:
-            await self._send_part(len(self._filling))
-        await self._part_arrived()
-        await self._objects.finish_multipart(self._key, await self._upload, self._parts)
-        self._upload = None
-
-    async def _send_part(self, size: int) -> None:
-        if self._upload is None:
-            content_type = self._content_type or self._sniff()
-            self._upload = asyncio.create_task(
-                self._objects.start_multipart(self._key, content_type)
-            )
-        upload_id = await asyncio.shield(self._upload)
-        part, self._filling = self._filling[:size], self._filling[size:]
-        await self._part_arrived()
-        number = len(self._parts) + 1
-        self._in_flight = asyncio.create_task(
-            self._objects.put_part(self._key, upload_id, number, part)
+        if self._content_type is None:
+            self._content_type = self._head.settle()
+        if self._s3_upload_id is None:
+            await self._put_object(self._content_type)
+        else:
+            await self._complete_multipart(self._s3_upload_id)
+        await self._drop_obsolete()
+        return StoredObject(
+            self._holding.object_key, self._size, self._content_type, self._sha256.digest()
         )
 
-    async def _part_arrived(self) -> None:
-        if self._in_flight is not None:
-            self._parts.append(await asyncio.shield(self._in_flight))
-            self._in_flight = None
+    async def close(self) -> None:
+        """Wait for what is under way to S3, and give back the memory."""
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+        self._give_back()
+
+    def _require_room(self, size: int) -> None:
+        total, declared = self._size + size, self._holding.upload.plan.size
+        if declared is not None and total > declared:
+            raise SizeMismatch(received_bytes=total, declared_bytes=declared)
+        if total > self._limit_bytes:
+            raise RecordingTooLarge(limit_bytes=self._limit_bytes)
+
+    def _check(self, whole: Whole) -> None:
+        plan = self._holding.upload.plan
+        if not self._size:
+            raise EmptyRecording
+        for size in (whole.size, plan.size):
+            if size is not None and size != self._size:
+                raise SizeMismatch(received_bytes=self._size, declared_bytes=size)
+        digest = self._sha256.digest()
+        for sha256 in (whole.sha256, plan.sha256):
+            if sha256 is not None and sha256 != digest:
+                raise ChecksumMismatch(received_sha256=digest.hex())
+
+    # Memory.
+
+    async def _borrow(self, size: int) -> None:
+        """Have room for so many bytes more; who must wait for it holds nothing."""
+        held = len(self._filling) + size
+        if held <= max(self._lent, UNCOUNTED_BYTES):
+            return
+        step = max(held - self._lent, STEP_BYTES)
+        if not self._budget.take_now(step):
+            await self._spill()
+            step = max(size, STEP_BYTES)
+            await self._budget.take(step)
+        self._lent += step
+
+    def _give_back(self) -> None:
+        self._budget.give_back(self._lent)
+        self._lent = 0
+
+    # The tail.
+
+    @property
+    def _tail_size(self) -> int:
+        return sum(each.size for each in self._tail)
+
+    async def _spill(self) -> None:
+        """Put what is in memory into the tail."""
+        if not self._filling:
+            return
+        await self._sent()
+        if len(self._tail) >= MAX_TAIL_OBJECTS and self._budget.take_now(self._tail_size):
+            self._filling = await self._with_tail()
+        key = f"{self._holding.tail_prefix}{uuid7()}"
+        await self._uninterrupted(self._objects.put(key, self._filling, _TAIL_TYPE))
+        self._tail.append(TailObject(key, len(self._filling), zlib.crc32(self._filling)))
+        self._durable = replace(self._all_received(), tail=tuple(self._tail))
+        self._filling = bytearray()
+        self._give_back()
+        if self._commits:
+            await self._commit()
+
+    async def _part_content(self) -> bytearray:
+        """The part that is being filled, with its tail read back."""
+        if not self._budget.take_now(self._tail_size):
+            await self._spill()
+            await self._budget.take(self._tail_size)
+        return await self._with_tail()
+
+    async def _with_tail(self) -> bytearray:
+        """What is in memory with the tail before it, for which memory was borrowed."""
+        self._lent += self._tail_size
+        content = bytearray()
+        for each in self._tail:
+            content += await self._read(each)
+        self._obsolete += self._tail
+        self._tail = []
+        return content + self._filling if content else self._filling
+
+    async def _read(self, tail: TailObject) -> bytes:
+        try:
+            content = b"".join([piece async for piece in self._objects.read(tail.key)])
+        except ObjectMissing:
+            raise UploadLost from None
+        if zlib.crc32(content) != tail.crc:
+            raise UploadLost
+        return content
+
+    # Parts.
+
+    async def _send_part(self) -> None:
+        """Send the part that is filled; at most one is on its way."""
+        await self._sent()
+        content = await self._part_content()
+        upload_id = self._s3_upload_id or await self._start_multipart()
+        number = await self._store.next_part(self._holding)
+        if number is None:
+            raise UploadSuperseded
+        received = replace(self._all_received(), tail=())
+        self._filling, lent, self._lent = bytearray(), self._lent, 0
+        self._sending = self._task(self._send(upload_id, number, content, lent, received))
+
+    async def _send(
+        self, upload_id: str, number: int, content: bytearray, lent: int, received: Progress
+    ) -> None:
+        try:
+            part = await self._objects.put_part(
+                self._holding.object_key, upload_id, number, content
+            )
+        except ObjectMissing:
+            raise UploadLost from None
+        finally:
+            self._budget.give_back(lent)
+        self._new_parts.append(part)
+        self._durable = replace(received, parts=(*self._durable.parts, part))
+        if self._commits:
+            await self._commit()
+
+    async def _sent(self) -> None:
+        """Wait for the part on its way."""
+        if self._sending is not None:
+            await asyncio.shield(self._sending)
+            self._sending = None
+
+    async def _start_multipart(self) -> str:
+        if self._content_type is None:
+            raise ValueError("a part is larger than the head of a file")
+        upload_id = await self._uninterrupted(
+            self._objects.start_multipart(self._holding.object_key, self._content_type)
+        )
+        if not await self._store.note_multipart(self._holding, upload_id):
+            raise UploadSuperseded
+        self._s3_upload_id = upload_id
+        return upload_id
+
+    # The whole.
+
+    async def _put_object(self, content_type: str) -> None:
+        if not self._durable.whole:
+            content = await self._part_content()
+            await self._uninterrupted(
+                self._objects.put(self._holding.object_key, content, content_type)
+            )
+        await self._whole()
+
+    async def _complete_multipart(self, upload_id: str) -> None:
+        if self._tail or self._filling:
+            await self._send_part()
+        await self._sent()
+        await self._whole()
+        key = self._holding.object_key
+        # What is missing may have been completed before: then its object is there.
+        with suppress(ObjectMissing):
+            await self._uninterrupted(
+                self._objects.finish_multipart(key, upload_id, list(self._durable.parts))
+            )
+        try:
+            if await self._objects.size(key) != self._size:
+                raise UploadLost
+        except ObjectMissing:
+            raise UploadLost from None
+
+    async def _whole(self) -> None:
+        self._durable = replace(self._all_received(), tail=(), whole=True)
+        if self._commits:
+            await self._commit()
+
+    def _all_received(self) -> Progress:
+        return replace(
+            self._durable,
+            size=self._size,
+            hash_state=self._sha256.state,
+            content_type=self._content_type,
+        )
+
+    async def _commit(self) -> None:
+        if not await self._store.commit(self._holding, self._durable, self._new_parts):
+            raise UploadSuperseded
+        self._new_parts = []
+        await self._drop_obsolete()
+
+    async def _drop_obsolete(self) -> None:
+        """Delete what was read back and is kept elsewhere now; what fails is swept later."""
+        obsolete, self._obsolete = self._obsolete, []
+        with suppress(StorageUnavailable):
+            for each in obsolete:
+                await self._objects.delete(each.key)
+
+    # What changes S3 must be over before it can be undone.
+
+    async def _uninterrupted(self, change: Coroutine[Any, Any, T]) -> T:
+        return await asyncio.shield(self._task(change))
+
+    def _task(self, change: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(change)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return task

@@ -1,0 +1,22 @@
+"""Times and spans of time as protobuf has them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+
+def timestamp_of(time: datetime) -> Timestamp:
+    """A moment."""
+    timestamp = Timestamp()
+    timestamp.FromDatetime(time)
+    return timestamp
+
+
+def duration_of(span: timedelta) -> Duration:
+    """A span of time."""
+    duration = Duration()
+    duration.FromTimedelta(span)
+    return duration

@@ -1,0 +1,92 @@
+"""The tables of the `upload` schema."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    Interval,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+    func,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    schema="upload",
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    },
+)
+
+# The row is there before anything of the upload is in S3, and goes after it: what S3 holds
+# can always be found. `writer` names the stream that may write; a newer one replaces it.
+# `due_time` is when the row next needs a caretaker: to be finished, to expire, to be swept.
+# `next_part` numbers parts: none is used twice, so that nothing that comes late to S3 can
+# take the place of what is kept. `tail` are the objects that hold the bytes after the last
+# part: [{key, size, crc}].
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("upload_id", Uuid, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="receiving"),
+    Column("token_id", Integer, nullable=False),
+    Column("token_revision", Integer, nullable=False, server_default="0"),
+    Column("job_id", Uuid),
+    Column("asset_kind", Text, nullable=False, server_default=""),
+    Column("file_name", Text, nullable=False, server_default=""),
+    Column("client_metadata", Text, nullable=False, server_default=""),
+    Column("request_id", Text, unique=True),
+    Column("size", BigInteger),
+    Column("sha256", LargeBinary),
+    Column("ends_at_size", Boolean, nullable=False),
+    Column("resumable", Boolean, nullable=False),
+    Column("object_key", Text, nullable=False),
+    Column("part_bytes", Integer, nullable=False),
+    Column("s3_upload_id", Text),
+    Column("next_part", Integer, nullable=False, server_default="1"),
+    Column("writer", Uuid),
+    Column("committed_size", BigInteger, nullable=False, server_default="0"),
+    Column("hash_state", LargeBinary),
+    Column("content_type", Text),
+    Column("tail", JSONB, nullable=False, server_default="[]"),
+    Column("whole", Boolean, nullable=False, server_default="false"),
+    Column("failure_reason", Text, nullable=False, server_default=""),
+    Column("lifetime", Interval, nullable=False),
+    Column("expire_time", DateTime(timezone=True), nullable=False),
+    Column("due_time", DateTime(timezone=True), nullable=False),
+    Column("create_time", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("end_time", DateTime(timezone=True)),
+    CheckConstraint("kind IN ('recording', 'piece', 'asset')", name="kind"),
+    CheckConstraint(
+        "state IN ('receiving', 'completed', 'failed', 'cancelled', 'expired')", name="state"
+    ),
+    CheckConstraint("(kind = 'recording') = (job_id IS NOT NULL)", name="job"),
+    CheckConstraint("(state = 'receiving') = (end_time IS NULL)", name="end"),
+    CheckConstraint("(state = 'failed') = (failure_reason <> '')", name="failure"),
+    CheckConstraint("committed_size <= coalesce(size, committed_size)", name="size"),
+    Index("ix_uploads_due_time", "due_time"),
+)
+
+parts = Table(
+    "parts",
+    metadata,
+    Column("upload_id", ForeignKey(uploads.c.upload_id, ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("etag", Text, nullable=False),
+    Column("checksum", Text, nullable=False),
+)
