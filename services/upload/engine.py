@@ -394,7 +394,9 @@ class Uploads:
             if isinstance(error, ENDING):
                 await writer.close()
                 await self.give_up(holding, State.FAILED, error.reason)
-            elif keeps and not isinstance(error, UploadSuperseded):
+            elif not keeps:
+                await writer.drop()
+            elif not isinstance(error, UploadSuperseded):
                 await writer.keep()
 
     async def _discard(self, writer: UploadWriter, holding: Holding, reason: str) -> None:

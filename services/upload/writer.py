@@ -95,6 +95,7 @@ class UploadWriter:
         self._filling = bytearray()
         self._lent = 0
         self._new_parts: list[UploadedPart] = []
+        self._new_tail: list[TailObject] = []
         self._obsolete: list[TailObject] = []
         self._sending: asyncio.Task[None] | None = None
         self._under_way: set[asyncio.Task[Any]] = set()
@@ -136,9 +137,15 @@ class UploadWriter:
 
     async def keep(self) -> None:
         """Make everything received durable, and keep it."""
+        await self._settled()
         await self._spill()
         await self._sent()
         await self._commit()
+
+    async def drop(self) -> None:
+        """Delete what was put into the tail and is not kept."""
+        self._obsolete, self._new_tail = self._new_tail, []
+        await self._drop_obsolete()
 
     async def finish(self, whole: Whole) -> StoredObject:
         """Make what was received an object.
@@ -159,7 +166,7 @@ class UploadWriter:
 
     async def close(self) -> None:
         """Wait for what is under way to S3, and give back the memory."""
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        await self._settled()
         self._give_back()
 
     def _require_room(self, size: int) -> None:
@@ -207,14 +214,17 @@ class UploadWriter:
 
     async def _spill(self) -> None:
         """Put what is in memory into the tail."""
-        if not self._filling:
-            return
+        if self._filling:
+            await self._uninterrupted(self._put_tail())
+
+    async def _put_tail(self) -> None:
         await self._sent()
         if len(self._tail) >= MAX_TAIL_OBJECTS and self._budget.take_now(self._tail_size):
             self._filling = await self._with_tail()
         key = f"{self._holding.tail_prefix}{uuid7()}"
-        await self._uninterrupted(self._objects.put(key, self._filling, _TAIL_TYPE))
-        self._tail.append(TailObject(key, len(self._filling), zlib.crc32(self._filling)))
+        await self._objects.put(key, self._filling, _TAIL_TYPE)
+        self._new_tail.append(TailObject(key, len(self._filling), zlib.crc32(self._filling)))
+        self._tail.append(self._new_tail[-1])
         self._durable = replace(self._all_received(), tail=tuple(self._tail))
         self._filling = bytearray()
         self._give_back()
@@ -336,8 +346,9 @@ class UploadWriter:
 
     async def _commit(self) -> None:
         if not await self._store.commit(self._holding, self._durable, self._new_parts):
+            await self.drop()
             raise UploadSuperseded
-        self._new_parts = []
+        self._new_parts, self._new_tail = [], []
         await self._drop_obsolete()
 
     async def _drop_obsolete(self) -> None:
@@ -347,7 +358,10 @@ class UploadWriter:
             for each in obsolete:
                 await self._objects.delete(each.key)
 
-    # What changes S3 must be over before it can be undone.
+    # What changes S3 must be over before it can be undone, or done again.
+
+    async def _settled(self) -> None:
+        await asyncio.gather(*self._under_way, return_exceptions=True)
 
     async def _uninterrupted(self, change: Coroutine[Any, Any, T]) -> T:
         return await asyncio.shield(self._task(change))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 import httpx
@@ -16,6 +16,7 @@ from stack.stack import Stack
 
 AUDIO = Path(__file__).parents[1] / "audio"
 Json = dict[str, Any]
+T = TypeVar("T")
 
 
 class Product:
@@ -94,9 +95,29 @@ class Product:
 
     def objects(self, prefix: str) -> list[str]:
         """Keys in S3 that begin so, whole and half-uploaded."""
+
+        async def read(client: Any) -> list[str]:
+            bucket = self.stack.s3.bucket
+            whole = await client.list_objects_v2(Bucket=bucket, Prefix=prefix)
+            half = await client.list_multipart_uploads(Bucket=bucket, Prefix=prefix)
+            return [each["Key"] for each in (*whole.get("Contents", ()), *half.get("Uploads", ()))]
+
+        return self._asked_of_s3(read)
+
+    def content(self, key: str) -> bytes:
+        """What an object in S3 holds."""
+
+        async def read(client: Any) -> bytes:
+            answer = await client.get_object(Bucket=self.stack.s3.bucket, Key=key)
+            content: bytes = await answer["Body"].read()
+            return content
+
+        return self._asked_of_s3(read)
+
+    def _asked_of_s3(self, ask: Callable[[Any], Awaitable[T]]) -> T:
         s3 = self.stack.s3
 
-        async def read() -> list[str]:
+        async def asked() -> T:
             async with get_session().create_client(
                 "s3",
                 endpoint_url=s3.endpoint_url,
@@ -104,11 +125,9 @@ class Product:
                 aws_access_key_id=s3.access_key,
                 aws_secret_access_key=s3.secret_key,
             ) as client:
-                whole = await client.list_objects_v2(Bucket=s3.bucket, Prefix=prefix)
-                half = await client.list_multipart_uploads(Bucket=s3.bucket, Prefix=prefix)
-            return [each["Key"] for each in (*whole.get("Contents", ()), *half.get("Uploads", ()))]
+                return await ask(client)
 
-        return asyncio.run(read())
+        return asyncio.run(asked())
 
 
 def error_info(answer: httpx.Response) -> Json:

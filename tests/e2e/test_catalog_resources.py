@@ -20,7 +20,7 @@ from sori.catalog.v1 import catalog_pb2 as pb
 from sori.catalog.v1 import catalog_pb2_grpc
 from stack.stack import Stack
 from tests.e2e.product import Product, error_info
-from tests.e2e.test_outages import eventually
+from tests.e2e.waiting import eventually
 
 Json = dict[str, Any]
 

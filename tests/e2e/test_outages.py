@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import httpx
 import pytest
 
 from tests.e2e.analysis_server import AnalysisServer
 from tests.e2e.product import Product, error_info
-
-PATIENCE_SECONDS = 30.0
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    """Wait for what no event tells: a health check that has noticed."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
+from tests.e2e.waiting import eventually
 
 
 def is_healthy(gateway: httpx.Client) -> bool:

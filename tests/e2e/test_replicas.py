@@ -16,7 +16,7 @@ import pytest
 from stack.stack import Stack
 from tests.e2e.analysis_server import AnalysisServer
 from tests.e2e.product import Product
-from tests.e2e.test_outages import eventually
+from tests.e2e.waiting import eventually
 
 Call = Callable[[httpx.Client], httpx.Response]
 
