@@ -27,11 +27,24 @@ local function with_whole_view(path)
   end))
 end
 
+-- Clients that can't send PATCH or DELETE say so in a header; tus has it so.
+local OVERRIDES = { PATCH = true, DELETE = true }
+
+local function override_method(headers, path)
+  local method = headers:get("x-http-method-override")
+  if path:match("^/uploads/") and headers:get(":method") == "POST" and OVERRIDES[method] then
+    headers:replace(":method", method)
+  end
+end
+
 function envoy_on_request(handle)
   if is_grpc(handle:headers()) then return end
   -- Only the transcoder says how the gRPC it makes is encoded.
   remove_internal(handle:headers())
   local path = handle:headers():get(":path") or ""
+  override_method(handle:headers(), path)
+  local method = handle:headers():get(":method")
+  handle:streamInfo():dynamicMetadata():set("sori", "method", method)
   local plain = with_whole_view(with_plain_verb(path))
   if plain ~= path then handle:headers():replace(":path", plain) end
 end
@@ -47,12 +60,38 @@ local function asked_status(handle)
   return asked and asked:match("^[45]%d%d$")
 end
 
+-- A success with another status than 200 has no body.
+local function asked_success(headers)
+  local asked = headers:get("x-http-code")
+  if not asked or not asked:match("^20%d$") then return end
+  headers:remove("content-type")
+  if asked == "204" then headers:remove("content-length") end
+  return asked
+end
+
+local function was_head(handle)
+  local ours = handle:streamInfo():dynamicMetadata():get("sori")
+  return ours and ours.method == "HEAD"
+end
+
+-- The transcoder answers HEAD with a body, too, when it is an error.
+local function drop_body(handle)
+  local body = handle:body()
+  if body then body:setBytes("") end
+  handle:headers():replace("content-length", "0")
+  handle:headers():remove("content-type")
+end
+
 function envoy_on_response(handle)
   if is_grpc(handle:headers()) then return end
+  local status
   if tonumber(handle:headers():get(":status")) >= 400 then
-    local status = asked_status(handle)
-    if status then handle:headers():replace(":status", status) end
+    status = asked_status(handle)
+  else
+    status = asked_success(handle:headers())
   end
+  if status then handle:headers():replace(":status", status) end
+  if was_head(handle) then drop_body(handle) end
   remove_internal(handle:headers())
   if (handle:headers():get("content-type") or ""):sub(1, 17) == "text/event-stream" then
     handle:headers():replace("cache-control", "no-cache")

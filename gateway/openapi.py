@@ -55,6 +55,7 @@ _WELL_KNOWN: Mapping[str, Json] = {
     "google.protobuf.Empty": {"type": "object"},
 }
 _RAW = "google.api.HttpBody"
+_TUS_BYTES = "application/offset+octet-stream"
 _ERROR: Json = {
     "description": "What is wrong: a sentence, and a reason to decide by.",
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Status"}}},
@@ -127,7 +128,7 @@ class _Document:
                 *(self._path_parameter(method.input_type, name) for name in variables),
                 *self._query_parameters(method.input_type, {*variables, body}, body),
             ],
-            "responses": {"200": self._answer(method), "default": _ERROR},
+            "responses": {**self._success(method), "default": _ERROR},
         }
         if body:
             operation["requestBody"] = self._body(method, body)
@@ -164,6 +165,8 @@ class _Document:
             schema = self._reference(method.input_type)
         else:
             message = method.input_type.fields_by_name[body].message_type
+            if _answers_in_headers(method):
+                return {"content": {_TUS_BYTES: {"schema": {"type": "string", "format": "binary"}}}}
             if message.full_name == _RAW:
                 return {
                     "required": True,
@@ -171,6 +174,11 @@ class _Document:
                 }
             schema = self._reference(message, partial="patch" in _rules(method)[0])
         return {"required": True, "content": {"application/json": {"schema": schema}}}
+
+    def _success(self, method: Descriptor) -> Json:
+        if _answers_in_headers(method):
+            return {"2XX": {"description": "Done; what there is to say is in the headers."}}
+        return {"200": self._answer(method)}
 
     def _answer(self, method: Descriptor) -> Json:
         message, streams = method.output_type, method.server_streaming
@@ -235,12 +243,20 @@ def _rules(method: Descriptor) -> list[tuple[str, str, str]]:
     if not options.HasExtension(annotations_pb2.http):
         return []
     rule = options.Extensions[annotations_pb2.http]
-    return [
+    rules = [
         (verb, getattr(each, verb), each.body)
         for each in (rule, *rule.additional_bindings)
         for verb in _METHODS
         if getattr(each, verb)
     ]
+    custom = rule.custom
+    return [*rules, (custom.kind.lower(), custom.path, rule.body)] if custom.kind else rules
+
+
+def _answers_in_headers(method: Descriptor) -> bool:
+    """Whether it speaks tus."""
+    found: bool = method.output_type.full_name == _RAW
+    return found
 
 
 def _template(path: str) -> str:

@@ -31,10 +31,10 @@ PAGES = {
 
 @dataclass(frozen=True)
 class Upstream:
-    """One service behind the gateway."""
+    """One program behind the gateway, and its services, of which the first tells its health."""
 
     name: str
-    service: str
+    services: tuple[str, ...]
     endpoints: list[Endpoint]
 
     @property
@@ -72,12 +72,17 @@ def _quoted(value: object) -> str:
 
 def _upstreams(settings: GatewaySettings) -> list[Upstream]:
     return [
-        Upstream(name, service, endpoints(addresses))
-        for name, service, addresses in (
-            ("catalog", "sori.catalog.v1.CatalogService", settings.catalog_address),
-            ("upload", "sori.upload.v1.UploadService", settings.upload_address),
-            ("analysis", "sori.analysis.v1.AnalysisService", settings.analysis_address),
-        )
+        Upstream(
+            "catalog", ("sori.catalog.v1.CatalogService",), endpoints(settings.catalog_address)
+        ),
+        Upstream(
+            "upload",
+            ("sori.upload.v1.UploadService", "sori.upload.v1.TusService"),
+            endpoints(settings.upload_address),
+        ),
+        Upstream(
+            "analysis", ("sori.analysis.v1.AnalysisService",), endpoints(settings.analysis_address)
+        ),
     ]
 
 

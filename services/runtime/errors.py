@@ -244,7 +244,13 @@ class UploadEnded(
     korean="이미 끝난 업로드입니다. 처음부터 다시 업로드해 주세요.",
     http_status=410,
 ):
-    """An upload takes no more bytes; metadata: upload_id, state, because (": REASON" or empty)."""
+    """An upload takes no more bytes; metadata: upload_id, state, because."""
+
+    @classmethod
+    def of(cls, upload_id: object, state: str, failure_reason: str) -> UploadEnded:
+        """Of an upload in this state; failure_reason: empty unless it has failed."""
+        because = f": {failure_reason}" if failure_reason else ""
+        return cls(upload_id=upload_id, state=state, because=because)
 
 
 class UploadOffsetAhead(
@@ -297,6 +303,36 @@ class ChunkChecksumMismatch(
     http_status=460,
 ):
     """Bytes of one write differ from their checksum; metadata: algorithm."""
+
+
+class UploadIsFinal(
+    SoriError,
+    code=StatusCode.FAILED_PRECONDITION,
+    english="The upload {upload_id} is put together of others and takes no bytes.",
+    korean="이 업로드에는 내용을 더할 수 없습니다.",
+    http_status=403,
+):
+    """Bytes came for an upload that is put together of others; metadata: upload_id."""
+
+
+class TusVersionUnsupported(
+    SoriError,
+    code=StatusCode.FAILED_PRECONDITION,
+    english="Send the header Tus-Resumable: {version}; no other version is spoken.",
+    korean="업로드 프로그램의 버전이 맞지 않습니다. 앱을 업데이트해 주세요.",
+    http_status=412,
+):
+    """A request of tus without this version; metadata: version."""
+
+
+class UnsupportedMediaType(
+    SoriError,
+    code=StatusCode.INVALID_ARGUMENT,
+    english="Send the bytes as {content_type}.",
+    korean="요청 형식이 맞지 않습니다. 앱을 업데이트해 주세요.",
+    http_status=415,
+):
+    """A body is of another media type; metadata: content_type."""
 
 
 class EmptyRecording(

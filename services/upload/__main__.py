@@ -19,9 +19,13 @@ from services.upload.peers import Analysis, Catalog
 from services.upload.servicer import UploadServicer
 from services.upload.settings import UploadSettings
 from services.upload.store import UploadStore
-from sori.upload.v1 import upload_pb2, upload_pb2_grpc
+from services.upload.tus_servicer import TusServicer
+from sori.upload.v1 import tus_pb2, tus_pb2_grpc, upload_pb2, upload_pb2_grpc
 
-NAME = upload_pb2.DESCRIPTOR.services_by_name["UploadService"].full_name
+NAMES = [
+    upload_pb2.DESCRIPTOR.services_by_name["UploadService"].full_name,
+    tus_pb2.DESCRIPTOR.services_by_name["TusService"].full_name,
+]
 
 
 async def main() -> None:
@@ -40,13 +44,14 @@ async def main() -> None:
         uploads = Uploads(settings, store, objects, catalog, owners, clean_ups)
         caretaker = Caretaker(store, uploads, settings.upload_sweep_seconds)
         probes = {"database": database.probe, "object store": objects.probe}
-        server = Server(settings, names=[NAME], probes=probes)
+        server = Server(settings, names=NAMES, probes=probes)
         upload_pb2_grpc.add_UploadServiceServicer_to_server(
             UploadServicer(
                 uploads, Intake(catalog, analysis, uploads), AssetIntake(catalog, uploads)
             ),
             server.grpc,
         )
+        tus_pb2_grpc.add_TusServiceServicer_to_server(TusServicer(uploads), server.grpc)
         background = [Background(catalog.run), Background(caretaker.run)]
         await server.run(settings.upload_listen, background)
         await clean_ups.drain()

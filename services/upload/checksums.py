@@ -8,6 +8,11 @@ from typing import Literal, Protocol
 
 import google_crc32c
 
+Algorithm = Literal["sha1", "sha256", "crc32c"]
+
+DIGEST_BYTES: dict[Algorithm, int] = {"sha1": 20, "sha256": 32, "crc32c": 4}
+"""The algorithms, and how long a digest is."""
+
 
 class Hasher(Protocol):
     """A checksum under way."""
@@ -23,7 +28,7 @@ class Hasher(Protocol):
 class Checksum:
     """What the bytes of one write must come to. digest: as bytes, big-endian for CRCs."""
 
-    algorithm: Literal["sha1", "sha256", "crc32c"]
+    algorithm: Algorithm
     digest: bytes
 
     def hasher(self) -> Hasher:

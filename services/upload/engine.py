@@ -492,10 +492,9 @@ def _require_piece(upload: Upload) -> None:
 
 
 def _ended(upload: Upload) -> UploadEnded:
-    because = f": {upload.failure_reason}" if upload.failure_reason else ""
-    # One that nobody has swept yet.
+    # One that still seems to go on has expired, and nobody has swept it yet.
     state = State.EXPIRED if upload.state is State.RECEIVING else upload.state
-    return UploadEnded(upload_id=upload.upload_id, state=state, because=because)
+    return UploadEnded.of(upload.upload_id, state, upload.failure_reason)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from uuid import UUID
 
+from services.runtime.calls import Context, call_metadata
 from services.runtime.errors import FieldViolation, InvalidField
 from services.runtime.times import timestamp_of
 from services.upload.stream import Whole, start
@@ -22,6 +23,11 @@ def plan_from(request: pb.CreateUploadRequest, idempotency_key: str) -> Plan:
     if sha256 is not None and len(sha256) != 32:
         raise InvalidField(FieldViolation("sha256", "must be 32 bytes"))
     return Plan(Kind.RECORDING, begun.token_id, begun.file_name, size, sha256, begun.request_id)
+
+
+def idempotency_key(context: Context) -> str:
+    """The header of that name, without the quotes that its draft standard wants."""
+    return call_metadata(context).get("idempotency-key", "").strip('"')
 
 
 def upload_id_from(text: str) -> UUID:

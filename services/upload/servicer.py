@@ -6,13 +6,14 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from uuid import UUID
 
-from services.runtime.calls import Context, call_language, call_metadata
+from services.runtime.calls import Context, call_language
 from services.runtime.errors import FieldViolation, InvalidField
 from services.upload.assets import AssetIntake
 from services.upload.engine import Uploads
 from services.upload.form import items_of_form
 from services.upload.intake import Intake
 from services.upload.messages import (
+    idempotency_key,
     items_of_writes,
     offset_from,
     plan_from,
@@ -32,7 +33,6 @@ from sori.upload.v1 import upload_pb2 as pb
 from sori.upload.v1 import upload_pb2_grpc
 
 JOB_ID = "x-job-id"
-IDEMPOTENCY_KEY = "idempotency-key"
 
 
 class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
@@ -46,7 +46,7 @@ class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
     async def UploadAudio(
         self, request_iterator: AsyncIterator[pb.UploadAudioRequest], context: Context
     ) -> pb.UploadAudioResponse:
-        key = _idempotency_key(context)
+        key = idempotency_key(context)
 
         def start_of(metadata: pb.UploadAudioMetadata) -> Start:
             return start(metadata.token_id, metadata.file_name, metadata.request_id or key)
@@ -56,7 +56,7 @@ class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
     async def UploadAudioForm(
         self, request_iterator: AsyncIterator[pb.UploadAudioFormRequest], context: Context
     ) -> pb.UploadAudioResponse:
-        key = _idempotency_key(context)
+        key = idempotency_key(context)
 
         def start_of(first: pb.UploadAudioFormRequest, file_name: str) -> Start:
             return start(first.token_id, file_name, key)
@@ -64,7 +64,7 @@ class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
         return await self._take(items_of_form(request_iterator, start_of), context)
 
     async def CreateUpload(self, request: pb.CreateUploadRequest, context: Context) -> pb.Upload:
-        upload = await self._uploads.create(plan_from(request, _idempotency_key(context)))
+        upload = await self._uploads.create(plan_from(request, idempotency_key(context)))
         return upload_to(upload)
 
     async def WriteUpload(
@@ -120,8 +120,3 @@ class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
             size=asset.stored.size,
             content_type=asset.stored.content_type,
         )
-
-
-def _idempotency_key(context: Context) -> str:
-    """The header of that name, without the quotes that its draft standard wants."""
-    return call_metadata(context).get(IDEMPOTENCY_KEY, "").strip('"')

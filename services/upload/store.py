@@ -69,6 +69,7 @@ class UploadStore:
             "asset_kind": plan.asset_kind or "",
             "file_name": plan.file_name,
             "client_metadata": plan.client_metadata,
+            "concat": plan.concat,
             "request_id": plan.request_id or None,
             "size": plan.size,
             "sha256": plan.sha256,
@@ -288,6 +289,7 @@ def _plan(row: _Row) -> Plan:
         request_id=row.request_id or "",
         ends_at_size=row.ends_at_size,
         client_metadata=row.client_metadata,
+        concat=row.concat,
         asset_kind=AssetKind(row.asset_kind) if row.asset_kind else None,
         resumable=row.resumable,
     )

@@ -50,6 +50,7 @@ uploads = Table(
     Column("asset_kind", Text, nullable=False, server_default=""),
     Column("file_name", Text, nullable=False, server_default=""),
     Column("client_metadata", Text, nullable=False, server_default=""),
+    Column("concat", Text, nullable=False, server_default=""),
     Column("request_id", Text, unique=True),
     Column("size", BigInteger),
     Column("sha256", LargeBinary),

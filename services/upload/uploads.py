@@ -51,6 +51,7 @@ class Plan:
     request_id: names the request; empty when it has no name.
     ends_at_size: the upload is whole when its size is reached, without further words.
     client_metadata: what a client said of it and gets back unread.
+    concat: how it is put together, as a client said it.
     asset_kind: of a reference asset.
     resumable: it goes on over other connections; otherwise it comes at once or not at all.
     """
@@ -63,6 +64,7 @@ class Plan:
     request_id: str = ""
     ends_at_size: bool = False
     client_metadata: str = ""
+    concat: str = ""
     asset_kind: AssetKind | None = None
     resumable: bool = True
 

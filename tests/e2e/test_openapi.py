@@ -38,4 +38,5 @@ def own_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_no_call_makes_the_product_fail(case: Case[Any], own_gateway: str) -> None:
     answer = case.call(base_url=own_gateway)
     assert answer.status_code < 500, answer.text
-    assert answer.status_code == 200 or json.loads(answer.text)["message"]
+    said = case.method == "HEAD" or answer.status_code < 300
+    assert said or json.loads(answer.text)["message"]

@@ -9,7 +9,7 @@ from google.protobuf.descriptor import FileDescriptor
 
 from sori.analysis.v1 import analysis_pb2
 from sori.catalog.v1 import catalog_pb2
-from sori.upload.v1 import upload_pb2
+from sori.upload.v1 import tus_pb2, upload_pb2
 
 CONFIG = json.loads(
     (Path(__file__).parents[2] / "protos" / "sori" / "service_config.json").read_text("utf-8")
@@ -27,6 +27,7 @@ SERVICES = {
     **rpcs(analysis_pb2.DESCRIPTOR),
     **rpcs(catalog_pb2.DESCRIPTOR),
     **rpcs(upload_pb2.DESCRIPTOR),
+    **rpcs(tus_pb2.DESCRIPTOR),
 }
 
 

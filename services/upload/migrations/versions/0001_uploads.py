@@ -25,6 +25,7 @@ def upgrade() -> None:
         sa.Column("asset_kind", sa.Text(), server_default="", nullable=False),
         sa.Column("file_name", sa.Text(), server_default="", nullable=False),
         sa.Column("client_metadata", sa.Text(), server_default="", nullable=False),
+        sa.Column("concat", sa.Text(), server_default="", nullable=False),
         sa.Column("request_id", sa.Text()),
         sa.Column("size", sa.BigInteger()),
         sa.Column("sha256", sa.LargeBinary()),

@@ -1,0 +1,107 @@
+"""The TusService: headers and bodies in, domain call, headers out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+
+from google.api.httpbody_pb2 import HttpBody
+
+from services.runtime.calls import HTTP_STATUS, Context, call_metadata
+from services.runtime.errors import UploadEnded, UploadIsFinal
+from services.upload import tus
+from services.upload.engine import Uploads
+from services.upload.messages import idempotency_key, upload_id_from
+from services.upload.uploads import State, Upload
+from sori.upload.v1 import tus_pb2 as pb
+from sori.upload.v1 import tus_pb2_grpc
+
+CREATED = 201
+NO_CONTENT = 204
+
+Headers = Sequence[tuple[str, str]]
+
+
+class TusServicer(tus_pb2_grpc.TusServiceServicer):
+    """Takes resumable uploads from clients of tus."""
+
+    def __init__(self, uploads: Uploads) -> None:
+        self._uploads = uploads
+
+    async def GetTusOptions(self, request: pb.GetTusOptionsRequest, context: Context) -> HttpBody:
+        return await _answer(context, tus.options(self._uploads.limit_bytes), NO_CONTENT)
+
+    async def CreateTusUpload(
+        self, request_iterator: AsyncIterator[pb.CreateTusUploadRequest], context: Context
+    ) -> HttpBody:
+        headers = call_metadata(context)
+        tus.require_version(headers)
+        creation = tus.creation_of(headers, idempotency_key(context))
+        checksum = tus.checksum_of(headers)
+        first = await anext(request_iterator, None)
+        if first is not None and first.content.data:
+            tus.require_content_type(first.content.content_type)
+        if creation.pieces:
+            upload = await self._uploads.concatenate(creation.plan, creation.pieces)
+        else:
+            upload = await self._uploads.create(creation.plan)
+            if first is not None and first.content.data:
+                async with aclosing(_bytes(first, request_iterator)) as content:
+                    upload = await self._uploads.write(
+                        upload.upload_id, 0, content, checksum=checksum
+                    )
+        return await _answer(context, [tus.location_of(upload), *tus.standing(upload)], CREATED)
+
+    async def GetTusUpload(self, request: pb.GetTusUploadRequest, context: Context) -> HttpBody:
+        tus.require_version(call_metadata(context))
+        upload = await self._known(request.upload_id)
+        return await _answer(context, tus.description(upload))
+
+    async def WriteTusUpload(
+        self, request_iterator: AsyncIterator[pb.WriteTusUploadRequest], context: Context
+    ) -> HttpBody:
+        headers = call_metadata(context)
+        tus.require_version(headers)
+        offset, size = tus.offset_of(headers), tus.late_size_of(headers)
+        checksum = tus.checksum_of(headers)
+        first = await anext(request_iterator, pb.WriteTusUploadRequest())
+        tus.require_content_type(first.content.content_type)
+        upload = await self._known(first.upload_id)
+        if upload.plan.concat.startswith("final"):
+            raise UploadIsFinal(upload_id=upload.upload_id)
+        async with aclosing(_bytes(first, request_iterator)) as content:
+            upload = await self._uploads.write(
+                upload.upload_id, offset, content, exactly=True, size=size, checksum=checksum
+            )
+        return await _answer(context, tus.standing(upload), NO_CONTENT)
+
+    async def DeleteTusUpload(
+        self, request: pb.DeleteTusUploadRequest, context: Context
+    ) -> HttpBody:
+        tus.require_version(call_metadata(context))
+        upload = await self._known(request.upload_id)
+        await self._uploads.cancel(upload.upload_id)
+        return await _answer(context, (), NO_CONTENT)
+
+    async def _known(self, upload_id: str) -> Upload:
+        """An upload that is of use. Errors: UploadNotFound, UploadEnded."""
+        upload = await self._uploads.get(upload_id_from(upload_id))
+        if upload.state in (State.FAILED, State.CANCELLED, State.EXPIRED):
+            raise UploadEnded.of(upload.upload_id, upload.state, upload.failure_reason)
+        return upload
+
+
+async def _bytes(
+    first: pb.CreateTusUploadRequest | pb.WriteTusUploadRequest,
+    others: AsyncIterator[pb.CreateTusUploadRequest] | AsyncIterator[pb.WriteTusUploadRequest],
+) -> AsyncGenerator[bytes]:
+    if first.content.data:
+        yield first.content.data
+    async for request in others:
+        if request.content.data:
+            yield request.content.data
+
+
+async def _answer(context: Context, headers: Headers, status: int = 200) -> HttpBody:
+    await context.send_initial_metadata((*headers, (HTTP_STATUS, str(status))))
+    return HttpBody()
