@@ -149,6 +149,7 @@ class Uploads:
                 whole = await self._take(
                     writer, holding, goes_on(_from(items, offset, holding)), checksum
                 )
+                writer.commits = True
                 if whole is None:
                     await writer.keep()
                 else:

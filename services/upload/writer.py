@@ -76,7 +76,7 @@ class UploadWriter:
 
         head: looks at the first bytes. limit_bytes: the largest whole.
         commits: each part is kept as soon as it is durable; otherwise nothing is
-            before `keep`.
+            before `keep`, or before this is set.
         """
         self._holding = holding
         self._store = store
@@ -84,7 +84,7 @@ class UploadWriter:
         self._budget = budget
         self._head = head
         self._limit_bytes = limit_bytes
-        self._commits = commits
+        self.commits = commits
         self._durable = holding.progress
         self._s3_upload_id = holding.s3_upload_id
         self._sha256 = Sha256(holding.progress.hash_state)
@@ -228,7 +228,7 @@ class UploadWriter:
         self._durable = replace(self._all_received(), tail=tuple(self._tail))
         self._filling = bytearray()
         self._give_back()
-        if self._commits:
+        if self.commits:
             await self._commit()
 
     async def _part_content(self) -> bytearray:
@@ -284,7 +284,7 @@ class UploadWriter:
             self._budget.give_back(lent)
         self._new_parts.append(part)
         self._durable = replace(received, parts=(*self._durable.parts, part))
-        if self._commits:
+        if self.commits:
             await self._commit()
 
     async def _sent(self) -> None:
@@ -333,7 +333,7 @@ class UploadWriter:
 
     async def _whole(self) -> None:
         self._durable = replace(self._all_received(), tail=(), whole=True)
-        if self._commits:
+        if self.commits:
             await self._commit()
 
     def _all_received(self) -> Progress:

@@ -13,6 +13,7 @@ import pytest
 from stack.stack import Stack
 from tests.e2e.analysis_server import AnalysisServer, running_analysis_server
 from tests.e2e.product import Product
+from tests.e2e.uploading import Uploader
 
 AUDIO = Path(__file__).parents[1] / "audio"
 MAX_RECORDING_BYTES = 24 * 1024 * 1024
@@ -55,6 +56,11 @@ def gateway(stack: Stack) -> Iterator[httpx.Client]:
 def channel(stack: Stack) -> Iterator[grpc.Channel]:
     with grpc.insecure_channel(stack.gateway_url.removeprefix("http://")) as channel:
         yield channel
+
+
+@pytest.fixture
+def uploader(channel: grpc.Channel) -> Uploader:
+    return Uploader(channel)
 
 
 @pytest.fixture

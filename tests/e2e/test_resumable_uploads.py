@@ -15,16 +15,11 @@ from grpc_status import rpc_status
 
 from sori.upload.v1 import upload_pb2 as pb
 from tests.e2e.product import AUDIO, Product
-from tests.e2e.uploading import MIB, Uploader, messages, wav
+from tests.e2e.uploading import MIB, Uploader, assert_analysed, messages, wav
 from tests.e2e.waiting import eventually
 
 CONTENT = (AUDIO / "ref_0890.wav").read_bytes()
 LONG = wav(12 * MIB + 345)
-
-
-@pytest.fixture
-def uploader(channel: grpc.Channel) -> Uploader:
-    return Uploader(channel)
 
 
 def refusal(call: Callable[[], object]) -> tuple[grpc.StatusCode, str]:
@@ -37,19 +32,6 @@ def refusal(call: Callable[[], object]) -> tuple[grpc.StatusCode, str]:
     assert status is not None
     status.details[0].Unpack(info)
     return error.code(), info.reason
-
-
-def assert_analysed(product: Product, upload: pb.Upload, content: bytes) -> None:
-    """The upload is whole, its recording is what was sent, and its job goes on."""
-    assert upload.state == pb.UPLOAD_STATE_COMPLETED
-    assert upload.committed_size == len(content)
-    recording = product.analysis(upload.job_id)["recording"]
-    assert int(recording["size"]) == len(content)
-    key = f"recordings/{upload.token_id}/{upload.job_id}"
-    assert product.stored(upload.token_id) == [key]
-    assert hashlib.sha256(product.content(key)).digest() == hashlib.sha256(content).digest()
-    # A writer that was superseded removes what it put by itself.
-    eventually(lambda: product.objects(f"tails/{upload.upload_id}/") == [])
 
 
 @pytest.mark.parametrize("content", [CONTENT, LONG], ids=["one part", "several parts"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Sequence
 from random import Random
@@ -10,6 +11,8 @@ import grpc
 
 from sori.upload.v1 import upload_pb2 as pb
 from sori.upload.v1 import upload_pb2_grpc
+from tests.e2e.product import Product
+from tests.e2e.waiting import eventually
 
 MIB = 1024**2
 
@@ -57,3 +60,16 @@ def messages(
     sent[0].upload_id, sent[0].write_offset = upload_id, offset
     sent[-1].finish_write = finish
     return sent
+
+
+def assert_analysed(product: Product, upload: pb.Upload, content: bytes) -> None:
+    """The upload is whole, its recording is what was sent, and its job goes on."""
+    assert upload.state == pb.UPLOAD_STATE_COMPLETED
+    assert upload.committed_size == len(content)
+    recording = product.analysis(upload.job_id)["recording"]
+    assert int(recording["size"]) == len(content)
+    key = f"recordings/{upload.token_id}/{upload.job_id}"
+    assert product.stored(upload.token_id) == [key]
+    assert hashlib.sha256(product.content(key)).digest() == hashlib.sha256(content).digest()
+    # A writer that was superseded removes what it put by itself.
+    eventually(lambda: product.objects(f"tails/{upload.upload_id}/") == [])

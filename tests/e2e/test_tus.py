@@ -1,0 +1,410 @@
+"""tus 1.0.0 at /uploads, as its specification has it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import socket
+from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
+from itertools import pairwise
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import google_crc32c
+import httpx
+import pytest
+from tusclient.client import TusClient
+
+from sori.upload.v1 import upload_pb2 as pb
+from tests.e2e.product import AUDIO, Json, Product, error_info
+from tests.e2e.uploading import MIB, Uploader, assert_analysed, wav
+from tests.e2e.waiting import eventually
+
+CONTENT = (AUDIO / "ref_0890.wav").read_bytes()
+LONG = wav(12 * MIB + 345)
+BYTES = {"Content-Type": "application/offset+octet-stream"}
+
+
+def metadata(**values: object) -> str:
+    return ",".join(
+        f"{key} {base64.b64encode(str(value).encode()).decode()}" for key, value in values.items()
+    )
+
+
+class Tus:
+    """A client that says what it is told to."""
+
+    def __init__(self, gateway: httpx.Client, token_id: int) -> None:
+        self.gateway = gateway
+        self.token_id = token_id
+
+    def ask(
+        self, method: str, path: str, headers: Json | None = None, content: object = None
+    ) -> httpx.Response:
+        wanted = {"Tus-Resumable": "1.0.0", **(headers or {})}
+        answer = self.gateway.request(method, path, headers=wanted, content=content)  # type: ignore[arg-type]
+        assert answer.headers["tus-resumable"] == "1.0.0"
+        return answer
+
+    def create(
+        self, size: int | None, content: bytes = b"", headers: Json | None = None
+    ) -> httpx.Response:
+        length = {"Upload-Defer-Length": "1"} if size is None else {"Upload-Length": str(size)}
+        told = {"Upload-Metadata": metadata(token_id=self.token_id, filename="한글.wav")}
+        sent = BYTES if content else {}
+        return self.ask("POST", "/uploads", {**length, **told, **sent, **(headers or {})}, content)
+
+    def created(self, size: int | None) -> str:
+        answer = self.create(size)
+        assert answer.status_code == 201, answer.text
+        location: str = answer.headers["location"]
+        return location
+
+    def patch(self, location: str, offset: int, content: object, **headers: str) -> httpx.Response:
+        sent = {"Upload-Offset": str(offset), **BYTES, **headers}
+        return self.ask("PATCH", location, sent, content)
+
+    def head(self, location: str) -> httpx.Response:
+        return self.ask("HEAD", location)
+
+    def offset(self, location: str) -> int:
+        return int(self.head(location).headers["upload-offset"])
+
+    def rest_is_taken(self, location: str, content: bytes) -> bool:
+        """Go on as clients do: where the upload is, and again if that was news."""
+        offset = self.offset(location)
+        answer = self.patch(location, offset, content[offset:])
+        assert answer.status_code in (204, 409)
+        return answer.status_code == 204
+
+
+@pytest.fixture
+def tus(gateway: httpx.Client, held_token: int) -> Tus:
+    return Tus(gateway, held_token)
+
+
+def upload_of(uploader: Uploader, location: str) -> pb.Upload:
+    return uploader.get(location.rpartition("/")[2])
+
+
+def test_options_tell_what_is_spoken(gateway: httpx.Client) -> None:
+    answer = gateway.options("/uploads")
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer.headers["tus-version"] == "1.0.0"
+    assert answer.headers["tus-max-size"] == str(24 * MIB)
+    assert answer.headers["tus-checksum-algorithm"] == "sha1,sha256,crc32c"
+    assert answer.headers["tus-extension"].split(",") == [
+        "creation",
+        "creation-with-upload",
+        "creation-defer-length",
+        "expiration",
+        "checksum",
+        "termination",
+        "concatenation",
+    ]
+
+
+def test_creation(tus: Tus) -> None:
+    answer = tus.create(len(CONTENT))
+    assert (answer.status_code, answer.content) == (201, b"")
+    assert answer.headers["location"].startswith("/uploads/")
+    assert parsedate_to_datetime(answer.headers["upload-expires"]).tzinfo is not None
+    head = tus.head(answer.headers["location"])
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["upload-offset"] == "0"
+    assert head.headers["upload-length"] == str(len(CONTENT))
+    assert head.headers["cache-control"] == "no-store"
+    assert head.headers["upload-metadata"] == metadata(token_id=tus.token_id, filename="한글.wav")
+    assert head.headers["x-job-id"] == answer.headers["x-job-id"]
+
+
+def test_the_last_byte_starts_the_analysis(product: Product, uploader: Uploader, tus: Tus) -> None:
+    location = tus.created(len(LONG))
+    first = tus.patch(location, 0, LONG[: 7 * MIB])
+    assert (first.status_code, first.headers["upload-offset"]) == (204, str(7 * MIB))
+    assert tus.head(location).headers["upload-offset"] == str(7 * MIB)
+    last = tus.patch(location, 7 * MIB, LONG[7 * MIB :])
+    assert (last.status_code, last.headers["upload-offset"]) == (204, str(len(LONG)))
+    assert tus.head(location).headers["upload-offset"] == str(len(LONG))
+    upload = upload_of(uploader, location)
+    assert upload.job_id == last.headers["x-job-id"]
+    assert product.analysis(upload.job_id)["recording"]["file_name"] == "한글.wav"
+    assert_analysed(product, upload, LONG)
+
+
+@pytest.mark.parametrize("sent", [1000, len(CONTENT)], ids=["the first bytes", "all"])
+def test_creation_with_upload(product: Product, uploader: Uploader, tus: Tus, sent: int) -> None:
+    answer = tus.create(len(CONTENT), CONTENT[:sent])
+    assert answer.status_code == 201, answer.text
+    assert answer.headers["upload-offset"] == str(sent)
+    location = answer.headers["location"]
+    if sent < len(CONTENT):
+        tus.patch(location, sent, CONTENT[sent:])
+    assert_analysed(product, upload_of(uploader, location), CONTENT)
+
+
+def test_the_length_may_come_later(product: Product, uploader: Uploader, tus: Tus) -> None:
+    location = tus.created(None)
+    assert tus.head(location).headers["upload-defer-length"] == "1"
+    tus.patch(location, 0, CONTENT[:1000])
+    tus.patch(location, 1000, CONTENT[1000:2000], **{"Upload-Length": str(len(CONTENT))})
+    assert tus.head(location).headers["upload-length"] == str(len(CONTENT))
+    tus.patch(location, 2000, CONTENT[2000:])
+    assert_analysed(product, upload_of(uploader, location), CONTENT)
+
+
+def test_the_length_may_come_last(product: Product, uploader: Uploader, tus: Tus) -> None:
+    location = tus.created(None)
+    tus.patch(location, 0, CONTENT)
+    assert upload_of(uploader, location).state == pb.UPLOAD_STATE_RECEIVING
+    tus.patch(location, len(CONTENT), b"", **{"Upload-Length": str(len(CONTENT))})
+    assert_analysed(product, upload_of(uploader, location), CONTENT)
+
+
+@pytest.mark.parametrize("offset", [0, 999, 1001])
+def test_another_offset_is_a_conflict(tus: Tus, offset: int) -> None:
+    location = tus.created(len(CONTENT))
+    tus.patch(location, 0, CONTENT[:1000])
+    answer = tus.patch(location, offset, CONTENT[offset:])
+    assert answer.status_code == 409
+    assert error_info(answer)["metadata"]["committed_size"] == "1000"
+    assert tus.head(location).headers["upload-offset"] == "1000"
+
+
+DIGESTS: dict[str, Callable[[bytes], bytes]] = {
+    "sha1": lambda content: hashlib.sha1(content).digest(),
+    "sha256": lambda content: hashlib.sha256(content).digest(),
+    "crc32c": lambda content: google_crc32c.value(content).to_bytes(4, "big"),
+}
+
+
+@pytest.mark.parametrize("algorithm", DIGESTS)
+@pytest.mark.parametrize("size", [1000, 11 * MIB], ids=["within a part", "over parts"])
+def test_a_checksum_is_verified_before_anything_is_kept(
+    product: Product, uploader: Uploader, tus: Tus, algorithm: str, size: int
+) -> None:
+    location = tus.created(len(LONG))
+    piece = LONG[:size]
+    digest = base64.b64encode(DIGESTS[algorithm](piece)).decode()
+    checksum = {"Upload-Checksum": f"{algorithm} {digest}"}
+    flipped = piece[:-1] + bytes([piece[-1] ^ 1])
+    assert tus.patch(location, 0, flipped, **checksum).status_code == 460
+    assert tus.head(location).headers["upload-offset"] == "0"
+    assert product.objects(f"tails{location.removeprefix('/uploads')}/") == []
+    assert tus.patch(location, 0, piece, **checksum).status_code == 204
+    assert tus.patch(location, size, LONG[size:]).status_code == 204
+    assert_analysed(product, upload_of(uploader, location), LONG)
+
+
+def test_termination(product: Product, tus: Tus) -> None:
+    answer = tus.create(len(LONG))
+    location = answer.headers["location"]
+    tus.patch(location, 0, LONG[: 6 * MIB])
+    ended = tus.ask("DELETE", location)
+    assert (ended.status_code, ended.content) == (204, b"")
+    for again in (tus.head(location), tus.patch(location, 6 * MIB, b"x")):
+        assert again.status_code == 410
+    assert product.ended(answer.headers["x-job-id"])["failure_reason"] == "UPLOAD_CANCELLED"
+    assert product.stored(tus.token_id) == []
+
+
+def partial(tus: Tus, content: bytes) -> str:
+    """A piece of a recording, whole."""
+    told = {"Upload-Concat": "partial", "Upload-Length": str(len(content))}
+    created = tus.ask("POST", "/uploads", told)
+    assert created.status_code == 201, created.text
+    location: str = created.headers["location"]
+    assert tus.patch(location, 0, content).status_code == 204
+    assert tus.head(location).headers["upload-concat"] == "partial"
+    return location
+
+
+def final(tus: Tus, *locations: str) -> httpx.Response:
+    told = {
+        "Upload-Concat": f"final;{' '.join(locations)}",
+        "Upload-Metadata": metadata(token_id=tus.token_id),
+    }
+    return tus.ask("POST", "/uploads", told)
+
+
+def test_concatenation(product: Product, uploader: Uploader, tus: Tus) -> None:
+    cuts = [0, 1000, 7 * MIB, len(LONG)]
+    pieces = [partial(tus, LONG[start:end]) for start, end in pairwise(cuts)]
+    absolute = str(tus.gateway.base_url.join(pieces[2]))
+    answer = final(tus, pieces[0], pieces[1], absolute)
+    assert answer.status_code == 201, answer.text
+    location = answer.headers["location"]
+    head = tus.head(location).headers
+    assert head["upload-concat"].startswith("final;")
+    assert head["upload-offset"] == head["upload-length"] == str(len(LONG))
+    assert tus.patch(location, len(LONG), b"x").status_code == 403
+    assert_analysed(product, upload_of(uploader, location), LONG)
+
+
+def test_pieces_that_are_not_whole_are_not_put_together(product: Product, tus: Tus) -> None:
+    told = {"Upload-Concat": "partial", "Upload-Length": "1000"}
+    half = tus.ask("POST", "/uploads", told).headers["location"]
+    assert error_info(final(tus, half))["reason"] == "UPLOAD_INCOMPLETE"
+    assert error_info(final(tus, f"/uploads/{uuid4()}"))["reason"] == "UPLOAD_NOT_FOUND"
+    assert error_info(final(tus, tus.created(5)))["reason"] == "INVALID_FIELD"
+    assert product.stored(tus.token_id) == []
+
+
+def test_a_repeated_creation_with_the_same_key_is_one_upload(tus: Tus) -> None:
+    key = {"Idempotency-Key": str(uuid4())}
+    first = tus.create(1000, headers=key)
+    again = tus.create(1000, headers=key)
+    assert again.headers["location"] == first.headers["location"]
+    assert tus.create(1001, headers=key).status_code == 422
+
+
+def test_a_client_that_cannot_patch(product: Product, uploader: Uploader, tus: Tus) -> None:
+    location = tus.created(len(CONTENT))
+    override = {"X-HTTP-Method-Override": "PATCH", "Upload-Offset": "0", **BYTES}
+    assert tus.ask("POST", location, override, CONTENT).status_code == 204
+    assert_analysed(product, upload_of(uploader, location), CONTENT)
+    other = tus.created(5)
+    assert tus.ask("POST", other, {"X-HTTP-Method-Override": "DELETE"}).status_code == 204
+
+
+def test_a_body_of_unknown_length(product: Product, uploader: Uploader, tus: Tus) -> None:
+    def pieces() -> Iterator[bytes]:
+        for start in range(0, len(LONG), 300_000):
+            yield LONG[start : start + 300_000]
+
+    location = tus.created(len(LONG))
+    assert tus.patch(location, 0, pieces()).status_code == 204
+    assert_analysed(product, upload_of(uploader, location), LONG)
+
+
+@pytest.mark.parametrize("sent", [1000, 6 * MIB])
+def test_what_a_vanished_client_sent_is_kept(
+    product: Product, uploader: Uploader, tus: Tus, sent: int
+) -> None:
+    location = tus.created(len(LONG))
+    url = urlsplit(str(tus.gateway.base_url))
+    head = (
+        f"PATCH {location} HTTP/1.1\r\nHost: sori\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n"
+        f"Content-Type: application/offset+octet-stream\r\nContent-Length: {len(LONG)}\r\n\r\n"
+    )
+    job_id = tus.head(location).headers["x-job-id"]
+    with socket.create_connection((url.hostname, url.port or 80)) as connection:
+        connection.sendall(head.encode() + LONG[:sent])
+        # The first bytes have arrived when the job shows it.
+        next(state for state in product.states(job_id) if state["progress"] >= 40)
+        eventually(lambda: tus.offset(location) >= sent // (5 * MIB) * 5 * MIB)
+    eventually(lambda: tus.offset(location) > 0)
+    eventually(lambda: tus.rest_is_taken(location, LONG))
+    assert_analysed(product, upload_of(uploader, location), LONG)
+
+
+BAD_CREATIONS: dict[str, tuple[Json, int]] = {
+    "no length": ({"Upload-Metadata": metadata(token_id=1)}, 400),
+    "length that is none": ({"Upload-Length": "-1"}, 400),
+    "both lengths": ({"Upload-Length": "5", "Upload-Defer-Length": "1"}, 400),
+    "deferred by another number": ({"Upload-Defer-Length": "2"}, 400),
+    "empty": ({"Upload-Length": "0"}, 400),
+    "too large": ({"Upload-Length": str(25 * MIB)}, 413),
+    "no token": ({"Upload-Length": "5", "Upload-Metadata": metadata(filename="a")}, 400),
+    "no such token": (
+        {"Upload-Length": "5", "Upload-Metadata": metadata(token_id=2**31 - 1)},
+        404,
+    ),
+    "metadata that are none": ({"Upload-Length": "5", "Upload-Metadata": "token_id !"}, 400),
+    "a key twice": (
+        {"Upload-Length": "5", "Upload-Metadata": f"{metadata(token_id=1)},token_id MQ=="},
+        400,
+    ),
+    "concatenation of nothing": ({"Upload-Concat": "final;"}, 400),
+    "concatenation of no paths": ({"Upload-Concat": "final;a b"}, 400),
+    "other concatenation": ({"Upload-Length": "5", "Upload-Concat": "some"}, 400),
+    "checksum of no algorithm": ({"Upload-Length": "5", "Upload-Checksum": "md4 AAAA"}, 400),
+    "checksum too short": ({"Upload-Length": "5", "Upload-Checksum": "sha1 AAAA"}, 400),
+    "other version": ({"Upload-Length": "5", "Tus-Resumable": "0.2.2"}, 412),
+    "no bytes of an upload": ({"Upload-Length": "5", "Content-Type": "text/plain"}, 415),
+}
+
+
+@pytest.mark.parametrize(("headers", "status"), BAD_CREATIONS.values(), ids=BAD_CREATIONS)
+def test_a_bad_creation(product: Product, tus: Tus, headers: Json, status: int) -> None:
+    told = {"Upload-Metadata": metadata(token_id=tus.token_id), **headers}
+    body = b"hello" if "Content-Type" in headers else b""
+    answer = tus.ask("POST", "/uploads", told, body)
+    assert answer.status_code == status, answer.text
+    assert error_info(answer)["reason"]
+    if status == 412:
+        assert answer.headers["tus-version"] == "1.0.0"
+    assert product.jobs_of(tus.token_id) == []
+
+
+BAD_WRITES: dict[str, tuple[Json, int]] = {
+    "no offset": ({"Upload-Offset": ""}, 400),
+    "offset that is none": ({"Upload-Offset": "1e3"}, 400),
+    "other media type": ({"Content-Type": "audio/wav"}, 415),
+    "no version": ({"Tus-Resumable": ""}, 412),
+    "more than the length": ({"Upload-Length": "7"}, 400),
+}
+
+
+@pytest.mark.parametrize(("headers", "status"), BAD_WRITES.values(), ids=BAD_WRITES)
+def test_a_bad_write(tus: Tus, headers: Json, status: int) -> None:
+    location = tus.created(len(CONTENT))
+    answer = tus.patch(location, 0, CONTENT, **headers)
+    assert answer.status_code == status, answer.text
+    assert tus.head(location).headers["upload-offset"] == "0"
+
+
+def test_a_recording_that_is_refused_ends_its_upload(product: Product, tus: Tus) -> None:
+    answer = tus.create(20_000)
+    location = answer.headers["location"]
+    assert tus.patch(location, 0, b"no audio" * 2500).status_code == 415
+    assert tus.head(location).status_code == 410
+    assert product.ended(answer.headers["x-job-id"])["failure_reason"] == "UNSUPPORTED_AUDIO"
+    assert product.stored(tus.token_id) == []
+
+
+@pytest.mark.parametrize("path", ["/uploads/none", f"/uploads/{uuid4()}"])
+@pytest.mark.parametrize("method", ["HEAD", "PATCH", "DELETE"])
+def test_an_upload_nobody_knows(tus: Tus, method: str, path: str) -> None:
+    answer = tus.ask(method, path, {"Upload-Offset": "0", **BYTES} if method == "PATCH" else None)
+    assert answer.status_code in (400, 404)
+    assert (answer.content == b"") == (method == "HEAD")
+
+
+def test_pages_of_other_origins_may_upload(gateway: httpx.Client) -> None:
+    asked = "tus-resumable,upload-offset,upload-checksum,content-type"
+    answer = gateway.options(
+        "/uploads/some",
+        headers={
+            "Origin": "https://page.example",
+            "Access-Control-Request-Method": "PATCH",
+            "Access-Control-Request-Headers": asked,
+        },
+    )
+    assert answer.status_code == 200
+    assert "PATCH" in answer.headers["access-control-allow-methods"]
+    allowed = answer.headers["access-control-allow-headers"].replace(" ", "").split(",")
+    assert set(asked.split(",")) <= set(allowed)
+
+
+@pytest.mark.parametrize("chunk_size", [5 * MIB + 1, MIB])
+@pytest.mark.parametrize("checksum", [False, True], ids=["", "with checksums"])
+def test_tuspy(
+    product: Product, uploader: Uploader, tus: Tus, chunk_size: int, checksum: bool
+) -> None:
+    client = TusClient(str(tus.gateway.base_url.join("/uploads")))
+    told = {"token_id": str(tus.token_id), "filename": "take.wav", "filetype": "audio/wav"}
+    stream = io.BytesIO(LONG)
+    first = client.uploader(
+        file_stream=stream, chunk_size=chunk_size, metadata=told, upload_checksum=checksum
+    )
+    first.upload_chunk()  # type: ignore[no-untyped-call]
+    # Another process, which knows the URL alone.
+    second = client.uploader(
+        file_stream=stream, chunk_size=chunk_size, url=first.url, upload_checksum=checksum
+    )
+    assert second.offset == chunk_size
+    second.upload()
+    assert_analysed(product, upload_of(uploader, str(second.url)), LONG)

@@ -1,0 +1,117 @@
+"""tus-js-client, in Node and in a browser whose page is reloaded."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.product import Json, Product
+from tests.e2e.uploading import MIB, Uploader, assert_analysed, wav
+
+SCRIPTS = Path(__file__).parents[1] / "js"
+NODE = shutil.which("node")
+BROWSER = shutil.which("chromium")
+LONG = wav(12 * MIB + 345)
+
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("CI") and (NODE is None or not (SCRIPTS / "node_modules").exists()),
+    reason="Node.js and npm are not installed",
+)
+in_a_browser = pytest.mark.skipif(BROWSER is None, reason="there is no chromium on the PATH")
+
+
+@pytest.fixture
+def take(tmp_path: Path) -> Path:
+    path = tmp_path / "take.wav"
+    path.write_bytes(LONG)
+    return path
+
+
+def run(script: str, asked: Json) -> Json:
+    """What a script prints."""
+    assert NODE is not None
+    done = subprocess.run(
+        [NODE, SCRIPTS / script, json.dumps(asked)], capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    printed: Json = json.loads(done.stdout)
+    return printed
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({}, id="in one request"),
+        pytest.param({"chunkSize": 5 * MIB}, id="in chunks"),
+        pytest.param({"chunkSize": MIB, "deferred": True}, id="of unknown length"),
+        pytest.param({"chunkSize": MIB, "cutAt": 7 * MIB}, id="cut and resumed"),
+    ],
+)
+def test_in_node(
+    product: Product,
+    gateway: httpx.Client,
+    held_token: int,
+    uploader: Uploader,
+    take: Path,
+    options: Json,
+) -> None:
+    printed = run(
+        "upload.mjs",
+        {
+            "endpoint": str(gateway.base_url.join("/uploads")),
+            "file": str(take),
+            "metadata": {"token_id": str(held_token), "filename": "take.wav"},
+            **options,
+        },
+    )
+    upload = uploader.get(printed["url"].rpartition("/")[2])
+    assert printed["jobId"] == upload.job_id
+    assert all(status.split()[1] in ("200", "201", "204") for status in printed["statuses"])
+    assert_analysed(product, upload, LONG)
+
+
+@in_a_browser
+def test_a_page_that_is_reloaded_goes_on(
+    product: Product, gateway: httpx.Client, held_token: int, uploader: Uploader, take: Path
+) -> None:
+    printed = run(
+        "reload.mjs",
+        {
+            "browser": BROWSER,
+            "endpoint": str(gateway.base_url.join("/uploads")),
+            "file": str(take),
+            "tokenId": held_token,
+            "chunkSize": MIB,
+            "reloadAt": 4 * MIB,
+        },
+    )
+    assert "failed" not in printed
+    assert printed["offsets"][0] >= 4 * MIB
+    upload = uploader.get(printed["url"].rpartition("/")[2])
+    assert printed["jobId"] == upload.job_id
+    assert_analysed(product, upload, LONG)
+
+
+@in_a_browser
+def test_a_page_that_uploads_in_parallel(
+    product: Product, gateway: httpx.Client, held_token: int, uploader: Uploader, take: Path
+) -> None:
+    printed = run(
+        "reload.mjs",
+        {
+            "browser": BROWSER,
+            "endpoint": str(gateway.base_url.join("/uploads")),
+            "file": str(take),
+            "tokenId": held_token,
+            "chunkSize": 5 * MIB,
+            "parallelUploads": 3,
+        },
+    )
+    assert "failed" not in printed
+    assert_analysed(product, uploader.get(printed["url"].rpartition("/")[2]), LONG)
