@@ -5,6 +5,7 @@ RUN := $(BIN)/python
 
 INSTALLED := .venv/.installed
 CONTRACT := build/.contract
+JS_INSTALLED := tests/js/node_modules/.installed
 PROTOS := $(shell find protos -name '*.proto')
 SERVICE_CONFIG := protos/sori/service_config.json
 
@@ -66,7 +67,12 @@ erd: setup ## Draw the catalog's schema into docs/catalog-schema.md.
 demo: setup ## Send a real recording through the product and show its result.
 	@$(RUN) -m stack demo
 
-test: setup ## Run unit, integration, e2e and short fault tests on the real parts.
+# The clients of tus that tests upload with; without npm those tests are skipped.
+$(JS_INSTALLED): tests/js/package.json tests/js/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --prefix tests/js --silent --no-audit --no-fund; fi
+	@mkdir -p tests/js/node_modules && touch $@
+
+test: setup $(JS_INSTALLED) ## Run unit, integration, e2e and short fault tests on the real parts.
 	$(BIN)/pytest
 
 chaos: setup ## Run the fault tests at length: a minute of kills, long outages.

@@ -1,0 +1,86 @@
+"""Headers of tus, however they come."""
+
+from __future__ import annotations
+
+import base64
+import string
+from contextlib import suppress
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.runtime.errors import InvalidField
+from services.upload import tus
+from services.upload.uploads import Kind
+
+HEADERS = (
+    "upload-length",
+    "upload-defer-length",
+    "upload-offset",
+    "upload-metadata",
+    "upload-checksum",
+    "upload-concat",
+)
+keys = st.text(string.ascii_letters + string.digits + "_-", min_size=1, max_size=20)
+
+
+def encoded(value: str) -> str:
+    return base64.b64encode(value.encode()).decode()
+
+
+@given(st.dictionaries(keys, st.text(max_size=50), max_size=8))
+def test_metadata_are_what_was_encoded(values: dict[str, str]) -> None:
+    raw = ",".join(f"{key} {encoded(value)}" for key, value in values.items())
+    assert tus.metadata_of(raw) == values
+
+
+def test_a_key_may_stand_alone() -> None:
+    assert tus.metadata_of("is_confidential,token_id MQ==") == {
+        "is_confidential": "",
+        "token_id": "1",
+    }
+
+
+@given(st.dictionaries(st.sampled_from(HEADERS), st.text(max_size=200)), st.text(max_size=140))
+def test_any_headers_are_read_or_refused(headers: dict[str, str], request_id: str) -> None:
+    for read in (tus.offset_of, tus.late_size_of, tus.checksum_of):
+        with suppress(InvalidField):
+            read(headers)
+    with suppress(InvalidField):
+        plan = tus.creation_of(headers, request_id).plan
+        assert plan.size is None or plan.size >= 0
+
+
+@given(st.lists(st.uuids(), min_size=1, max_size=10), st.sampled_from(["", "http://a.example:1"]))
+def test_pieces_are_named_by_paths_or_addresses(pieces: list[UUID], host: str) -> None:
+    concat = "final;" + " ".join(f"{host}/uploads/{each}" for each in pieces)
+    told = {"upload-concat": concat, "upload-metadata": f"token_id {encoded('7')}"}
+    creation = tus.creation_of(told, "")
+    assert creation.pieces == tuple(pieces)
+    assert (creation.plan.kind, creation.plan.token_id) == (Kind.RECORDING, 7)
+
+
+def test_too_many_pieces_are_refused() -> None:
+    concat = "final;" + " ".join(f"/uploads/{uuid4()}" for _ in range(tus.MAX_PIECES + 1))
+    with pytest.raises(InvalidField):
+        tus.creation_of({"upload-concat": concat}, "")
+
+
+def test_long_metadata_are_refused() -> None:
+    with pytest.raises(InvalidField):
+        tus.metadata_of("a " + encoded("x" * tus.MAX_METADATA_LENGTH))
+
+
+@given(st.integers(0, 10**18 - 1))
+def test_sizes(size: int) -> None:
+    assert tus.offset_of({"upload-offset": str(size)}) == size
+
+
+@given(st.from_regex(r"[-+ ]?[0-9]{1,30}[^0-9]?", fullmatch=True))
+def test_what_is_no_plain_number_is_refused(text: str) -> None:
+    if text.isascii() and text.isdigit() and len(text) <= 18:
+        return
+    with pytest.raises(InvalidField):
+        tus.offset_of({"upload-offset": text})

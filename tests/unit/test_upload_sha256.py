@@ -1,0 +1,41 @@
+"""A SHA-256 that is put away and gone on with is the one of hashlib."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.upload.sha256 import STATE_BYTES, Sha256
+
+
+@given(st.lists(st.binary(max_size=300), max_size=20))
+def test_over_any_pieces(pieces: list[bytes]) -> None:
+    hasher = Sha256()
+    for piece in pieces:
+        hasher = Sha256(hasher.state)
+        hasher.update(piece)
+    assert hasher.digest() == hashlib.sha256(b"".join(pieces)).digest()
+
+
+def test_a_digest_ends_nothing() -> None:
+    hasher = Sha256()
+    hasher.update(b"one")
+    assert hasher.digest() == hasher.digest()
+    hasher.update(b"two")
+    assert hasher.digest() == hashlib.sha256(b"onetwo").digest()
+
+
+def test_a_copy_goes_on_apart() -> None:
+    hasher = Sha256()
+    copy = hasher.copy()
+    copy.update(b"more")
+    assert hasher.digest() == hashlib.sha256().digest()
+
+
+@pytest.mark.parametrize("size", [0, STATE_BYTES - 1, STATE_BYTES + 1])
+def test_what_is_no_state_is_refused(size: int) -> None:
+    with pytest.raises(ValueError, match="bytes"):
+        Sha256(bytes(size))
