@@ -355,7 +355,7 @@ class Uploads:
         """Tell it again and again. Errors: JobEnded, UploadSuperseded."""
         while True:
             await self._owner(holding).under_way(holding)
-            await asyncio.sleep(UNDER_WAY_SECONDS)
+            await asyncio.sleep(min(UNDER_WAY_SECONDS, holding.lifetime.total_seconds() / 4))
             if not await self._store.touch(holding):
                 raise UploadSuperseded
 
