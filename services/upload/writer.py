@@ -220,7 +220,7 @@ class UploadWriter:
     async def _put_tail(self) -> None:
         await self._sent()
         if len(self._tail) >= MAX_TAIL_OBJECTS and self._budget.take_now(self._tail_size):
-            self._filling = await self._with_tail()
+            await self._put_before()
         key = f"{self._holding.tail_prefix}{uuid7()}"
         await self._objects.put(key, self._filling, _TAIL_TYPE)
         self._new_tail.append(TailObject(key, len(self._filling), zlib.crc32(self._filling)))
@@ -231,22 +231,23 @@ class UploadWriter:
         if self.commits:
             await self._commit()
 
-    async def _part_content(self) -> bytearray:
-        """The part that is being filled, with its tail read back."""
+    async def _fetch_tail(self) -> None:
+        """Have the whole part that is being filled in memory."""
         if not self._budget.take_now(self._tail_size):
             await self._spill()
             await self._budget.take(self._tail_size)
-        return await self._with_tail()
+        await self._put_before()
 
-    async def _with_tail(self) -> bytearray:
-        """What is in memory with the tail before it, for which memory was borrowed."""
+    async def _put_before(self) -> None:
+        """Put the tail before what is in memory; memory was borrowed for it."""
         self._lent += self._tail_size
         content = bytearray()
         for each in self._tail:
             content += await self._read(each)
+        # At once, so that whoever keeps what is here keeps all of it.
+        self._filling = content + self._filling if content else self._filling
         self._obsolete += self._tail
         self._tail = []
-        return content + self._filling if content else self._filling
 
     async def _read(self, tail: TailObject) -> bytes:
         try:
@@ -262,14 +263,15 @@ class UploadWriter:
     async def _send_part(self) -> None:
         """Send the part that is filled; at most one is on its way."""
         await self._sent()
-        content = await self._part_content()
+        await self._fetch_tail()
         if self._s3_upload_id is None:
             await self._uninterrupted(self._start_multipart())
         number = await self._store.next_part(self._holding)
         if number is None:
             raise UploadSuperseded
         received = replace(self._all_received(), tail=())
-        self._filling, lent, self._lent = bytearray(), self._lent, 0
+        content, self._filling = self._filling, bytearray()
+        lent, self._lent = self._lent, 0
         self._sending = self._task(self._send(number, content, lent, received))
 
     async def _send(self, number: int, content: bytearray, lent: int, received: Progress) -> None:
@@ -305,9 +307,9 @@ class UploadWriter:
 
     async def _put_object(self, content_type: str) -> None:
         if not self._durable.whole:
-            content = await self._part_content()
+            await self._fetch_tail()
             await self._uninterrupted(
-                self._objects.put(self._holding.object_key, content, content_type)
+                self._objects.put(self._holding.object_key, self._filling, content_type)
             )
         await self._whole()
 

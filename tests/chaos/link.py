@@ -68,6 +68,13 @@ class Link:
         return self
 
     def __exit__(self, *_: object) -> None:
+        async def ended() -> None:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+
+        self._run(ended())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
@@ -128,37 +135,35 @@ class Link:
         sink: asyncio.StreamWriter,
         reset: Callable[[], None],
     ) -> None:
-        unharmed = fault.after
-        while piece := await source.read(min(fault.piece, PIECE_BYTES)):
-            if fault == NO_FAULT or unharmed >= len(piece):
-                unharmed -= len(piece)
-            else:
-                self.faults += unharmed >= 0
-                piece = piece[:unharmed] + _harmed(piece[unharmed:], fault)
-                unharmed = -1 if not fault.flip else 2**62
-                if fault.reset or fault.half_close or fault.stall:
-                    sink.write(piece)
-                    await sink.drain()
-                    await _end(fault, source, sink, reset)
-                    return
-                if fault.bytes_per_second:
-                    await asyncio.sleep(len(piece) / fault.bytes_per_second)
-                    unharmed = 0
+        await _pass(source, sink, fault.after if fault != NO_FAULT else None)
+        piece = await source.read(fault.piece)
+        if not piece:
+            sink.write_eof()
+            return
+        self.faults += 1
+        if fault.reset or fault.half_close or fault.stall:
+            await _end(fault, source, sink, reset)
+            return
+        if fault.flip:
+            piece = bytes([piece[0] ^ 1]) + piece[1:]
+        while piece:
             sink.write(piece)
             await sink.drain()
+            if fault.bytes_per_second:
+                await asyncio.sleep(len(piece) / fault.bytes_per_second)
+            piece = await source.read(fault.piece)
         sink.write_eof()
 
 
-async def _pass(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    while piece := await source.read(PIECE_BYTES):
+async def _pass(
+    source: asyncio.StreamReader, sink: asyncio.StreamWriter, size: int | None = None
+) -> None:
+    """Pass so many bytes, by default all."""
+    left = size if size is not None else 2**62
+    while left and (piece := await source.read(min(left, PIECE_BYTES))):
+        left -= len(piece)
         sink.write(piece)
         await sink.drain()
-
-
-def _harmed(piece: bytes, fault: Fault) -> bytes:
-    if fault.flip:
-        return bytes([piece[0] ^ 1]) + piece[1:]
-    return piece if fault.bytes_per_second else b""
 
 
 async def _end(

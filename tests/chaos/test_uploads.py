@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from uuid import uuid4
 
@@ -71,7 +73,7 @@ def written(link: Link, upload_id: str, offset: int, content: bytes, finish: boo
     with grpc.insecure_channel(link.address) as channel:
         sent = messages(upload_id, offset, content, finish, step=256 * 1024)
         try:
-            Uploader(channel).stub.WriteUpload(iter(sent), timeout=10)
+            Uploader(channel).stub.WriteUpload(iter(sent), timeout=5)
         except grpc.RpcError:
             return False
     return True
@@ -180,10 +182,33 @@ def test_tus_goes_on_after_a_fault_of_the_network(
     path = f"/uploads/{upload_id}"
     with pytest.raises(httpx.HTTPError):
         httpx.patch(
-            f"http://{link.address}{path}", content=CONTENT, headers=headers, timeout=8
+            f"http://{link.address}{path}", content=CONTENT, headers=headers, timeout=5
         ).raise_for_status()
     assert link.faults
     assert_analysed(product, finish(uploader, upload_id, CONTENT), CONTENT)
+
+
+@pytest.mark.timeout(300)
+def test_a_write_may_be_cancelled_at_any_moment(
+    product: Product, uploader: Uploader, token_id: int, is_long: bool
+) -> None:
+    random = Random(7)
+
+    def cancelled(_: int) -> None:
+        content = wav(6 * MIB, seed=random.randrange(1_000_000))
+        upload_id = uploader.create(token_id).upload_id
+        uploader.write(upload_id, 0, content[: 4 * MIB])
+        # A part is put together of what is in S3 and what comes.
+        sent = messages(upload_id, 4 * MIB, content[4 * MIB :], finish=True, step=MIB)
+        call = uploader.stub.WriteUpload.future(iter(sent), timeout=30)
+        time.sleep(random.uniform(0, 0.15))
+        call.cancel()
+        upload = finish(uploader, upload_id, content)
+        key = f"recordings/{token_id}/{upload.job_id}"
+        assert hashlib.sha256(product.content(key)).digest() == hashlib.sha256(content).digest()
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(cancelled, range(100 if is_long else 24)))
 
 
 def test_a_flipped_byte_on_the_way_is_caught(
@@ -328,3 +353,21 @@ def test_a_tail_that_was_changed_ends_the_upload(
         uploader.write(upload.upload_id, 1000, CONTENT[1000:], finish=True)
     assert caught.value.code() is grpc.StatusCode.DATA_LOSS
     assert product.stored(token_id) == []
+
+
+def test_an_idle_upload_is_cut_and_kept(
+    product: Product, uploader: Uploader, token_id: int
+) -> None:
+    upload_id = uploader.create(token_id).upload_id
+
+    def idle() -> Iterator[pb.WriteUploadRequest]:
+        yield pb.WriteUploadRequest(upload_id=upload_id, chunk=CONTENT[:1000])
+        done.wait(30)
+
+    done = threading.Event()
+    with pytest.raises(grpc.RpcError) as caught:
+        uploader.stub.WriteUpload(idle(), timeout=30)
+    done.set()
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert "Nothing came for 3 s" in str(caught.value.details())
+    assert_analysed(product, finish(uploader, upload_id, CONTENT), CONTENT)

@@ -14,7 +14,7 @@ from stack.stack import Stack
 from tests.chaos.link import Fault, Link
 from tests.chaos.world import client_channel, eventually
 from tests.e2e.product import Product
-from tests.e2e.uploading import MIB, Uploader, assert_analysed, wav
+from tests.e2e.uploading import MIB, Uploader, assert_analysed, messages, wav
 
 CONTENT = wav(12 * MIB + 345)
 SLOW_DOWN = (
@@ -78,13 +78,18 @@ def test_an_s3_that_asks_to_slow_down_gets_time(
     assert upload.state == pb.UPLOAD_STATE_COMPLETED
 
 
-def test_a_byte_that_is_flipped_on_the_way_to_s3_is_sent_again(
+def test_a_byte_that_is_flipped_on_the_way_to_s3_is_never_kept(
     product: Product, uploader: Uploader, link: Link
 ) -> None:
-    upload = uploader.create(2)
+    upload_id = uploader.create(2).upload_id
     broken(link, Fault(after=3 * MIB, flip=True), times=2)
-    upload = uploader.write(upload.upload_id, 0, CONTENT, finish=True)
+    with pytest.raises(grpc.RpcError) as caught:
+        uploader.stub.WriteUpload(iter(messages(upload_id, 0, CONTENT, finish=True)), timeout=60)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     assert link.faults
+    link.break_with(Fault(), 0)
+    at = uploader.get(upload_id).committed_size
+    upload = uploader.write(upload_id, at, CONTENT[at:], finish=True)
     assert_analysed(product, upload, CONTENT)
 
 
@@ -96,13 +101,7 @@ def test_an_s3_that_is_away_costs_no_byte_that_was_told(
     product.stack.stop("s3")
     with pytest.raises(grpc.RpcError) as caught:
         uploader.stub.WriteUpload(
-            iter(
-                [
-                    pb.WriteUploadRequest(
-                        upload_id=upload_id, write_offset=6 * MIB, chunk=CONTENT[6 * MIB : 7 * MIB]
-                    )
-                ]
-            ),
+            iter(messages(upload_id, 6 * MIB, CONTENT[6 * MIB : 7 * MIB], finish=False)),
             timeout=60,
         )
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE

@@ -10,13 +10,20 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
-from schemathesis import Case
+from schemathesis import Case, SerializationContext
 
 from stack.stack import Stack
 
 DOCUMENT = json.loads(
     (Path(__file__).parents[2] / "build" / "pages" / "openapi.json").read_text(encoding="utf-8")
 )
+
+
+@schemathesis.serializer("application/offset+octet-stream")
+def as_they_are(context: SerializationContext, value: bytes) -> bytes:
+    return value
+
+
 schema = schemathesis.openapi.from_dict(DOCUMENT)
 
 

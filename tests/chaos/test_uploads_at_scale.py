@@ -1,0 +1,256 @@
+"""However large, however many, however slow: uploads keep to their memory and to their turn."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import statistics
+import struct
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import Random
+from uuid import uuid4
+
+import httpx
+import pytest
+from aiobotocore.session import get_session
+
+from sori.upload.v1 import upload_pb2 as pb
+from stack.stack import Stack
+from tests.chaos.world import client_channel
+from tests.e2e.product import AUDIO, Product
+from tests.e2e.uploading import MIB, Uploader, wav
+
+GIB = 1024 * MIB
+TAKE = (AUDIO / "ref_0890.wav").read_bytes()
+BUDGET = 32 * MIB
+ENVIRONMENT = {
+    "TARGET_SERVER_URL": "http://127.0.0.1:9/analyze-voice",
+    "MAX_RECORDING_BYTES": str(6 * GIB),
+    "MAX_RECORDING_SECONDS": "1000000",
+    "UPLOAD_MEMORY_BYTES": str(BUDGET),
+}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("scale")
+    with Stack.on_free_ports(folder, ENVIRONMENT, without=("analyzer",)) as stack:
+        yield stack
+
+
+@pytest.fixture
+def product(stack: Stack) -> Iterator[Product]:
+    with httpx.Client(base_url=stack.gateway_url, timeout=600) as gateway:
+        yield Product(stack, gateway)
+
+
+@pytest.fixture
+def uploader(stack: Stack) -> Iterator[Uploader]:
+    with client_channel(stack.gateway_address) as channel:
+        yield Uploader(channel)
+
+
+class Large:
+    """A recording too large to be held: noise that repeats, each MiB with its number."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._noise = Random(3).randbytes(MIB)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield wav(MIB)
+        for number in range(1, self.size // MIB):
+            yield struct.pack("<I", number) + self._noise[4:]
+
+    def sha256(self) -> bytes:
+        digest = hashlib.sha256()
+        for piece in self:
+            digest.update(piece)
+        return digest.digest()
+
+
+class Memory:
+    """The memory of the upload service while something happens."""
+
+    def __init__(self, stack: Stack) -> None:
+        pid = stack.pid("upload")
+        assert pid is not None
+        self._process = Path(f"/proc/{pid}")
+        self._before = self._kilobytes("VmRSS")
+        # The most that there is from now on.
+        (self._process / "clear_refs").write_text("5")
+
+    def grown(self) -> int:
+        """Bytes by which it was larger than before, at most."""
+        return (self._kilobytes("VmHWM") - self._before) * 1024
+
+    def _kilobytes(self, name: str) -> int:
+        status = (self._process / "status").read_text()
+        return int(status.partition(f"{name}:")[2].split()[0])
+
+
+def warm(product: Product) -> None:
+    """Let the service load what it loads but once."""
+    for _ in range(8):
+        assert product.upload(1, "ref_0890.wav").status_code == 200
+
+
+def digest_in_s3(product: Product, key: str) -> bytes:
+    """The SHA-256 of an object, without holding it."""
+
+    async def read() -> bytes:
+        s3, digest = product.stack.s3, hashlib.sha256()
+        async with get_session().create_client(
+            "s3",
+            endpoint_url=s3.endpoint_url,
+            region_name=s3.region,
+            aws_access_key_id=s3.access_key,
+            aws_secret_access_key=s3.secret_key,
+        ) as client:
+            answer = await client.get_object(Bucket=s3.bucket, Key=key)
+            async for piece in answer["Body"].iter_chunks(MIB):
+                digest.update(piece)
+            await client.delete_object(Bucket=s3.bucket, Key=key)
+        return digest.digest()
+
+    return asyncio.run(read())
+
+
+def key_of(upload: pb.Upload) -> str:
+    return f"recordings/{upload.token_id}/{upload.job_id}"
+
+
+@pytest.fixture(scope="module")
+def large(is_long: bool) -> Large:
+    return Large(5 * GIB if is_long else 192 * MIB)
+
+
+@pytest.mark.timeout(1200)
+def test_a_large_upload_by_grpc_needs_little_memory(
+    product: Product, uploader: Uploader, large: Large
+) -> None:
+    warm(product)
+    upload_id = uploader.create(1, size=large.size).upload_id
+    memory = Memory(product.stack)
+
+    def messages() -> Iterator[pb.WriteUploadRequest]:
+        yield pb.WriteUploadRequest(upload_id=upload_id)
+        for piece in large:
+            yield pb.WriteUploadRequest(chunk=piece)
+        yield pb.WriteUploadRequest(finish_write=True)
+
+    upload = uploader.stub.WriteUpload(messages(), timeout=900)
+    assert memory.grown() < 64 * MIB
+    assert upload.state == pb.UPLOAD_STATE_COMPLETED
+    assert digest_in_s3(product, key_of(upload)) == large.sha256()
+
+
+@pytest.mark.timeout(1200)
+def test_a_large_upload_by_tus_needs_little_memory(
+    product: Product, uploader: Uploader, large: Large
+) -> None:
+    warm(product)
+    told = {"Tus-Resumable": "1.0.0", "Upload-Metadata": "token_id MQ=="}
+    created = product.gateway.post("/uploads", headers=told | {"Upload-Length": str(large.size)})
+    memory = Memory(product.stack)
+    answer = product.gateway.patch(
+        created.headers["location"],
+        headers=told | {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"},
+        content=iter(large),
+    )
+    assert answer.status_code == 204, answer.text
+    assert memory.grown() < 64 * MIB
+    upload = uploader.get(created.headers["location"].rpartition("/")[2])
+    assert upload.state == pb.UPLOAD_STATE_COMPLETED
+    assert digest_in_s3(product, key_of(upload)) == large.sha256()
+
+
+@pytest.mark.timeout(600)
+def test_many_at_once_wait_for_their_turn(product: Product, stack: Stack, is_long: bool) -> None:
+    """The budget, and what gRPC holds of each stream: a message that waits to be taken."""
+    warm(product)
+    content = wav((24 if is_long else 8) * MIB)
+    memory = Memory(stack)
+
+    def upload(number: int) -> int:
+        with client_channel(stack.gateway_address) as channel:
+            uploader = Uploader(channel)
+            # Small ones among large ones.
+            sent = TAKE if number % 4 == 0 else content
+            upload_id = uploader.create(1).upload_id
+            return uploader.write(upload_id, 0, sent, finish=True).state
+
+    with ThreadPoolExecutor(64) as pool:
+        states = set(pool.map(upload, range(64)))
+    assert states == {pb.UPLOAD_STATE_COMPLETED}
+    assert memory.grown() < BUDGET + 64 * 3 * MIB
+
+
+async def trickle(address: tuple[str, int], stop: asyncio.Event) -> None:
+    """One upload that sends a byte a second."""
+    _, writer = await asyncio.open_connection(*address)
+    head = (
+        "POST /tokens/1/upload-audio HTTP/1.1\r\nHost: sori\r\nContent-Length: 1000000\r\n"
+        "Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+        '--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+    )
+    writer.write(head.encode() + TAKE[:100])
+    try:
+        for byte in TAKE[100:]:
+            if stop.is_set():
+                return
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(1)
+    except ConnectionError:
+        return
+    finally:
+        writer.close()
+
+
+async def takes(gateway_url: str, count: int) -> list[float]:
+    """Seconds that whole takes need, one after another."""
+    times = []
+    async with httpx.AsyncClient(base_url=gateway_url, timeout=60) as client:
+        for _ in range(count):
+            started = time.monotonic()
+            answer = await client.post(
+                "/tokens/1/upload-audio", files={"file": TAKE + uuid4().bytes}
+            )
+            assert answer.status_code == 200
+            times.append(time.monotonic() - started)
+    return times
+
+
+@pytest.mark.timeout(300)
+def test_slow_uploads_in_their_hundreds_keep_no_take_from_being_taken(
+    product: Product,
+    stack: Stack,
+    is_long: bool,
+    record_property: Callable[[str, object], None],
+) -> None:
+    warm(product)
+    count = 1000 if is_long else 200
+
+    async def during() -> tuple[list[float], list[float]]:
+        usual = await takes(stack.gateway_url, 20)
+        stop = asyncio.Event()
+        host, port = stack.gateway_address.split(":")
+        slow = [asyncio.create_task(trickle((host, int(port)), stop)) for _ in range(count)]
+        # Until all are there: none of them is refused.
+        await asyncio.sleep(10 if is_long else 5)
+        assert not any(task.done() for task in slow)
+        beside = await takes(stack.gateway_url, 20)
+        assert not any(task.done() for task in slow)
+        stop.set()
+        await asyncio.gather(*slow)
+        return usual, beside
+
+    usual, beside = asyncio.run(during())
+    ratio = statistics.median(beside) / statistics.median(usual)
+    record_property("times as long", round(ratio, 2))
+    if is_long:
+        assert ratio < 2
