@@ -243,14 +243,15 @@ def _rules(method: Descriptor) -> list[tuple[str, str, str]]:
     if not options.HasExtension(annotations_pb2.http):
         return []
     rule = options.Extensions[annotations_pb2.http]
-    rules = [
-        (verb, getattr(each, verb), each.body)
+    return [
+        (verb, path, each.body)
         for each in (rule, *rule.additional_bindings)
-        for verb in _METHODS
-        if getattr(each, verb)
+        for verb, path in (
+            *((verb, getattr(each, verb)) for verb in _METHODS),
+            (each.custom.kind.lower(), each.custom.path),
+        )
+        if path
     ]
-    custom = rule.custom
-    return [*rules, (custom.kind.lower(), custom.path, rule.body)] if custom.kind else rules
 
 
 def _answers_in_headers(method: Descriptor) -> bool:

@@ -11,7 +11,7 @@ from services.runtime.calls import HTTP_STATUS, Context, call_metadata
 from services.runtime.errors import UploadEnded, UploadIsFinal
 from services.upload import tus
 from services.upload.engine import Uploads
-from services.upload.messages import idempotency_key, upload_id_from
+from services.upload.messages import idempotency_key
 from services.upload.uploads import State, Upload
 from sori.upload.v1 import tus_pb2 as pb
 from sori.upload.v1 import tus_pb2_grpc
@@ -85,7 +85,7 @@ class TusServicer(tus_pb2_grpc.TusServiceServicer):
 
     async def _known(self, upload_id: str) -> Upload:
         """An upload that is of use. Errors: UploadNotFound, UploadEnded."""
-        upload = await self._uploads.get(upload_id_from(upload_id))
+        upload = await self._uploads.get(tus.upload_id_of(upload_id))
         if upload.state in (State.FAILED, State.CANCELLED, State.EXPIRED):
             raise UploadEnded.of(upload.upload_id, upload.state, upload.failure_reason)
         return upload
