@@ -243,15 +243,14 @@ def _rules(method: Descriptor) -> list[tuple[str, str, str]]:
     if not options.HasExtension(annotations_pb2.http):
         return []
     rule = options.Extensions[annotations_pb2.http]
-    return [
-        (verb, path, each.body)
+    rules = [
+        (verb, getattr(each, verb), each.body)
         for each in (rule, *rule.additional_bindings)
-        for verb, path in (
-            *((verb, getattr(each, verb)) for verb in _METHODS),
-            (each.custom.kind.lower(), each.custom.path),
-        )
-        if path
+        for verb in _METHODS
+        if getattr(each, verb)
     ]
+    custom = rule.custom
+    return [*rules, (custom.kind.lower(), custom.path, rule.body)] if custom.kind else rules
 
 
 def _answers_in_headers(method: Descriptor) -> bool:

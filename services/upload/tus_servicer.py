@@ -29,7 +29,12 @@ class TusServicer(tus_pb2_grpc.TusServiceServicer):
         self._uploads = uploads
 
     async def GetTusOptions(self, request: pb.GetTusOptionsRequest, context: Context) -> HttpBody:
-        return await _answer(context, tus.options(self._uploads.limit_bytes), NO_CONTENT)
+        return await self._options(context)
+
+    async def GetTusUploadOptions(
+        self, request: pb.GetTusUploadOptionsRequest, context: Context
+    ) -> HttpBody:
+        return await self._options(context)
 
     async def CreateTusUpload(
         self, request_iterator: AsyncIterator[pb.CreateTusUploadRequest], context: Context
@@ -82,6 +87,9 @@ class TusServicer(tus_pb2_grpc.TusServiceServicer):
         upload = await self._known(request.upload_id)
         await self._uploads.cancel(upload.upload_id)
         return await _answer(context, (), NO_CONTENT)
+
+    async def _options(self, context: Context) -> HttpBody:
+        return await _answer(context, tus.options(self._uploads.limit_bytes), NO_CONTENT)
 
     async def _known(self, upload_id: str) -> Upload:
         """An upload that is of use. Errors: UploadNotFound, UploadEnded."""

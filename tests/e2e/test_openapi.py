@@ -17,6 +17,7 @@ from stack.stack import Stack
 DOCUMENT = json.loads(
     (Path(__file__).parents[2] / "build" / "pages" / "openapi.json").read_text(encoding="utf-8")
 )
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
 schema = schemathesis.openapi.from_dict(DOCUMENT)
 
 
