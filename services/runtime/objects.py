@@ -117,11 +117,15 @@ class ObjectStore:
         """Drop all multipart uploads of an object, and their parts."""
         with _availability():
             found = await self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=key)
-            for each in found.get("Uploads", ()):
-                with suppress(ObjectMissing), _availability():
-                    await self._client.abort_multipart_upload(
-                        Bucket=self._bucket, Key=each["Key"], UploadId=each["UploadId"]
-                    )
+        for each in found.get("Uploads", ()):
+            await self.abort_multipart(each["Key"], each["UploadId"])
+
+    async def abort_multipart(self, key: str, upload_id: str) -> None:
+        """Drop a multipart upload and its parts, if there is one."""
+        with suppress(ObjectMissing), _availability():
+            await self._client.abort_multipart_upload(
+                Bucket=self._bucket, Key=key, UploadId=upload_id
+            )
 
     async def size(self, key: str) -> int:
         """The bytes of an object. Errors: ObjectMissing."""

@@ -68,7 +68,8 @@ class Caretaker:
     async def _sweep(self, holding: Holding, expired: bool) -> None:
         upload = holding.upload
         is_used = upload.state is State.COMPLETED and upload.plan.kind is not Kind.PIECE
-        await self._uploads.sweep(holding, whole=not is_used)
+        if not (is_used and holding.is_tidy):
+            await self._uploads.sweep(holding, whole=not is_used)
         if expired:
             await self._store.forget(upload.upload_id)
         else:

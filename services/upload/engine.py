@@ -141,14 +141,16 @@ class Uploads:
         RecordingTooLarge, those about the recording, StorageUnavailable.
         """
         holding = await self._open(upload_id, offset, exactly, size)
-        if holding is None:
-            return await self.get(upload_id)
+        if holding is not None:
+            with self._clean_ups.expected():
+                await self._write(holding, _from(items, offset, holding), checksum)
+        return await self.get(upload_id)
+
+    async def _write(self, holding: Holding, items: Content, checksum: Checksum | None) -> None:
         writer = self._writer(holding, commits=checksum is None)
         try:
             async with self._under_way(holding) as goes_on:
-                whole = await self._take(
-                    writer, holding, goes_on(_from(items, offset, holding)), checksum
-                )
+                whole = await self._receive(writer, holding, goes_on(items), checksum)
                 writer.commits = True
                 if whole is None:
                     await writer.keep()
@@ -161,7 +163,6 @@ class Uploads:
             raise await self._why(holding, error) from None
         finally:
             await self._clean_ups.run(writer.close())
-        return await self.get(upload_id)
 
     async def finish(self, holding: Holding) -> None:
         """Finish an upload that is whole, in place of a writer who is gone.
@@ -232,10 +233,14 @@ class Uploads:
         Errors: IncompleteUpload, EmptyRecording, SizeMismatch, ChecksumMismatch,
         RecordingTooLarge, those about the file, StorageUnavailable, those of its owner.
         """
+        with self._clean_ups.expected():
+            return await self._take(holding, items, keep)
+
+    async def _take(self, holding: Holding, items: Content, keep: bool) -> Taken:
         writer = self._writer(holding, commits=False)
         try:
             async with self._under_way(holding) as goes_on:
-                whole = await self._take(writer, holding, goes_on(items), None)
+                whole = await self._receive(writer, holding, goes_on(items), None)
                 if whole is None:
                     raise IncompleteUpload
                 stored = await writer.finish(whole)
@@ -355,11 +360,11 @@ class Uploads:
         """Tell it again and again. Errors: JobEnded, UploadSuperseded."""
         while True:
             await self._owner(holding).under_way(holding)
-            await asyncio.sleep(UNDER_WAY_SECONDS)
+            await asyncio.sleep(min(UNDER_WAY_SECONDS, holding.lifetime.total_seconds() / 4))
             if not await self._store.touch(holding):
                 raise UploadSuperseded
 
-    async def _take(
+    async def _receive(
         self, writer: UploadWriter, holding: Holding, items: Content, checksum: Checksum | None
     ) -> Whole | None:
         """Take what comes; returns how it says that it is whole, None when it doesn't."""

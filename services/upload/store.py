@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -108,7 +108,7 @@ class UploadStore:
         `first` and `last`. size: of the whole, kept if it was not known.
         """
         values = {
-            "writer": uuid7(),
+            **_new_writer(),
             "size": func.coalesce(uploads.c.size, size),
             **_lives_on(),
         }
@@ -181,8 +181,8 @@ class UploadStore:
             "failure_reason": reason,
             "end_time": func.now(),
             "expire_time": expires,
-            # What is left of others in S3 is swept at once, and once more in the end.
-            "due_time": expires if state is State.COMPLETED else func.now(),
+            # What is left in S3 is swept at once, or when other writers must have noticed.
+            "due_time": _sweep_time(holding, state, expires),
         }
         return await self._write(holding, values)
 
@@ -214,7 +214,7 @@ class UploadStore:
         statement = (
             update(uploads)
             .where(uploads.c.upload_id == upload_id)
-            .values(writer=uuid7())
+            .values(_new_writer())
             .returning(uploads)
         )
         async with self._database.transaction() as connection:
@@ -246,6 +246,19 @@ def _if_written_by(holding: Holding) -> Update:
         uploads.c.writer == holding.writer,
         uploads.c.state == State.RECEIVING,
     )
+
+
+def _sweep_time(
+    holding: Holding, state: State, expires: ColumnElement[datetime]
+) -> ColumnElement[datetime]:
+    if state is not State.COMPLETED:
+        return func.now()
+    return expires if holding.is_tidy else func.now() + ATTENTION
+
+
+def _new_writer() -> dict[str, Any]:
+    more = case((uploads.c.state == State.RECEIVING, 1), else_=0)
+    return {"writer": uuid7(), "writers": uploads.c.writers + more}
 
 
 def _lives_on(whole: ColumnElement[bool] = uploads.c.whole) -> dict[str, Any]:
@@ -308,6 +321,7 @@ def _holding(row: _Row) -> Holding:
             failure_reason=row.failure_reason,
         ),
         writer=row.writer,
+        writers=row.writers,
         object_key=row.object_key,
         part_bytes=row.part_bytes,
         token_revision=row.token_revision,

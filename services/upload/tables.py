@@ -33,7 +33,8 @@ metadata = MetaData(
 )
 
 # The row is there before anything of the upload is in S3, and goes after it: what S3 holds
-# can always be found. `writer` names the stream that may write; a newer one replaces it.
+# can always be found. `writer` names the stream that may write; a newer one replaces it;
+# `writers` counts them: only who died may have left something that nobody knows of.
 # `due_time` is when the row next needs a caretaker: to be finished, to expire, to be swept.
 # `next_part` numbers parts: none is used twice, so that nothing that comes late to S3 can
 # take the place of what is kept. `tail` are the objects that hold the bytes after the last
@@ -61,6 +62,7 @@ uploads = Table(
     Column("s3_upload_id", Text),
     Column("next_part", Integer, nullable=False, server_default="1"),
     Column("writer", Uuid),
+    Column("writers", Integer, nullable=False, server_default="0"),
     Column("committed_size", BigInteger, nullable=False, server_default="0"),
     Column("hash_state", LargeBinary),
     Column("content_type", Text),

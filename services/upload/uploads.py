@@ -133,7 +133,7 @@ class Progress:
 class Holding:
     """An upload as who works on it sees it.
 
-    writer: the stream that may write it.
+    writer: the stream that may write it. writers: how many there have been.
     object_key: what it becomes. s3_upload_id: of the multipart upload, if there is one.
     part_bytes: size of each of its parts but the last.
     token_revision: of the token that it was begun with.
@@ -146,8 +146,14 @@ class Holding:
     part_bytes: int
     token_revision: int
     lifetime: timedelta
+    writers: int = 0
     s3_upload_id: str | None = None
     progress: Progress = field(default_factory=Progress)
+
+    @property
+    def is_tidy(self) -> bool:
+        """Whether S3 holds of it what is known and no more: nobody has died writing it."""
+        return self.writers <= 1
 
     @property
     def tail_prefix(self) -> str:

@@ -263,21 +263,19 @@ class UploadWriter:
         """Send the part that is filled; at most one is on its way."""
         await self._sent()
         content = await self._part_content()
-        upload_id = self._s3_upload_id or await self._start_multipart()
+        if self._s3_upload_id is None:
+            await self._uninterrupted(self._start_multipart())
         number = await self._store.next_part(self._holding)
         if number is None:
             raise UploadSuperseded
         received = replace(self._all_received(), tail=())
         self._filling, lent, self._lent = bytearray(), self._lent, 0
-        self._sending = self._task(self._send(upload_id, number, content, lent, received))
+        self._sending = self._task(self._send(number, content, lent, received))
 
-    async def _send(
-        self, upload_id: str, number: int, content: bytearray, lent: int, received: Progress
-    ) -> None:
+    async def _send(self, number: int, content: bytearray, lent: int, received: Progress) -> None:
+        key, upload_id = self._holding.object_key, self._s3_upload_id or ""
         try:
-            part = await self._objects.put_part(
-                self._holding.object_key, upload_id, number, content
-            )
+            part = await self._objects.put_part(key, upload_id, number, content)
         except ObjectMissing:
             raise UploadLost from None
         finally:
@@ -293,16 +291,15 @@ class UploadWriter:
             await asyncio.shield(self._sending)
             self._sending = None
 
-    async def _start_multipart(self) -> str:
+    async def _start_multipart(self) -> None:
         if self._content_type is None:
             raise ValueError("a part is larger than the head of a file")
-        upload_id = await self._uninterrupted(
-            self._objects.start_multipart(self._holding.object_key, self._content_type)
-        )
+        key = self._holding.object_key
+        upload_id = await self._objects.start_multipart(key, self._content_type)
         if not await self._store.note_multipart(self._holding, upload_id):
+            await self._objects.abort_multipart(key, upload_id)
             raise UploadSuperseded
         self._s3_upload_id = upload_id
-        return upload_id
 
     # The whole.
 

@@ -114,6 +114,39 @@ class Product:
 
         return self._asked_of_s3(read)
 
+    def replace(self, key: str, content: bytes) -> None:
+        """Change what an object in S3 holds."""
+
+        async def put(client: Any) -> None:
+            await client.put_object(Bucket=self.stack.s3.bucket, Key=key, Body=content)
+
+        self._asked_of_s3(put)
+
+    def abort_multiparts(self, prefix: str) -> None:
+        """Have S3 forget what is half-uploaded."""
+
+        async def abort(client: Any) -> None:
+            bucket = self.stack.s3.bucket
+            half = await client.list_multipart_uploads(Bucket=bucket, Prefix=prefix)
+            for each in half.get("Uploads", ()):
+                await client.abort_multipart_upload(
+                    Bucket=bucket, Key=each["Key"], UploadId=each["UploadId"]
+                )
+
+        self._asked_of_s3(abort)
+
+    def execute(self, statement: str, *arguments: object) -> None:
+        """Change what is in the database."""
+
+        async def execute() -> None:
+            connection = await asyncpg.connect(self.stack.database_url)
+            try:
+                await connection.execute(statement, *arguments)
+            finally:
+                await connection.close()
+
+        asyncio.run(execute())
+
     def _asked_of_s3(self, ask: Callable[[Any], Awaitable[T]]) -> T:
         s3 = self.stack.s3
 

@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("s3_upload_id", sa.Text()),
         sa.Column("next_part", sa.Integer(), server_default="1", nullable=False),
         sa.Column("writer", sa.Uuid()),
+        sa.Column("writers", sa.Integer(), server_default="0", nullable=False),
         sa.Column("committed_size", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("hash_state", sa.LargeBinary()),
         sa.Column("content_type", sa.Text()),
