@@ -27,12 +27,18 @@ local function with_whole_view(path)
   end))
 end
 
--- Clients that can't send PATCH or DELETE say so in a header; tus has it so.
-local OVERRIDES = { PATCH = true, DELETE = true }
+local TUS_VERSION = "1.0.0"
 
-local function override_method(headers, path)
+local function is_tus(path)
+  return path:match("^/uploads%f[/?%z]") ~= nil
+end
+
+-- Clients that can send nothing but POST say in a header what they mean; tus has it so.
+local OVERRIDES = { HEAD = true, PATCH = true, DELETE = true }
+
+local function override_method(headers)
   local method = headers:get("x-http-method-override")
-  if path:match("^/uploads/") and headers:get(":method") == "POST" and OVERRIDES[method] then
+  if headers:get(":method") == "POST" and OVERRIDES[method] then
     headers:replace(":method", method)
   end
 end
@@ -42,9 +48,11 @@ function envoy_on_request(handle)
   -- Only the transcoder says how the gRPC it makes is encoded.
   remove_internal(handle:headers())
   local path = handle:headers():get(":path") or ""
-  override_method(handle:headers(), path)
-  local method = handle:headers():get(":method")
-  handle:streamInfo():dynamicMetadata():set("sori", "method", method)
+  if is_tus(path) then
+    override_method(handle:headers())
+    local method = handle:headers():get(":method")
+    handle:streamInfo():dynamicMetadata():set("sori", "tus_method", method)
+  end
   local plain = with_whole_view(with_plain_verb(path))
   if plain ~= path then handle:headers():replace(":path", plain) end
 end
@@ -69,9 +77,10 @@ local function asked_success(headers)
   return asked
 end
 
-local function was_head(handle)
+-- The method of a request of tus; none of any other.
+local function tus_method(handle)
   local ours = handle:streamInfo():dynamicMetadata():get("sori")
-  return ours and ours.method == "HEAD"
+  return ours and ours.tus_method
 end
 
 -- The transcoder answers HEAD with a body, too, when it is an error.
@@ -82,16 +91,24 @@ local function drop_body(handle)
   handle:headers():remove("content-type")
 end
 
+-- Also on answers that no service has made.
+local function say_version(headers)
+  headers:replace("tus-resumable", TUS_VERSION)
+  headers:replace("tus-version", TUS_VERSION)
+end
+
 function envoy_on_response(handle)
   if is_grpc(handle:headers()) then return end
+  local method = tus_method(handle)
   local status
   if tonumber(handle:headers():get(":status")) >= 400 then
     status = asked_status(handle)
-  else
+  elseif method then
     status = asked_success(handle:headers())
   end
   if status then handle:headers():replace(":status", status) end
-  if was_head(handle) then drop_body(handle) end
+  if method == "HEAD" then drop_body(handle) end
+  if method then say_version(handle:headers()) end
   remove_internal(handle:headers())
   if (handle:headers():get("content-type") or ""):sub(1, 17) == "text/event-stream" then
     handle:headers():replace("cache-control", "no-cache")

@@ -21,7 +21,13 @@ from services.runtime.settings import Settings
 MAX_MESSAGE_BYTES = 5 * 1024 * 1024
 """A chunk of 4 MiB and what goes around it."""
 
+MAX_METADATA_BYTES = 48 * 1024
+"""The headers that the gateway takes, 32 KiB, and what it adds."""
+
 _OPTIONS: list[tuple[str, int]] = [
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    # Between the two limits calls are refused at random.
+    ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),

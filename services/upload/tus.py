@@ -15,6 +15,7 @@ from services.runtime.errors import (
     InvalidField,
     TusVersionUnsupported,
     UnsupportedMediaType,
+    UploadNotFound,
 )
 from services.upload.checksums import DIGEST_BYTES, Checksum
 from services.upload.stream import start
@@ -28,6 +29,8 @@ EXTENSIONS = (
 CONTENT_TYPE = "application/offset+octet-stream"
 MAX_METADATA_LENGTH = 4096
 MAX_PIECES = 256
+MAX_ID_LENGTH = 64
+"""What is repeated of an id that is none."""
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _KEY = re.compile(r"[!-+\--~]+")
@@ -54,6 +57,14 @@ def require_content_type(content_type: str) -> None:
     """Refuse bodies that are no bytes of an upload. Errors: UnsupportedMediaType."""
     if content_type != CONTENT_TYPE:
         raise UnsupportedMediaType(content_type=CONTENT_TYPE)
+
+
+def upload_id_of(text: str) -> UUID:
+    """The upload that a path ends in. Errors: UploadNotFound."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise UploadNotFound(upload_id=text[:MAX_ID_LENGTH]) from None
 
 
 def creation_of(headers: Headers, request_id: str) -> Creation:
@@ -174,7 +185,8 @@ def _recording(headers: Headers, size: int | None, request_id: str, concat: str 
     token_id = metadata.get("token_id", "")
     if not _NUMBER.fullmatch(token_id) or not 1 <= int(token_id) < 2**31:
         raise _bad("Upload-Metadata", "must have the token practised as token_id")
-    begun = start(int(token_id), metadata.get("filename", ""), request_id)
+    file_name = metadata.get("filename") or metadata.get("name", "")
+    begun = start(int(token_id), file_name, request_id)
     return Plan(
         Kind.RECORDING,
         begun.token_id,

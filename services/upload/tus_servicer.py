@@ -11,7 +11,7 @@ from services.runtime.calls import HTTP_STATUS, Context, call_metadata
 from services.runtime.errors import UploadEnded, UploadIsFinal
 from services.upload import tus
 from services.upload.engine import Uploads
-from services.upload.messages import idempotency_key, upload_id_from
+from services.upload.messages import idempotency_key
 from services.upload.uploads import State, Upload
 from sori.upload.v1 import tus_pb2 as pb
 from sori.upload.v1 import tus_pb2_grpc
@@ -29,7 +29,12 @@ class TusServicer(tus_pb2_grpc.TusServiceServicer):
         self._uploads = uploads
 
     async def GetTusOptions(self, request: pb.GetTusOptionsRequest, context: Context) -> HttpBody:
-        return await _answer(context, tus.options(self._uploads.limit_bytes), NO_CONTENT)
+        return await self._options(context)
+
+    async def GetTusUploadOptions(
+        self, request: pb.GetTusUploadOptionsRequest, context: Context
+    ) -> HttpBody:
+        return await self._options(context)
 
     async def CreateTusUpload(
         self, request_iterator: AsyncIterator[pb.CreateTusUploadRequest], context: Context
@@ -83,9 +88,12 @@ class TusServicer(tus_pb2_grpc.TusServiceServicer):
         await self._uploads.cancel(upload.upload_id)
         return await _answer(context, (), NO_CONTENT)
 
+    async def _options(self, context: Context) -> HttpBody:
+        return await _answer(context, tus.options(self._uploads.limit_bytes), NO_CONTENT)
+
     async def _known(self, upload_id: str) -> Upload:
         """An upload that is of use. Errors: UploadNotFound, UploadEnded."""
-        upload = await self._uploads.get(upload_id_from(upload_id))
+        upload = await self._uploads.get(tus.upload_id_of(upload_id))
         if upload.state in (State.FAILED, State.CANCELLED, State.EXPIRED):
             raise UploadEnded.of(upload.upload_id, upload.state, upload.failure_reason)
         return upload

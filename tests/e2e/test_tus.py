@@ -17,6 +17,7 @@ import httpx
 import pytest
 from tusclient.client import TusClient
 
+from services.upload.tus import MAX_PIECES
 from sori.upload.v1 import upload_pb2 as pb
 from tests.e2e.product import AUDIO, Json, Product, error_info
 from tests.e2e.uploading import MIB, Uploader, assert_analysed, wav
@@ -365,11 +366,23 @@ def test_a_recording_that_is_refused_ends_its_upload(product: Product, tus: Tus)
     assert product.stored(tus.token_id) == []
 
 
-@pytest.mark.parametrize("path", ["/uploads/none", f"/uploads/{uuid4()}"])
+def test_as_many_pieces_as_are_taken_fit_into_the_headers(tus: Tus) -> None:
+    origin = str(tus.gateway.base_url).rstrip("/")
+    pieces = [f"{origin}/uploads/{uuid4()}" for _ in range(MAX_PIECES)]
+    answer = final(tus, *pieces)
+    assert (answer.status_code, error_info(answer)["reason"]) == (404, "UPLOAD_NOT_FOUND")
+    answer = final(tus, *pieces, f"/uploads/{uuid4()}")
+    assert (answer.status_code, error_info(answer)["reason"]) == (400, "INVALID_FIELD")
+
+
+UNKNOWN = ["/uploads/none", f"/uploads/{uuid4()}", f"/uploads/{'x' * 20_000}"]
+
+
+@pytest.mark.parametrize("path", UNKNOWN, ids=["no id", "an id", "a long one"])
 @pytest.mark.parametrize("method", ["HEAD", "PATCH", "DELETE"])
 def test_an_upload_nobody_knows(tus: Tus, method: str, path: str) -> None:
     answer = tus.ask(method, path, {"Upload-Offset": "0", **BYTES} if method == "PATCH" else None)
-    assert answer.status_code in (400, 404)
+    assert answer.status_code == 404
     assert (answer.content == b"") == (method == "HEAD")
 
 

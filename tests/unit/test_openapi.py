@@ -38,6 +38,11 @@ def test_every_method_that_is_mapped_to_http_is_there() -> None:
     assert {operation["operationId"] for _, operation in operations()} == mapped
 
 
+def test_every_operation_has_a_name_of_its_own() -> None:
+    names = [operation["operationId"] for _, operation in operations()]
+    assert len(set(names)) == len(names)
+
+
 def test_every_variable_of_a_path_is_a_parameter() -> None:
     for path, operation in operations():
         in_path = [each["name"] for each in operation["parameters"] if each["in"] == "path"]

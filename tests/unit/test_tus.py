@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runtime.errors import InvalidField
+from services.runtime.errors import InvalidField, UploadNotFound
 from services.upload import tus
 from services.upload.uploads import Kind
 
@@ -41,6 +41,34 @@ def test_a_key_may_stand_alone() -> None:
         "is_confidential": "",
         "token_id": "1",
     }
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"filename": "a.wav", "name": "b.wav"}, "a.wav"),
+        ({"name": "b.wav"}, "b.wav"),
+        ({}, ""),
+    ],
+)
+def test_a_file_is_called_by_either_key(told: dict[str, str], expected: str) -> None:
+    pairs = {"token_id": "7", **told}
+    raw = ",".join(f"{key} {encoded(value)}" for key, value in pairs.items())
+    headers = {"upload-length": "5", "upload-metadata": raw}
+    plan = tus.creation_of(headers, "").plan
+    assert (plan.file_name, plan.client_metadata) == (expected, raw)
+
+
+@given(st.uuids())
+def test_an_upload_is_found_by_its_location(upload_id: UUID) -> None:
+    assert tus.upload_id_of(str(upload_id)) == upload_id
+
+
+@given(st.text(max_size=5000).map(lambda text: f"no {text}"))
+def test_an_id_that_is_none_is_of_no_upload(text: str) -> None:
+    with pytest.raises(UploadNotFound) as refused:
+        tus.upload_id_of(text)
+    assert len(refused.value.metadata["upload_id"]) <= tus.MAX_ID_LENGTH
 
 
 @given(st.dictionaries(st.sampled_from(HEADERS), st.text(max_size=200)), st.text(max_size=140))

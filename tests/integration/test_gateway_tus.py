@@ -1,0 +1,503 @@
+"""tus through the gateway: what Envoy makes of the headers and bodies that tus is about.
+
+Behind it stand the real TusService and, in place of the uploads in S3, some in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import grpc
+import httpx
+import pytest
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from services.runtime.calls import CallInterceptor
+from services.runtime.errors import (
+    ChunkChecksumMismatch,
+    RecordingTooLarge,
+    SoriError,
+    StorageUnavailable,
+    UnsupportedAudio,
+    UploadEnded,
+    UploadIdle,
+    UploadNotFound,
+    UploadOffsetBehind,
+)
+from services.upload.checksums import Checksum
+from services.upload.engine import Uploads
+from services.upload.stream import Content
+from services.upload.tus_servicer import TusServicer
+from services.upload.uploads import Plan, State, Upload
+from sori.upload.v1 import tus_pb2, tus_pb2_grpc, upload_pb2, upload_pb2_grpc
+from stack.ports import free_ports
+from tests.integration.test_gateway_config import NAMES, Context, Gateway, reason
+
+MIB = 1024 * 1024
+TUS = {"Tus-Resumable": "1.0.0"}
+BYTES = {**TUS, "Content-Type": "application/offset+octet-stream", "Upload-Offset": "0"}
+TOKEN = {"Upload-Metadata": "token_id Nw==,filename dGFrZS53YXY="}
+SOME = UUID("01890000-0000-7000-8000-000000000001")
+PATH = f"/uploads/{SOME}"
+JOB = UUID("01890000-0000-7000-8000-000000000002")
+
+
+class InMemory(Uploads):
+    """Uploads that count what comes; they refuse it when there is a `failure`."""
+
+    def __init__(self) -> None:
+        self.limit_bytes = 64 * MIB
+        self.reset()
+
+    def reset(self) -> None:
+        self.failure: SoriError | None = None
+        self.upload: Upload | None = None
+        self.pieces: list[int] = []
+        self.has_some = threading.Event()
+        self.ended = threading.Event()
+
+    def known(self) -> Upload:
+        if self.failure is not None:
+            raise self.failure
+        if self.upload is None:
+            raise UploadNotFound(upload_id=SOME)
+        return self.upload
+
+    async def create(self, plan: Plan) -> Upload:
+        if self.failure is not None:
+            raise self.failure
+        now = datetime.now(UTC)
+        expiry = now + timedelta(hours=1)
+        self.upload = Upload(SOME, plan, State.RECEIVING, JOB, 0, expiry, now)
+        return self.upload
+
+    async def get(self, upload_id: UUID) -> Upload:
+        return self.known()
+
+    async def write(
+        self,
+        upload_id: UUID,
+        offset: int,
+        items: Content,
+        *,
+        exactly: bool = False,
+        size: int | None = None,
+        checksum: Checksum | None = None,
+    ) -> Upload:
+        upload = self.known()
+        async for item in items:
+            assert isinstance(item, bytes)
+            self.pieces.append(len(item))
+            self.has_some.set()
+        self.ended.set()
+        self.upload = replace(upload, committed_size=sum(self.pieces))
+        return self.upload
+
+    async def cancel(self, upload_id: UUID) -> Upload:
+        self.upload = replace(self.known(), state=State.CANCELLED)
+        return self.upload
+
+    async def concatenate(self, plan: Plan, pieces: Sequence[UUID]) -> Upload:
+        return await self.create(plan)
+
+
+class UploadsByGrpc(upload_pb2_grpc.UploadServiceServicer):
+    """Knows every upload."""
+
+    async def GetUpload(self, request: Any, context: Context) -> upload_pb2.Upload:
+        return upload_pb2.Upload(upload_id=request.upload_id)
+
+
+class Service:
+    """The upload service with these uploads, running in a thread of its own."""
+
+    def __init__(self, uploads: InMemory) -> None:
+        self.address = f"127.0.0.1:{free_ports(1)[0]}"
+        self._uploads = uploads
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+
+    def start(self) -> None:
+        self._thread.start()
+        self._run(self._serve())
+
+    def stop(self) -> None:
+        self._run(self._server.stop(None))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _serve(self) -> None:
+        self._server = grpc.aio.server(interceptors=[CallInterceptor()])
+        tus_pb2_grpc.add_TusServiceServicer_to_server(TusServicer(self._uploads), self._server)
+        upload_pb2_grpc.add_UploadServiceServicer_to_server(
+            UploadsByGrpc(),  # type: ignore[abstract]
+            self._server,
+        )
+        healthy = health.aio.HealthServicer()
+        for name in NAMES:
+            await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
+        health_pb2_grpc.add_HealthServicer_to_server(healthy, self._server)
+        self._server.add_insecure_port(self.address)
+        await self._server.start()
+
+    def _run(self, coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+
+
+def behind_gateway(folder: Path, service: Service) -> Gateway:
+    # All that a gateway wants of services is an address.
+    return Gateway(folder, service)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def kept() -> InMemory:
+    return InMemory()
+
+
+@pytest.fixture(scope="module")
+def service(kept: InMemory) -> Iterator[Service]:
+    service = Service(kept)
+    service.start()
+    yield service
+    service.stop()
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, service: Service) -> Gateway:
+    return behind_gateway(tmp_path_factory.mktemp("gateway"), service)
+
+
+@pytest.fixture(scope="module")
+def running(gateway: Gateway) -> Iterator[httpx.Client]:
+    with gateway.running() as client:
+        yield client
+
+
+@pytest.fixture
+def client(running: httpx.Client, uploads: InMemory) -> httpx.Client:
+    return running
+
+
+@pytest.fixture
+def uploads(kept: InMemory) -> InMemory:
+    kept.reset()
+    return kept
+
+
+@pytest.fixture
+def connection(gateway: Gateway, client: httpx.Client) -> Iterator[HTTPConnection]:
+    """One connection that shows what is sent, and breaks when an answer has too much of it."""
+    with closing(HTTPConnection(gateway.address, timeout=10)) as connection:
+        connection.connect()
+        yield connection
+
+
+def created(client: httpx.Client) -> None:
+    answer = client.post("/uploads", headers={**TUS, **TOKEN, "Upload-Length": str(50 * MIB)})
+    assert answer.status_code == 201, answer.text
+
+
+def asked(
+    connection: HTTPConnection, method: str, path: str, headers: dict[str, str], body: Any = None
+) -> HTTPResponse:
+    connection.request(method, path, body=body, headers=headers)
+    answer = connection.getresponse()
+    assert answer.read() == b""
+    assert not answer.will_close
+    return answer
+
+
+@pytest.mark.parametrize("path", ["/uploads", PATH])
+def test_options(client: httpx.Client, path: str) -> None:
+    answer = client.options(path)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer.headers["tus-version"] == "1.0.0"
+    assert answer.headers["tus-resumable"] == "1.0.0"
+    assert answer.headers["tus-max-size"] == str(64 * MIB)
+    assert answer.headers["tus-checksum-algorithm"] == "sha1,sha256,crc32c"
+    assert "concatenation" in answer.headers["tus-extension"].split(",")
+
+
+def test_a_creation_needs_neither_body_nor_media_type(
+    connection: HTTPConnection, uploads: InMemory
+) -> None:
+    told = {**TUS, **TOKEN, "Upload-Length": "5", "Content-Length": "0"}
+    answer = asked(connection, "POST", "/uploads", told)
+    assert answer.status == 201
+    assert answer.headers["location"] == PATH
+    assert answer.headers["x-job-id"] == str(JOB)
+    assert answer.headers["tus-resumable"] == "1.0.0"
+    assert parsedate_to_datetime(answer.headers["upload-expires"]).tzinfo is not None
+    assert answer.headers.get("content-type") is None
+    assert answer.headers.get("x-http-code") is None
+    assert uploads.upload is not None
+    assert uploads.upload.plan.size == 5
+
+
+def test_a_creation_with_upload_is_streamed(client: httpx.Client, uploads: InMemory) -> None:
+    told = {**BYTES, **TOKEN, "Upload-Length": str(50 * MIB)}
+    answer = client.post("/uploads", headers=told, content=bytes(50 * MIB))
+    assert (answer.status_code, answer.content) == (201, b"")
+    assert answer.headers["upload-offset"] == str(50 * MIB)
+    assert max(uploads.pieces) <= MIB
+
+
+def test_what_has_no_content_has_no_body_and_says_nothing_of_one(
+    client: httpx.Client, connection: HTTPConnection
+) -> None:
+    created(client)
+    for method, told, body in (
+        ("OPTIONS", {}, None),
+        ("PATCH", BYTES, b"hello"),
+        ("DELETE", TUS, None),
+    ):
+        answer = asked(connection, method, PATH, told, body)
+        assert answer.status == 204
+        for header in ("content-type", "content-length", "transfer-encoding", "x-http-code"):
+            assert answer.headers.get(header) is None
+
+
+def test_head_has_no_body(client: httpx.Client, connection: HTTPConnection) -> None:
+    created(client)
+    answer = asked(connection, "HEAD", PATH, TUS)
+    assert answer.status == 200
+    assert answer.headers["upload-offset"] == "0"
+    assert answer.headers["upload-length"] == str(50 * MIB)
+    assert answer.headers["upload-metadata"] == TOKEN["Upload-Metadata"]
+    assert answer.headers["cache-control"] == "no-store"
+    # The connection is as it should be: nothing is left on it.
+    assert asked(connection, "HEAD", f"/uploads/{uuid4()}", {}).status == 412
+    assert asked(connection, "HEAD", "/uploads/none", TUS).status == 404
+    assert asked(connection, "HEAD", "/nowhere", TUS).status == 404
+    assert asked(connection, "OPTIONS", "/uploads", TUS).status == 204
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [
+        (UploadNotFound(upload_id=SOME), 404),
+        (UploadIdle(seconds=30), 408),
+        (UploadOffsetBehind(offset=0, committed_size=5), 409),
+        (UploadEnded.of(SOME, "expired", ""), 410),
+        (RecordingTooLarge(limit_bytes=1), 413),
+        (UnsupportedAudio(supported="WAV"), 415),
+        (ChunkChecksumMismatch(algorithm="sha1"), 460),
+        (StorageUnavailable(), 503),
+    ],
+    ids=lambda value: str(getattr(value, "reason", "")),
+)
+def test_errors_have_their_status_and_say_which_protocol_this_is(
+    client: httpx.Client, uploads: InMemory, failure: SoriError, status: int
+) -> None:
+    uploads.failure = failure
+    answer = client.patch(PATH, headers=BYTES, content=b"hello")
+    assert (answer.status_code, reason(answer)) == (status, failure.reason)
+    assert answer.headers["tus-resumable"] == "1.0.0"
+    assert "upload-offset" not in answer.headers
+    head = client.head(PATH, headers=TUS)
+    assert (head.status_code, head.content) == (status, b"")
+    assert head.headers["tus-resumable"] == "1.0.0"
+
+
+def test_another_version_is_told_which_is_spoken(client: httpx.Client) -> None:
+    answer = client.patch(PATH, headers={**BYTES, "Tus-Resumable": "0.2.2"}, content=b"x")
+    assert (answer.status_code, reason(answer)) == (412, "TUS_VERSION_UNSUPPORTED")
+    assert answer.headers["tus-version"] == "1.0.0"
+
+
+@pytest.mark.parametrize("content_type", ["audio/wav", ""])
+def test_bytes_of_another_media_type_are_refused(client: httpx.Client, content_type: str) -> None:
+    created(client)
+    told = {**BYTES, "Content-Type": content_type}
+    answer = client.patch(PATH, headers=told, content=b"hello")
+    assert (answer.status_code, reason(answer)) == (415, "UNSUPPORTED_MEDIA_TYPE")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/uploads", 404),
+        ("GET", PATH, 404),
+        ("PUT", PATH, 404),
+        ("POST", "/uploads?unknown=1", 400),
+        ("DELETE", f"{PATH}/more", 404),
+    ],
+)
+def test_the_own_answers_of_the_gateway_say_which_protocol_this_is(
+    client: httpx.Client, method: str, path: str, status: int
+) -> None:
+    answer = client.request(method, path, headers=TUS)
+    assert (answer.status_code, bool(reason(answer))) == (status, True)
+    assert answer.headers["tus-resumable"] == "1.0.0"
+
+
+def test_a_service_that_is_gone_is_unavailable(tmp_path: Path) -> None:
+    service = Service(InMemory())
+    service.start()
+    with behind_gateway(tmp_path, service).running() as client:
+        service.stop()
+        answer = client.patch(PATH, headers=BYTES, content=bytes(MIB))
+        assert (answer.status_code, reason(answer)) == (503, "SERVICE_UNAVAILABLE")
+        assert answer.headers["tus-resumable"] == "1.0.0"
+        assert answer.headers["retry-after"]
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["of known length", "chunked"])
+def test_a_write_is_streamed(client: httpx.Client, uploads: InMemory, chunked: bool) -> None:
+    created(client)
+    pieces = (bytes(MIB) for _ in range(50))
+    content = pieces if chunked else bytes(50 * MIB)
+    answer = client.patch(PATH, headers=BYTES, content=content)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer.headers["upload-offset"] == str(50 * MIB)
+    assert answer.headers["upload-expires"]
+    assert max(uploads.pieces) <= MIB
+
+
+def begun_write(gateway: Gateway, size: int) -> socket.socket:
+    """A PATCH of so many bytes, of which none has been sent."""
+    host, port = gateway.address.split(":")
+    connection = socket.create_connection((host, int(port)), timeout=10)
+    head = [f"PATCH {PATH} HTTP/1.1", "Host: a", f"Content-Length: {size}"]
+    lines = [*head, *(f"{name}: {value}" for name, value in BYTES.items()), "", ""]
+    connection.sendall("\r\n".join(lines).encode())
+    return connection
+
+
+def test_a_write_arrives_while_it_is_sent(
+    client: httpx.Client, gateway: Gateway, uploads: InMemory
+) -> None:
+    created(client)
+    with closing(begun_write(gateway, 2000)) as connection:
+        connection.sendall(bytes(1000))
+        assert uploads.has_some.wait(5)
+        assert not uploads.ended.is_set()
+        connection.sendall(bytes(1000))
+        assert connection.recv(100).startswith(b"HTTP/1.1 204 ")
+
+
+def test_a_client_that_vanishes_leaves_what_it_has_sent(
+    client: httpx.Client, gateway: Gateway, uploads: InMemory
+) -> None:
+    created(client)
+    with closing(begun_write(gateway, 2000)) as connection:
+        connection.sendall(bytes(1000))
+        assert uploads.has_some.wait(5)
+    assert uploads.ended.wait(5)
+    assert client.head(PATH, headers=TUS).headers["upload-offset"] == "1000"
+
+
+def test_a_large_write_that_is_refused_at_once_is_told_why(
+    client: httpx.Client, uploads: InMemory
+) -> None:
+    uploads.failure = UploadOffsetBehind(offset=0, committed_size=5)
+    answer = client.patch(PATH, headers=BYTES, content=bytes(12 * MIB))
+    assert (answer.status_code, reason(answer)) == (409, "UPLOAD_OFFSET_BEHIND")
+
+
+@pytest.mark.parametrize(("method", "status"), [("PATCH", 204), ("HEAD", 200), ("DELETE", 204)])
+def test_another_method_may_come_as_post(
+    client: httpx.Client, connection: HTTPConnection, method: str, status: int
+) -> None:
+    created(client)
+    told = {**BYTES, "X-HTTP-Method-Override": method, "Content-Length": "0"}
+    answer = asked(connection, "POST", PATH, told)
+    assert answer.status == status
+    assert asked(connection, "OPTIONS", PATH, {}).status == 204
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "override"),
+    [("GET", PATH, "DELETE"), ("POST", "/tokens/1", "DELETE"), ("POST", PATH, "PURGE")],
+)
+def test_no_other_method_is_overridden(
+    client: httpx.Client, method: str, path: str, override: str
+) -> None:
+    answer = client.request(method, path, headers={**TUS, "X-HTTP-Method-Override": override})
+    assert (answer.status_code, reason(answer)) == (404, "PATH_NOT_FOUND")
+
+
+@pytest.mark.parametrize("method", ["POST", "HEAD", "PATCH", "DELETE"])
+def test_pages_of_other_origins_may_upload(client: httpx.Client, method: str) -> None:
+    wanted = {
+        *("content-type", "idempotency-key", "tus-resumable", "upload-checksum", "upload-concat"),
+        *("upload-defer-length", "upload-length", "upload-metadata", "upload-offset"),
+        *("x-http-method-override", "x-request-id", "x-requested-with"),
+    }
+    answer = client.options(
+        PATH,
+        headers={
+            "Origin": "https://page.example",
+            "Access-Control-Request-Method": method,
+            "Access-Control-Request-Headers": ",".join(sorted(wanted)),
+        },
+    )
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == "https://page.example"
+    assert method in names_in(answer.headers["access-control-allow-methods"])
+    assert wanted <= names_in(answer.headers["access-control-allow-headers"])
+
+
+def test_pages_of_other_origins_may_read_what_tus_says(client: httpx.Client) -> None:
+    created(client)
+    origin = {"Origin": "https://page.example"}
+    for answer in (
+        client.options("/uploads", headers=origin),
+        client.post(
+            "/uploads",
+            headers={
+                **TUS,
+                **TOKEN,
+                **origin,
+                "Upload-Concat": "partial",
+                "Upload-Defer-Length": "1",
+            },
+        ),
+        client.head(PATH, headers={**TUS, **origin}),
+        client.patch(PATH, headers={**origin}),
+    ):
+        said = {
+            name
+            for name in answer.headers
+            if name.startswith(("tus-", "upload-")) or name in ("location", "x-job-id")
+        }
+        assert "tus-resumable" in said
+        assert said <= names_in(answer.headers["access-control-expose-headers"])
+
+
+def names_in(header: str) -> set[str]:
+    return {name.strip() for name in header.split(",")}
+
+
+def test_grpc_passes_as_it_is(client: httpx.Client, gateway: Gateway) -> None:
+    created(client)
+    with grpc.insecure_channel(gateway.address) as channel:
+        _, uploads = upload_pb2_grpc.UploadServiceStub(channel).GetUpload.with_call(
+            upload_pb2.GetUploadRequest(upload_id=str(SOME))
+        )
+        _, tus = tus_pb2_grpc.TusServiceStub(channel).GetTusUpload.with_call(
+            tus_pb2.GetTusUploadRequest(upload_id=str(SOME)), metadata=(("tus-resumable", "1.0.0"),)
+        )
+    names = {str(key) for key, _ in uploads.initial_metadata() or ()}
+    assert not {name for name in names if name.startswith("tus-")}
+    assert dict(tus.initial_metadata() or ())["x-http-code"] == "200"
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/healthz"])
+def test_head_of_other_paths_is_as_get(client: httpx.Client, path: str) -> None:
+    head, got = client.head(path), client.get(path)
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    assert head.headers.get("content-type") == got.headers.get("content-type")
+    assert head.headers.get("content-length") in (got.headers.get("content-length"), None)
