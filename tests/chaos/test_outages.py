@@ -40,6 +40,22 @@ def test_no_job_burns_its_attempts_on_an_analysis_server_that_is_down(
 
 
 @pytest.mark.timeout(300)
+def test_a_job_cancelled_while_the_analysis_server_is_down_is_never_dispatched(
+    world: World,
+) -> None:
+    world.double.kill()
+    try:
+        cancelled, other = world.upload_many(2)
+        assert world.jobs([cancelled])[cancelled.job_id]["state"] == "queued"
+        world.cancel(cancelled)
+    finally:
+        world.double.start()
+    world.await_ends([other])
+    assert world.jobs([cancelled])[cancelled.job_id]["state"] == "cancelled"
+    assert world.double.dispatches(cancelled.job_id) == 0
+
+
+@pytest.mark.timeout(300)
 def test_jobs_outlast_an_s3_that_is_away_when_they_are_dispatched(
     world: World, is_long: bool, takes_count: int, s3_restarted: None
 ) -> None:

@@ -167,6 +167,12 @@ class World:
                 if error.code() is not grpc.StatusCode.UNAVAILABLE:
                     raise
 
+    def cancel(self, take: Take) -> None:
+        """Cancel a job."""
+        with client_channel(self.stack.address("analysis")) as channel:
+            request = analysis_pb2.CancelAnalysisRequest(job_id=take.job_id)
+            analysis_pb2_grpc.AnalysisServiceStub(channel).CancelAnalysis(request)
+
     def query(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         """Ask PostgreSQL, as often as it takes."""
         found: list[asyncpg.Record] = []

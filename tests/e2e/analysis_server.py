@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ class AnalysisServer:
         self._held: set[int] = set()
         self._answers: dict[int, list[tuple[int, Json]]] = {}
         self._statuses: dict[int, Json] = {}
+        self._stalled: dict[int, threading.Event] = {}
         self._jobs: dict[str, Json] = {}
         self._dispatches: dict[str, list[Json]] = {}
         self._arrived = threading.Condition()
@@ -45,6 +47,11 @@ class AnalysisServer:
         """Offer a status URL for this token's jobs, which says this."""
         self.hold(token_id)
         self._statuses[token_id] = status
+
+    def stall(self, token_id: int) -> threading.Event:
+        """Take this token's jobs, but answer only when the event is set."""
+        self.hold(token_id)
+        return self._stalled.setdefault(token_id, threading.Event())
 
     def dispatches(self, job_id: str) -> list[Json]:
         """The headers of each dispatch of a job."""
@@ -73,6 +80,8 @@ class AnalysisServer:
             self._jobs[body["job_id"]] = body
             self._dispatches.setdefault(body["job_id"], []).append(dict(request.headers))
             self._arrived.notify_all()
+        if stalled := self._stalled.get(body["token"]["id"]):
+            await asyncio.to_thread(stalled.wait)
         if answers := self._answers.get(body["token"]["id"]):
             status, answer = answers.pop(0)
             return JSONResponse(answer, status)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import pytest
 from alembic import command
 from alembic.config import Config
+
+from tests.integration.sql import row, run
 
 SERVICE = Path(__file__).parents[2] / "services" / "catalog"
 
@@ -39,25 +40,6 @@ def config(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Config:
     return Config(SERVICE / "alembic.ini")
 
 
-def run(database_url: str, statements: str) -> None:
-    async def executed() -> None:
-        connection = await asyncpg.connect(database_url)
-        await connection.execute(statements)
-        await connection.close()
-
-    asyncio.run(executed())
-
-
-def counted(database_url: str) -> dict[str, int]:
-    async def fetched() -> dict[str, int]:
-        connection = await asyncpg.connect(database_url)
-        row: Any = await connection.fetchrow(COUNTS)
-        await connection.close()
-        return dict(row)
-
-    return asyncio.run(fetched())
-
-
 async def write_until(database_url: str, done: asyncio.Event) -> None:
     """Change a token all the time."""
     connection = await asyncpg.connect(database_url)
@@ -84,7 +66,7 @@ def test_nothing_is_lost_on_the_way_and_watchers_know_every_token(
 
     asyncio.run(migrated())
     command.check(config)
-    counts = counted(database_url)
+    counts = row(database_url, COUNTS)
     assert counts.pop("views") > 0
     assert counts == {"told": 12345, "scripts": 12345, "unchecked": 0}
     run(database_url, EMPTY)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
-import asyncpg
 import pytest
-from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.catalog.resources import TokenFilter
 from services.catalog.store import CatalogStore, Ring
 from services.runtime.database import Database
+from tests.integration.plans import MEASURED, buffers, plans_of, statements_of
+from tests.integration.sql import run
 
 LAST = 2**31 - 1
 
@@ -50,16 +46,6 @@ def full(database_url: str) -> Iterator[None]:
 @pytest.fixture
 def catalog(database: Database, full: None) -> CatalogStore:
     return CatalogStore(database)
-
-
-def run(database_url: str, statements: str) -> None:
-    async def executed() -> None:
-        connection = await asyncpg.connect(database_url)
-        await connection.execute(statements)
-        await connection.close()
-
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, executed()).result()
 
 
 Calls = dict[str, Callable[[CatalogStore], Awaitable[object]]]
@@ -107,9 +93,7 @@ async def test_no_big_table_is_read_whole(
     database: Database,
     call: Callable[[CatalogStore], Awaitable[object]],
 ) -> None:
-    plans = await plans_of(database, call(catalog))
-    assert plans
-    for plan in plans:
+    for plan in await plans_of(database, call(catalog), "catalog.", MEASURED):
         assert not any(f"Seq Scan on {table}" in plan for table in BIG_TABLES), plan
         # A sort would mean that the whole list is read for each page of it.
         assert "Sort Method: external" not in plan, plan
@@ -118,8 +102,8 @@ async def test_no_big_table_is_read_whole(
 async def test_the_last_page_costs_what_the_first_costs(
     catalog: CatalogStore, database: Database
 ) -> None:
-    first = await buffers(database, catalog.pages.latest(TokenFilter(), 50, LAST))
-    last = await buffers(database, catalog.pages.latest(TokenFilter(), 50, 100))
+    first = await buffers(database, catalog.pages.latest(TokenFilter(), 50, LAST), "catalog.")
+    last = await buffers(database, catalog.pages.latest(TokenFilter(), 50, 100), "catalog.")
     assert last < 2 * first
 
 
@@ -128,43 +112,3 @@ async def test_a_full_token_takes_the_same_statements_however_many_scripts(
 ) -> None:
     statements = await statements_of(database, catalog.tokens.get_with_scripts(7))
     assert len(statements) == 4
-
-
-async def statements_of(database: Database, call: Awaitable[object]) -> list[tuple[str, Any]]:
-    statements: list[tuple[str, Any]] = []
-
-    def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
-        statements.append((statement, parameters))
-
-    engine: AsyncEngine = database._engine
-    event.listen(engine.sync_engine, "before_cursor_execute", note)
-    try:
-        await call
-    finally:
-        event.remove(engine.sync_engine, "before_cursor_execute", note)
-    return statements
-
-
-async def plans_of(database: Database, call: Awaitable[object]) -> list[str]:
-    """The plans of all statements on tables of the catalog that a call runs."""
-    found = []
-    statements = await statements_of(database, call)
-    async with database.transaction() as connection:
-        for statement, parameters in statements:
-            if "set_config" in statement:
-                await connection.exec_driver_sql(statement, parameters)
-            elif "catalog." in statement:
-                explain = f"EXPLAIN (ANALYZE, BUFFERS, TIMING off) {statement}"
-                answer = await connection.exec_driver_sql(explain, parameters)
-                found.append("\n".join(row[0] for row in answer))
-    return found
-
-
-async def buffers(database: Database, call: Awaitable[object]) -> int:
-    """Pages that the statements of a call read."""
-    total = 0
-    for plan in await plans_of(database, call):
-        line = next(line for line in plan.splitlines() if "Buffers:" in line)
-        counts = line.split("shared ")[1].split()
-        total += sum(int(count.split("=")[1]) for count in counts if "=" in count)
-    return total

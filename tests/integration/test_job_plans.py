@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
-import asyncpg
 import pytest
-from sqlalchemy import event
 from sqlalchemy.dialects.postgresql import dialect
-from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.schema import CreateIndex
 
 from services.analysis.jobs import State
@@ -19,6 +13,8 @@ from services.analysis.store import Filter, JobQueue, JobStore, Reuse
 from services.analysis.tables import jobs
 from services.runtime.database import Database
 from tests.integration.jobs import LONG, NOW, RECORDING, WORKER, opened, queued
+from tests.integration.plans import plans_of
+from tests.integration.sql import run
 
 FINISHED_JOBS = 1_000_000
 
@@ -75,43 +71,10 @@ def store(database: Database, database_url: str, million: None) -> Iterator[JobS
     run(database_url, "DELETE FROM analysis.jobs WHERE token_id = 1")
 
 
-def run(database_url: str, *statements: str) -> None:
-    async def executed() -> None:
-        connection = await asyncpg.connect(database_url)
-        for statement in statements:
-            await connection.execute(statement)
-        await connection.close()
-
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, executed()).result()
-
-
 @pytest.fixture
 def plans(database: Database) -> Plans:
     """The plans of all statements on jobs that a call runs."""
-
-    async def explained(call: Awaitable[object]) -> list[str]:
-        statements: list[tuple[str, Any]] = []
-
-        def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
-            if "analysis.jobs" in statement:
-                statements.append((statement, parameters))
-
-        engine: AsyncEngine = database._engine
-        event.listen(engine.sync_engine, "before_cursor_execute", note)
-        try:
-            await call
-        finally:
-            event.remove(engine.sync_engine, "before_cursor_execute", note)
-        assert statements
-        found = []
-        async with database.transaction() as connection:
-            for statement, parameters in statements:
-                answer = await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)
-                found.append("\n".join(row[0] for row in answer))
-        return found
-
-    return explained
+    return lambda call: plans_of(database, call, "analysis.jobs")
 
 
 def assert_by_index(plans: list[str], index: str) -> None:

@@ -1,0 +1,40 @@
+"""An upload whose service dies: its job ends all the same, and its watchers see it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+
+from sori.upload.v1 import upload_pb2 as pb
+from sori.upload.v1 import upload_pb2_grpc
+from tests.chaos.world import PATIENCE_SECONDS, RECORDING, Take, World, client_channel
+
+
+@pytest.mark.timeout(300)
+def test_the_job_of_an_upload_service_killed_in_mid_stream_fails_in_time(world: World) -> None:
+    gone, watching = threading.Event(), threading.Event()
+
+    def requests() -> Iterator[pb.UploadAudioRequest]:
+        yield pb.UploadAudioRequest(metadata=pb.UploadAudioMetadata(token_id=1))
+        yield pb.UploadAudioRequest(chunk=RECORDING)
+        gone.wait()
+
+    with (
+        client_channel(world.stack.address("upload")) as channel,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        call = upload_pb2_grpc.UploadServiceStub(channel).UploadAudio.future(requests())
+        take = Take(str(dict(call.initial_metadata())["x-job-id"]), "")
+        end = pool.submit(world.watched_end, take, watching)
+        assert watching.wait(PATIENCE_SECONDS)
+        world.kill("upload")
+        gone.set()
+        assert call.code() is grpc.StatusCode.UNAVAILABLE
+        status, _ = end.result(PATIENCE_SECONDS)
+    row = world.jobs([take])[take.job_id]
+    assert (status, row["failure_reason"]) == ("failed", "UPLOAD_TIMED_OUT")
+    assert len(world.ends_of([take])[take.job_id]) == 1

@@ -1,0 +1,83 @@
+"""An analysis that is cancelled before the analysis server has it: nothing comes of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from sori.upload.v1 import upload_pb2 as pb
+from sori.upload.v1 import upload_pb2_grpc
+from tests.e2e.analysis_server import AnalysisServer
+from tests.e2e.product import AUDIO, Product
+
+WAV = (AUDIO / "ref_0890.wav").read_bytes()
+LONG = WAV + bytes(10 * 1024 * 1024)
+"""More than one part, so that a multipart upload is open when the job is cancelled."""
+
+MIB = 1024 * 1024
+
+
+def cancel(product: Product, job_id: str) -> None:
+    answer = product.gateway.post(f"/analyses/{job_id}:cancel")
+    assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
+
+
+def reason(call: grpc.Call) -> str:
+    """The reason that a refused call is told."""
+    status = rpc_status.from_call(call)
+    assert status is not None
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    return str(info.reason)
+
+
+@pytest.mark.parametrize("content", [WAV, LONG], ids=["one part", "several parts"])
+def test_an_upload_whose_job_is_cancelled_is_refused_and_leaves_nothing(
+    product: Product,
+    held_token: int,
+    analysis_server: AnalysisServer,
+    channel: grpc.Channel,
+    content: bytes,
+) -> None:
+    cancelled = threading.Event()
+
+    def requests() -> Iterator[pb.UploadAudioRequest]:
+        yield pb.UploadAudioRequest(metadata=pb.UploadAudioMetadata(token_id=held_token))
+        for start in range(0, len(content), MIB):
+            yield pb.UploadAudioRequest(chunk=content[start : start + MIB])
+        cancelled.wait()
+        yield pb.UploadAudioRequest(chunk=b"the rest")
+        yield pb.UploadAudioRequest(finish=pb.UploadAudioFinish())
+
+    call = upload_pb2_grpc.UploadServiceStub(channel).UploadAudio.future(requests())
+    try:
+        job_id = str(dict(call.initial_metadata())["x-job-id"])
+        next(state for state in product.states(job_id) if state["progress"] >= 40)
+        cancel(product, job_id)
+    finally:
+        cancelled.set()
+    assert (call.code(), reason(call)) == (grpc.StatusCode.FAILED_PRECONDITION, "JOB_ENDED")
+    assert product.stored(held_token) == []
+    assert product.analysis(job_id)["status"] == "cancelled"
+    assert not analysis_server.was_dispatched(job_id)
+
+
+def test_a_job_cancelled_during_its_dispatch_stays_cancelled_when_it_is_accepted(
+    product: Product, held_token: int, analysis_server: AnalysisServer
+) -> None:
+    going_on = analysis_server.stall(held_token)
+    try:
+        job_id = product.uploaded(held_token)
+        analysis_server.job(job_id)
+        assert product.analysis(job_id)["state"] == "ANALYSIS_STATE_QUEUED"
+        cancel(product, job_id)
+    finally:
+        going_on.set()
+    late = analysis_server.report(job_id, {"analysis_results": {"score": 1}})
+    assert late.json()["effect"] == "REPORT_EFFECT_IGNORED"
+    assert product.analysis(job_id)["status"] == "cancelled"

@@ -1,0 +1,39 @@
+"""The analysis server as a process, between a file server and a webhook."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from tests.integration.analyzer.server import Analyzer, analyzer_with
+from tests.integration.analyzer.surroundings import QuietServer, Surroundings
+
+
+@pytest.fixture
+async def surroundings() -> AsyncIterator[Surroundings]:
+    here = Surroundings()
+    app = Starlette(
+        routes=[
+            Route("/files/{name}", here.file),
+            Route("/webhook", here.webhook, methods=["POST"]),
+        ]
+    )
+    listener = socket.create_server(("127.0.0.1", 0))
+    here.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server = QuietServer(uvicorn.Config(app, log_level="error", lifespan="off"))
+    serving = asyncio.create_task(server.serve([listener]))
+    yield here
+    server.should_exit = True
+    await serving
+
+
+@pytest.fixture
+async def analyzer() -> AsyncIterator[Analyzer]:
+    async with analyzer_with(backoff_seconds=0.05) as running:
+        yield running

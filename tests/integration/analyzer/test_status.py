@@ -1,0 +1,177 @@
+"""What the analysis server tells of a job on its way and after its end."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+import pytest
+
+from tests.integration.analyzer.server import Analyzer, analyzer_with
+from tests.integration.analyzer.surroundings import CLOSE, Surroundings
+
+
+async def test_the_status_is_what_the_webhook_is_told(surroundings: Surroundings) -> None:
+    surroundings.gates = {CLOSE: asyncio.Event(), "final": asyncio.Event()}
+    async with analyzer_with(progress_reports=False) as analyzer:
+        job = surroundings.job()
+        status_url = (await analyzer.post(job)).json()["status_url"]
+        waiting = (await analyzer.client.get(status_url)).json()
+        assert waiting == {
+            "status": "processing",
+            "progress": 0,
+            "message": "분석 차례를 기다리고 있습니다.",
+        }
+        surroundings.gates[CLOSE].set()
+        await surroundings.called[job["job_id"]].wait()
+        undelivered = (await analyzer.client.get(status_url)).json()
+        surroundings.gates["final"].set()
+        report = await surroundings.report(job["job_id"])
+        delivered = (await analyzer.client.get(status_url)).json()
+        assert [undelivered, delivered] == [report, report]
+        assert surroundings.told[job["job_id"]] == [report]
+
+
+async def test_the_status_of_a_failed_job_has_reason_and_sentence(
+    analyzer: Analyzer, surroundings: Surroundings
+) -> None:
+    job = surroundings.job("silence_2s.wav")
+    await analyzer.post(job)
+    report = await surroundings.report(job["job_id"])
+    assert (await analyzer.status(job)).json() == report
+    assert set(report) == {"status", "reason", "error"}
+
+
+async def test_the_status_of_an_unknown_job_is_404(analyzer: Analyzer) -> None:
+    unknown = await analyzer.status({"job_id": uuid.uuid4()})
+    assert (unknown.status_code, list(unknown.json())) == (404, ["error"])
+    assert (await analyzer.status({"job_id": "no-uuid"})).status_code == 404
+
+
+async def test_the_status_url_begins_as_the_server_was_called(
+    analyzer: Analyzer, surroundings: Surroundings
+) -> None:
+    job = surroundings.job()
+    answer = await analyzer.post(job, Host="analyzer.example:81")
+    expected = f"http://analyzer.example:81/analyze-voice/{job['job_id']}"
+    assert answer.json()["status_url"] == expected
+
+
+async def test_the_status_url_begins_as_it_is_set(surroundings: Surroundings) -> None:
+    async with analyzer_with(public_url="https://analyzer.example/one/") as analyzer:
+        job = surroundings.job()
+        answer = await analyzer.post(job)
+        expected = f"https://analyzer.example/one/analyze-voice/{job['job_id']}"
+        assert answer.json()["status_url"] == expected
+
+
+async def test_a_result_outlives_a_lost_webhook_and_is_delivered_to_a_repeat(
+    analyzer: Analyzer, surroundings: Surroundings
+) -> None:
+    surroundings.answers = [403]
+    job, other = surroundings.job(), surroundings.job()
+    await analyzer.post(job)
+    await surroundings.called[job["job_id"]].wait()
+    await analyzer.post(other)
+    await surroundings.report(other["job_id"])
+    kept = (await analyzer.status(job)).json()
+    assert "analysis_results" in kept
+
+    assert (await analyzer.post(job)).status_code == 202
+    assert await surroundings.report(job["job_id"]) == kept
+    assert (await analyzer.status(job)).json() == kept
+    assert surroundings.fetched[CLOSE] == 2
+
+
+async def test_a_job_beyond_the_most_remembered_is_computed_again(
+    surroundings: Surroundings,
+) -> None:
+    async with analyzer_with(remembered_reports=1) as analyzer:
+        jobs = [surroundings.job() for _ in range(3)]
+        for job in jobs:
+            await analyzer.post(job)
+            await surroundings.report(job["job_id"])
+        assert (await analyzer.status(jobs[0])).status_code == 404
+        assert (await analyzer.status(jobs[2])).status_code == 200
+        await analyzer.post(jobs[0])
+        assert "analysis_results" in await surroundings.report(jobs[0]["job_id"])
+
+
+@pytest.mark.parametrize("setting", ["remembered_bytes", "remembered_seconds"])
+async def test_without_room_or_time_nothing_is_remembered(
+    surroundings: Surroundings, setting: str
+) -> None:
+    async with analyzer_with(**{setting: 0}) as analyzer:
+        ended, after = surroundings.job(), surroundings.job()
+        for job in (ended, after):
+            await analyzer.post(job)
+            await surroundings.report(job["job_id"])
+        assert (await analyzer.status(ended)).status_code == 404
+
+
+async def test_progress_is_told_before_the_report(
+    analyzer: Analyzer, surroundings: Surroundings
+) -> None:
+    surroundings.gates[CLOSE] = asyncio.Event()
+    (worker,) = analyzer.workers()
+    worker.suspend()
+    job = surroundings.job()
+    await analyzer.post(job)
+    surroundings.gates[CLOSE].set()
+    fetched = await surroundings.progress_report(job["job_id"])
+    analysing = await surroundings.progress_report(job["job_id"])
+    assert [fetched, analysing] == [
+        {"status": "processing", "progress": 20, "message": "녹음을 받았습니다."},
+        {"status": "processing", "progress": 40, "message": "목소리를 분석하고 있습니다."},
+    ]
+    assert (await analyzer.status(job)).json() == analysing
+    worker.resume()
+    report = await surroundings.report(job["job_id"])
+    assert surroundings.told[job["job_id"]] == [fetched, analysing, report]
+
+
+async def test_a_job_that_waits_for_a_worker_is_not_said_to_be_analysed(
+    analyzer: Analyzer, surroundings: Surroundings
+) -> None:
+    (worker,) = analyzer.workers()
+    worker.suspend()
+    first, second = surroundings.job(), surroundings.job()
+    await analyzer.post(first)
+    for _ in range(2):
+        await surroundings.progress_report(first["job_id"])
+    await analyzer.post(second)
+    assert (await surroundings.progress_report(second["job_id"]))["progress"] == 20
+    assert (await analyzer.status(second)).json()["progress"] == 20
+    worker.resume()
+    assert (await surroundings.progress_report(second["job_id"]))["progress"] == 40
+    await surroundings.report(second["job_id"])
+
+
+async def test_a_job_waits_for_no_progress_report_and_sends_none_after_its_end(
+    analyzer: Analyzer, surroundings: Surroundings
+) -> None:
+    surroundings.gates["progress"] = asyncio.Event()
+    job, after = surroundings.job(), surroundings.job()
+    await analyzer.post(job)
+    assert "analysis_results" in await surroundings.report(job["job_id"])
+    surroundings.gates["progress"].set()
+    await analyzer.post(after)
+    await surroundings.report(after["job_id"])
+    first, last = surroundings.told[job["job_id"]]
+    assert (first["progress"], "analysis_results" in last) == (20, True)
+
+
+async def test_refused_progress_is_not_told_again(
+    analyzer: Analyzer, surroundings: Surroundings
+) -> None:
+    surroundings.progress_answer = 503
+    (worker,) = analyzer.workers()
+    worker.suspend()
+    job = surroundings.job()
+    await analyzer.post(job)
+    for _ in range(2):
+        await surroundings.progress_report(job["job_id"])
+    worker.resume()
+    report = await surroundings.report(job["job_id"])
+    assert [told.get("progress") for told in surroundings.told[job["job_id"]]] == [20, 40, None]
+    assert "analysis_results" in report

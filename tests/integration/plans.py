@@ -1,0 +1,58 @@
+"""How PostgreSQL runs the statements of a call."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.runtime.database import Database
+
+PLANNED = "EXPLAIN"
+MEASURED = "EXPLAIN (ANALYZE, BUFFERS, TIMING off)"
+"""Runs the statement as well: not for what may run only once."""
+
+
+async def statements_of(database: Database, call: Awaitable[object]) -> list[tuple[str, Any]]:
+    """All statements that a call runs, with their parameters."""
+    statements: list[tuple[str, Any]] = []
+
+    def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
+        statements.append((statement, parameters))
+
+    engine: AsyncEngine = database._engine
+    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    try:
+        await call
+    finally:
+        event.remove(engine.sync_engine, "before_cursor_execute", note)
+    return statements
+
+
+async def plans_of(
+    database: Database, call: Awaitable[object], tables: str, explain: str = PLANNED
+) -> list[str]:
+    """The plans of all statements of a call that name `tables`: a table or its schema."""
+    found = []
+    statements = await statements_of(database, call)
+    async with database.transaction() as connection:
+        for statement, parameters in statements:
+            if "set_config" in statement:
+                await connection.exec_driver_sql(statement, parameters)
+            elif tables in statement:
+                answer = await connection.exec_driver_sql(f"{explain} {statement}", parameters)
+                found.append("\n".join(row[0] for row in answer))
+    assert found
+    return found
+
+
+async def buffers(database: Database, call: Awaitable[object], tables: str) -> int:
+    """Pages that the statements of a call read."""
+    total = 0
+    for plan in await plans_of(database, call, tables, MEASURED):
+        line = next(line for line in plan.splitlines() if "Buffers:" in line)
+        counts = line.split("shared ")[1].split()
+        total += sum(int(count.split("=")[1]) for count in counts if "=" in count)
+    return total
