@@ -42,7 +42,8 @@ from services.upload.tus_servicer import TusServicer
 from services.upload.uploads import Plan, State, Upload
 from sori.upload.v1 import tus_pb2, tus_pb2_grpc, upload_pb2, upload_pb2_grpc
 from stack.ports import free_ports
-from tests.integration.test_gateway_config import NAMES, Context, Gateway, reason
+from tests.integration.gateway.process import Gateway, reason
+from tests.integration.gateway.stand_ins import NAMES, Context
 
 MIB = 1024 * 1024
 TUS = {"Tus-Resumable": "1.0.0"}
