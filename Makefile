@@ -9,7 +9,7 @@ JS_INSTALLED := tests/js/node_modules/.installed
 PROTOS := $(shell find protos -name '*.proto')
 SERVICE_CONFIG := protos/sori/service_config.json
 
-.PHONY: help setup up down logs clean migrate import export erd demo test chaos soak bench lint format breaking lock
+.PHONY: help setup up down logs clean migrate import export erd demo test chaos soak fuzz bench lint format breaking lock
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ chaos: setup ## Run the fault tests at length: a minute of kills, long outages.
 soak: setup ## Upload 5 GiB, over bad networks, beside thousands of slow ones.
 	CHAOS=long $(BIN)/pytest -s tests/chaos/test_uploads.py tests/chaos/test_uploads_s3.py \
 	    tests/chaos/test_uploads_at_scale.py
+
+fuzz: setup ## Feed the parsers of uploads for a minute each, led by coverage.
+	for target in form tus write; do $(RUN) -m tests.fuzz $$target -max_total_time=60 || exit 1; done
 
 bench: setup ## Measure, against named peers, as ratios.
 	@$(RUN) -m bench.catalog

@@ -157,8 +157,8 @@ class Uploads:
                 else:
                     await self._finish(writer, holding, whole)
         except BaseException as error:
-            # What could not be verified is not kept.
-            keeps = checksum is None
+            # Not what could not be verified, nor the beginning of what is too much.
+            keeps = checksum is None and not isinstance(error, SizeMismatch)
             await self._clean_ups.run(self._interrupted(writer, holding, error, keeps))
             raise await self._why(holding, error) from None
         finally:
@@ -368,24 +368,21 @@ class Uploads:
         self, writer: UploadWriter, holding: Holding, items: Content, checksum: Checksum | None
     ) -> Whole | None:
         """Take what comes; returns how it says that it is whole, None when it doesn't."""
-        plan = holding.upload.plan
         hasher = checksum.hasher() if checksum is not None else None
+        whole = None
         await writer.recall()
-        whole = Whole() if plan.ends_at_size and writer.size == plan.size else None
-        if whole is None:
-            async for item in _not_idle(items, self._settings.upload_idle_seconds):
-                if isinstance(item, Whole):
-                    whole = item
-                    break
-                if hasher is not None:
-                    hasher.update(item)
-                await writer.take(item)
-                if plan.ends_at_size and writer.size == plan.size:
-                    whole = Whole()
-                    break
+        async for item in _not_idle(items, self._settings.upload_idle_seconds):
+            if isinstance(item, Whole):
+                whole = item
+                break
+            if hasher is not None:
+                hasher.update(item)
+            await writer.take(item)
         if checksum is not None and hasher is not None and hasher.digest() != checksum.digest:
             raise ChunkChecksumMismatch(algorithm=checksum.algorithm)
-        return whole
+        plan = holding.upload.plan
+        at_size = plan.ends_at_size and writer.size == plan.size
+        return Whole() if at_size else whole
 
     async def _finish(self, writer: UploadWriter, holding: Holding, whole: Whole) -> None:
         stored = await writer.finish(whole)

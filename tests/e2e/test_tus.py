@@ -357,6 +357,17 @@ def test_a_bad_write(tus: Tus, headers: Json, status: int) -> None:
     assert tus.head(location).headers["upload-offset"] == "0"
 
 
+@pytest.mark.parametrize("surplus", [1, 3 * MIB])
+def test_bytes_after_the_length_are_refused(
+    product: Product, uploader: Uploader, tus: Tus, surplus: int
+) -> None:
+    location = tus.created(len(CONTENT))
+    assert tus.patch(location, 0, CONTENT + bytes(surplus)).status_code == 400
+    assert tus.offset(location) == 0
+    assert tus.patch(location, 0, CONTENT).status_code == 204
+    assert_analysed(product, upload_of(uploader, location), CONTENT)
+
+
 def test_a_recording_that_is_refused_ends_its_upload(product: Product, tus: Tus) -> None:
     answer = tus.create(20_000)
     location = answer.headers["location"]

@@ -1,0 +1,93 @@
+"""What a fuzzer feeds: whatever comes is taken or refused, and nothing stays.
+
+Each target takes any bytes. What it raises is a finding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+
+from google.api.httpbody_pb2 import HttpBody
+from google.protobuf.message import DecodeError
+
+from services.runtime.errors import SoriError
+from services.upload import tus
+from services.upload.form import items_of_form
+from services.upload.messages import offset_from, upload_id_from
+from services.upload.stream import Item, Start, Whole, start
+from sori.upload.v1 import upload_pb2 as pb
+
+BOUNDARIES = ("b", "-" * 70, "boundary", "\r\n--", "")
+PIECES = (1, 7, 1000, 65536)
+HEADERS = (
+    "upload-length",
+    "upload-defer-length",
+    "upload-offset",
+    "upload-metadata",
+    "upload-checksum",
+    "upload-concat",
+    "tus-resumable",
+)
+
+
+def form(data: bytes) -> None:
+    """A form: how its boundary is and how it is cut, then its body."""
+    if len(data) < 2:
+        return
+    boundary = BOUNDARIES[data[0] % len(BOUNDARIES)]
+    size = PIECES[data[1] % len(PIECES)]
+    asyncio.run(_taken(boundary, [data[at : at + size] for at in range(2, len(data), size)]))
+
+
+async def _taken(boundary: str, pieces: list[bytes]) -> None:
+    items: list[Item] = []
+    with suppress(SoriError):
+        items += [item async for item in items_of_form(_requests(boundary, pieces), _start)]
+    # Not even a byte more than came, and nothing after the end.
+    taken = sum(len(item) for item in items if isinstance(item, bytes))
+    assert taken <= sum(map(len, pieces))
+    assert not any(isinstance(item, Whole) for item in items[:-1])
+    assert len(asyncio.all_tasks()) == 1
+
+
+def _start(_: object, file_name: str) -> Start:
+    return start(1, file_name, "")
+
+
+async def _requests(boundary: str, pieces: list[bytes]) -> AsyncIterator[pb.UploadAudioFormRequest]:
+    content_type = f"multipart/form-data; boundary={boundary}"
+    yield pb.UploadAudioFormRequest(token_id=1, form=HttpBody(content_type=content_type))
+    for piece in pieces:
+        yield pb.UploadAudioFormRequest(form=HttpBody(data=piece))
+
+
+def tus_headers(data: bytes) -> None:
+    """The headers of tus, one after another, by line ends."""
+    values = data.decode("latin-1").split("\n")
+    headers = {name: value for name, value in zip(HEADERS, values, strict=False) if value}
+    for read in (
+        tus.require_version,
+        tus.offset_of,
+        tus.late_size_of,
+        tus.checksum_of,
+        lambda each: tus.creation_of(each, ""),
+    ):
+        with suppress(SoriError):
+            read(headers)
+
+
+def write_requests(data: bytes) -> None:
+    """The first message of a write."""
+    with suppress(SoriError, DecodeError):
+        request = pb.WriteUploadRequest.FromString(data)
+        offset_from(request)
+        upload_id_from(request.upload_id)
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "form": form,
+    "tus": tus_headers,
+    "write": write_requests,
+}
