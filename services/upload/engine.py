@@ -158,7 +158,7 @@ class Uploads:
                     await self._finish(writer, holding, whole)
         except BaseException as error:
             # Not what could not be verified, nor the beginning of what is too much.
-            keeps = checksum is None and not isinstance(error, SizeMismatch)
+            keeps = checksum is None and not _is_surplus(error)
             await self._clean_ups.run(self._interrupted(writer, holding, error, keeps))
             raise await self._why(holding, error) from None
         finally:
@@ -492,6 +492,13 @@ def _require_piece(upload: Upload) -> None:
         raise UploadIncomplete(upload_id=upload.upload_id)
     if upload.state is not State.COMPLETED:
         raise _ended(upload)
+
+
+def _is_surplus(error: BaseException) -> bool:
+    """Whether more came than was declared."""
+    if not isinstance(error, SizeMismatch):
+        return False
+    return int(error.metadata["received_bytes"]) > int(error.metadata["declared_bytes"])
 
 
 def _ended(upload: Upload) -> UploadEnded:
