@@ -99,6 +99,12 @@ class GatewaySettings(BaseModel):
         gt=15,
         description="How long a stream may be silent; watches have a heartbeat each 15 s.",
     )
+    gateway_upload_idle_seconds: float = Field(
+        180,
+        gt=15,
+        description="How long an upload may be silent, or wait for its turn; more than the "
+        "service's UPLOAD_IDLE_SECONDS, which says so better.",
+    )
     gateway_body_bytes: int = Field(
         1024**2,
         ge=65536,

@@ -57,7 +57,7 @@ class ObjectStore:
                 read_timeout=30,
                 max_pool_connections=64,
                 # With backoff, also when S3 asks to slow down.
-                retries={"mode": "standard", "max_attempts": 5},
+                retries={"mode": "standard", "max_attempts": 4},
                 # Virtual-hosted buckets need DNS that a self-hosted S3 seldom has.
                 s3={"addressing_style": "path" if settings.s3_endpoint_url else "auto"},
             ),

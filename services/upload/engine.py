@@ -29,6 +29,7 @@ from services.runtime.errors import (
     RecordingTooLong,
     SizeMismatch,
     SoriError,
+    StorageUnavailable,
     UnsupportedAudio,
     UploadEnded,
     UploadIdle,
@@ -251,8 +252,7 @@ class Uploads:
             else:
                 await self._store.forget(holding.upload.upload_id)
         except BaseException as error:
-            reason = error.reason if isinstance(error, SoriError) else IncompleteUpload.reason
-            await self._clean_ups.run(self._discard(writer, holding, reason))
+            await self._clean_ups.run(self._discard(writer, holding, error))
             raise
         finally:
             await self._clean_ups.run(writer.close())
@@ -260,18 +260,20 @@ class Uploads:
 
     # Ends.
 
-    async def give_up(self, holding: Holding, state: State, reason: str) -> None:
+    async def give_up(
+        self, holding: Holding, state: State, reason: str, *, sweeps: bool = True
+    ) -> None:
         """End an upload that takes no more bytes, unless its owner has it after all.
 
-        state: what it becomes. reason: why, in UPPER_SNAKE_CASE. Its owner is told, and
-        S3 is swept.
+        state: what it becomes. reason: why, in UPPER_SNAKE_CASE. sweeps: whether S3 is
+        swept now, not by a caretaker. Its owner is told.
         Errors: those of the peers, StorageUnavailable.
         """
         if await self._owner(holding).release(holding, reason):
             await self._store.end(holding, State.COMPLETED, self._lifetime)
             return
         failure = reason if state is State.FAILED else ""
-        if await self._store.end(holding, state, self._lifetime, failure):
+        if await self._store.end(holding, state, self._lifetime, failure) and sweeps:
             await self.sweep(holding)
 
     async def sweep(self, holding: Holding, *, whole: bool = True) -> None:
@@ -378,6 +380,9 @@ class Uploads:
             if hasher is not None:
                 hasher.update(item)
             await writer.take(item)
+            # Before it comes: what waits for memory is not even read.
+            await writer.expect(len(item))
+            del item
         if checksum is not None and hasher is not None and hasher.digest() != checksum.digest:
             raise ChunkChecksumMismatch(algorithm=checksum.algorithm)
         plan = holding.upload.plan
@@ -399,14 +404,16 @@ class Uploads:
                 await self.give_up(holding, State.FAILED, error.reason)
             elif not keeps:
                 await writer.drop()
-            elif not isinstance(error, UploadSuperseded):
+            elif not isinstance(error, UploadSuperseded | StorageUnavailable):
                 await writer.keep()
 
-    async def _discard(self, writer: UploadWriter, holding: Holding, reason: str) -> None:
+    async def _discard(self, writer: UploadWriter, holding: Holding, error: BaseException) -> None:
         """Leave nothing of it; what can't be done now a caretaker does later."""
+        reason = error.reason if isinstance(error, SoriError) else IncompleteUpload.reason
+        sweeps = not isinstance(error, StorageUnavailable)
         await writer.close()
         with _as_far_as_possible():
-            await self.give_up(holding, State.FAILED, reason)
+            await self.give_up(holding, State.FAILED, reason, sweeps=sweeps)
 
     async def _why(self, holding: Holding, error: BaseException) -> BaseException:
         """Why an upload has stopped: it may have ended meanwhile."""

@@ -50,10 +50,15 @@ async def items_of_writes(
 ) -> AsyncGenerator[bytes | Whole]:
     """The bytes of a write, and its end if it states one."""
     request: pb.WriteUploadRequest | None = first
+    del first
     while request is not None:
-        if request.chunk:
-            yield request.chunk
-        if request.finish_write:
+        chunk, ends = request.chunk, request.finish_write
+        # Each would hold the bytes once more while they are taken.
+        del request
+        if chunk:
+            yield chunk
+        del chunk
+        if ends:
             yield Whole()
             return
         request = await anext(others, None)

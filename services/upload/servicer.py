@@ -74,7 +74,10 @@ class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
         if first is None:
             raise InvalidField(FieldViolation("upload_id", "must be in the first message"))
         upload_id, offset = upload_id_from(first.upload_id), offset_from(first)
-        async with aclosing(items_of_writes(first, request_iterator)) as items:
+        items = items_of_writes(first, request_iterator)
+        # It would stay in memory for as long as the call.
+        del first
+        async with aclosing(items):
             return upload_to(await self._uploads.write(upload_id, offset, items))
 
     async def GetUpload(self, request: pb.GetUploadRequest, context: Context) -> pb.Upload:

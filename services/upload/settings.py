@@ -36,7 +36,12 @@ class UploadSettings(DatabaseSettings, ObjectStoreSettings):
         ),
     )
     upload_idle_seconds: float = Field(
-        30, gt=0, description="How long an upload may send nothing before it is cut."
+        120,
+        gt=0,
+        description=(
+            "How long an upload may send nothing before it is cut; time for one message of gRPC, "
+            "of which nothing is seen before it is whole."
+        ),
     )
     upload_expiry_seconds: float = Field(
         24 * 3600.0,

@@ -135,6 +135,12 @@ class UploadWriter:
             if len(now) == room:
                 await self._send_part()
 
+    async def expect(self, size: int) -> None:
+        """Have room for a piece like the last, unless it was so small that it is not counted."""
+        if size > UNCOUNTED_BYTES:
+            room = self._holding.part_bytes - self._tail_size - len(self._filling)
+            await self._borrow(min(size, room))
+
     async def keep(self) -> None:
         """Make everything received durable, and keep it."""
         await self._settled()
