@@ -21,9 +21,7 @@ from services.runtime.errors import (
     ChecksumMismatch,
     ChunkChecksumMismatch,
     EmptyRecording,
-    FieldViolation,
     IncompleteUpload,
-    InvalidField,
     JobEnded,
     RecordingTooLarge,
     RecordingTooLong,
@@ -31,13 +29,8 @@ from services.runtime.errors import (
     SoriError,
     StorageUnavailable,
     UnsupportedAudio,
-    UploadEnded,
-    UploadIdle,
-    UploadIncomplete,
     UploadLost,
     UploadNotFound,
-    UploadOffsetAhead,
-    UploadOffsetBehind,
     UploadSuperseded,
 )
 from services.runtime.objects import ObjectMissing, ObjectStore
@@ -49,8 +42,19 @@ from services.upload.owners import Owner, Owners
 from services.upload.peers import Catalog
 from services.upload.settings import UploadSettings
 from services.upload.store import UploadStore
-from services.upload.stream import AssetKind, Content, Whole
-from services.upload.uploads import Holding, Kind, Plan, State, Upload, part_bytes_for
+from services.upload.stream import AssetKind, Content, Whole, after, not_idle, until_done
+from services.upload.uploads import (
+    Holding,
+    Kind,
+    Plan,
+    State,
+    Upload,
+    ended_error,
+    is_surplus,
+    part_bytes_for,
+    require_offset,
+    require_piece,
+)
 from services.upload.writer import StoredObject, UploadWriter
 
 UNDER_WAY_SECONDS = 30.0
@@ -144,7 +148,7 @@ class Uploads:
         holding = await self._open(upload_id, offset, exactly, size)
         if holding is not None:
             with self._clean_ups.expected():
-                await self._write(holding, _from(items, offset, holding), checksum)
+                await self._write(holding, after(items, holding.progress.size - offset), checksum)
         return await self.get(upload_id)
 
     async def _write(self, holding: Holding, items: Content, checksum: Checksum | None) -> None:
@@ -159,7 +163,7 @@ class Uploads:
                     await self._finish(writer, holding, whole)
         except BaseException as error:
             # Not what could not be verified, nor the beginning of what is too much.
-            keeps = checksum is None and not _is_surplus(error)
+            keeps = checksum is None and not is_surplus(error)
             await self._clean_ups.run(self._interrupted(writer, holding, error, keeps))
             raise await self._why(holding, error) from None
         finally:
@@ -189,7 +193,7 @@ class Uploads:
             await self.give_up(holding, State.CANCELLED, "UPLOAD_CANCELLED")
         upload = await self.get(upload_id)
         if upload.state is not State.CANCELLED:
-            raise _ended(upload)
+            raise ended_error(upload)
         return upload
 
     async def concatenate(self, plan: Plan, pieces: Sequence[UUID]) -> Upload:
@@ -200,7 +204,7 @@ class Uploads:
         """
         holdings = [await self._store.get(upload_id) for upload_id in pieces]
         for each in holdings:
-            _require_piece(each.upload)
+            require_piece(each.upload)
         size = sum(each.upload.committed_size for each in holdings)
         holding, is_new = await self._create(replace(plan, size=size, resumable=False))
         if is_new:
@@ -320,11 +324,11 @@ class Uploads:
         holding = await self._store.open(upload_id, offset, last, size)
         if holding is None:
             upload = await self.get(upload_id)
-            _require_offset(upload, offset, exactly)
+            require_offset(upload, offset, exactly)
             if size is not None and upload.committed_size > size:
                 raise SizeMismatch(received_bytes=upload.committed_size, declared_bytes=size)
             if upload.state is not State.COMPLETED:
-                raise _ended(upload)
+                raise ended_error(upload)
             return None
         declared = holding.upload.plan.size
         if size is not None and declared != size:
@@ -353,7 +357,7 @@ class Uploads:
         """Tell that the upload goes on; gives what ends its items when it doesn't."""
         telling = asyncio.create_task(self._tell(holding))
         try:
-            yield partial(_until_done, telling)
+            yield partial(until_done, telling)
         finally:
             telling.cancel()
             await asyncio.wait([telling])
@@ -373,7 +377,7 @@ class Uploads:
         hasher = checksum.hasher() if checksum is not None else None
         whole = None
         await writer.recall()
-        async for item in _not_idle(items, self._settings.upload_idle_seconds):
+        async for item in not_idle(items, self._settings.upload_idle_seconds):
             if isinstance(item, Whole):
                 whole = item
                 break
@@ -420,7 +424,7 @@ class Uploads:
         if isinstance(error, UploadSuperseded):
             upload = await self.get(holding.upload.upload_id)
             if upload.state is not State.RECEIVING:
-                return _ended(upload)
+                return ended_error(upload)
         return error
 
     def _owner(self, holding: Holding) -> Owner:
@@ -441,77 +445,12 @@ def recording_key(token_id: int, job_id: UUID) -> str:
     return f"recordings/{token_id}/{job_id}"
 
 
-async def _until_done(telling: asyncio.Task[None], items: Content) -> Content:
-    """The items, until who tells that they come has failed: then there is no use for them."""
-    async for item in items:
-        if telling.done():
-            await telling
-        yield item
-
-
-async def _not_idle(items: Content, seconds: float) -> Content:
-    """The items, for as long as they come. Errors: UploadIdle."""
-    while True:
-        try:
-            async with asyncio.timeout(seconds):
-                item = await anext(items)
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            raise UploadIdle(seconds=round(seconds)) from None
-        yield item
-
-
-async def _from(items: Content, offset: int, holding: Holding) -> Content:
-    """The items without the bytes that are here already."""
-    known = holding.progress.size - offset
-    async for item in items:
-        if isinstance(item, Whole):
-            yield item
-        elif known < len(item):
-            yield item[known:]
-            known = 0
-        else:
-            known -= len(item)
-
-
 def _type_of(plan: Plan) -> Callable[[bytes], str]:
     if plan.kind is Kind.PIECE:
         return any_type
     if plan.asset_kind in (AssetKind.PITCH, AssetKind.ALIGNMENT):
         return partial(json_type, kind=plan.asset_kind)
     return audio_type
-
-
-def _require_offset(upload: Upload, offset: int, exactly: bool) -> None:
-    here = upload.committed_size
-    if offset > here:
-        raise UploadOffsetAhead(offset=offset, committed_size=here)
-    if exactly and offset < here:
-        raise UploadOffsetBehind(offset=offset, committed_size=here)
-
-
-def _require_piece(upload: Upload) -> None:
-    if upload.plan.kind is not Kind.PIECE:
-        problem = f"the upload {upload.upload_id} is no partial one"
-        raise InvalidField(FieldViolation("upload_concat", problem))
-    if upload.state is State.RECEIVING:
-        raise UploadIncomplete(upload_id=upload.upload_id)
-    if upload.state is not State.COMPLETED:
-        raise _ended(upload)
-
-
-def _is_surplus(error: BaseException) -> bool:
-    """Whether more came than was declared."""
-    if not isinstance(error, SizeMismatch):
-        return False
-    return int(error.metadata["received_bytes"]) > int(error.metadata["declared_bytes"])
-
-
-def _ended(upload: Upload) -> UploadEnded:
-    # One that still seems to go on has expired, and nobody has swept it yet.
-    state = State.EXPIRED if upload.state is State.RECEIVING else upload.state
-    return UploadEnded.of(upload.upload_id, state, upload.failure_reason)
 
 
 @contextmanager

@@ -7,13 +7,14 @@ missing: a stream that ends without it is cut short.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
-from services.runtime.errors import FieldViolation, IncompleteUpload, InvalidField
+from services.runtime.errors import FieldViolation, IncompleteUpload, InvalidField, UploadIdle
 from sori.upload.v1 import upload_pb2 as pb
 
 MAX_FILE_NAME_LENGTH = 255
@@ -93,6 +94,39 @@ async def content_of(items: AsyncIterator[Item]) -> Content:
     async for item in items:
         if isinstance(item, bytes | Whole):
             yield item
+
+
+async def until_done(telling: asyncio.Task[None], items: Content) -> Content:
+    """The items, until who tells that they come has failed: then there is no use for them."""
+    async for item in items:
+        if telling.done():
+            await telling
+        yield item
+
+
+async def not_idle(items: Content, seconds: float) -> Content:
+    """The items, for as long as they come. Errors: UploadIdle."""
+    while True:
+        try:
+            async with asyncio.timeout(seconds):
+                item = await anext(items)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise UploadIdle(seconds=round(seconds)) from None
+        yield item
+
+
+async def after(items: Content, known: int) -> Content:
+    """The items without the first bytes, which are known already."""
+    async for item in items:
+        if isinstance(item, Whole):
+            yield item
+        elif known < len(item):
+            yield item[known:]
+            known = 0
+        else:
+            known -= len(item)
 
 
 class _Request(Protocol):

@@ -74,7 +74,10 @@ class TusServicer(tus_pb2_grpc.TusServiceServicer):
         upload = await self._known(first.upload_id)
         if upload.plan.concat.startswith("final"):
             raise UploadIsFinal(upload_id=upload.upload_id)
-        async with aclosing(_bytes(first, request_iterator)) as content:
+        content = _bytes(first, request_iterator)
+        # It would stay in memory for as long as the call.
+        del first
+        async with aclosing(content):
             upload = await self._uploads.write(
                 upload.upload_id, offset, content, exactly=True, size=size, checksum=checksum
             )
@@ -105,6 +108,7 @@ async def _bytes(
 ) -> AsyncGenerator[bytes]:
     if first.content.data:
         yield first.content.data
+    del first
     async for request in others:
         if request.content.data:
             yield request.content.data

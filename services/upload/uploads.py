@@ -7,6 +7,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
+from services.runtime.errors import (
+    FieldViolation,
+    InvalidField,
+    SizeMismatch,
+    UploadEnded,
+    UploadIncomplete,
+    UploadOffsetAhead,
+    UploadOffsetBehind,
+)
 from services.runtime.objects import UploadedPart
 from services.upload.stream import AssetKind
 
@@ -168,3 +177,37 @@ def part_bytes_for(size: int) -> int:
     """
     needed = -(-size // MAX_PARTS)
     return max(MIN_PART_BYTES, -(-needed // _MIB) * _MIB)
+
+
+def require_offset(upload: Upload, offset: int, exactly: bool) -> None:
+    """Refuse to go on elsewhere. Errors: UploadOffsetAhead, UploadOffsetBehind (exactly)."""
+    here = upload.committed_size
+    if offset > here:
+        raise UploadOffsetAhead(offset=offset, committed_size=here)
+    if exactly and offset < here:
+        raise UploadOffsetBehind(offset=offset, committed_size=here)
+
+
+def require_piece(upload: Upload) -> None:
+    """Refuse what is no whole piece. Errors: InvalidField, UploadIncomplete, UploadEnded."""
+    if upload.plan.kind is not Kind.PIECE:
+        problem = f"the upload {upload.upload_id} is no partial one"
+        raise InvalidField(FieldViolation("upload_concat", problem))
+    if upload.state is State.RECEIVING:
+        raise UploadIncomplete(upload_id=upload.upload_id)
+    if upload.state is not State.COMPLETED:
+        raise ended_error(upload)
+
+
+def is_surplus(error: BaseException) -> bool:
+    """Whether more came than was declared."""
+    if not isinstance(error, SizeMismatch):
+        return False
+    return int(error.metadata["received_bytes"]) > int(error.metadata["declared_bytes"])
+
+
+def ended_error(upload: Upload) -> UploadEnded:
+    """That an upload takes no more bytes."""
+    # One that still seems to go on has expired, and nobody has swept it yet.
+    state = State.EXPIRED if upload.state is State.RECEIVING else upload.state
+    return UploadEnded.of(upload.upload_id, state, upload.failure_reason)
