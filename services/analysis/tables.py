@@ -11,7 +11,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     SmallInteger,
     Table,
     Text,
@@ -20,16 +19,9 @@ from sqlalchemy import (
     text,
 )
 
-metadata = MetaData(
-    schema="analysis",
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-    },
-)
+from services.runtime.tables import metadata_of
+
+metadata = metadata_of("analysis")
 
 # The row is the work item. `due_time` is when the job next needs attention: when it
 # is to be dispatched, when its lease ends, when its status is to be asked, or when

@@ -13,7 +13,6 @@ from sqlalchemy import (
     Integer,
     Interval,
     LargeBinary,
-    MetaData,
     Table,
     Text,
     Uuid,
@@ -21,16 +20,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-metadata = MetaData(
-    schema="upload",
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-    },
-)
+from services.runtime.tables import metadata_of
+
+metadata = metadata_of("upload")
 
 # The row is there before anything of the upload is in S3, and goes after it: what S3 holds
 # can always be found. `writer` names the stream that may write; a newer one replaces it;

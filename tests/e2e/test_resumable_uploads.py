@@ -70,6 +70,16 @@ def test_over_several_writes(
     assert_analysed(product, upload, LONG)
 
 
+def test_messages_without_bytes_mean_nothing(
+    product: Product, held_token: int, uploader: Uploader
+) -> None:
+    upload_id = uploader.create(held_token).upload_id
+    empty = pb.WriteUploadRequest()
+    first, *others = messages(upload_id, 0, LONG, finish=True)
+    sent = [pb.WriteUploadRequest(upload_id=upload_id), empty, first, empty, *others]
+    assert_analysed(product, uploader.stub.WriteUpload(iter(sent), timeout=60), LONG)
+
+
 def test_bytes_sent_again_are_skipped_over(
     product: Product, held_token: int, uploader: Uploader
 ) -> None:
