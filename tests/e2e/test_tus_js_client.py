@@ -75,25 +75,30 @@ def test_in_node(
     assert_analysed(product, upload, LONG)
 
 
-@in_a_browser
-def test_a_page_that_is_reloaded_goes_on(
-    product: Product, gateway: httpx.Client, held_token: int, uploader: Uploader, take: Path
-) -> None:
+def in_a_page(gateway: httpx.Client, token_id: int, take: Path, **options: int) -> Json:
+    """What a page that uploads a take says in the end."""
     printed = run(
         "reload.mjs",
         {
             "browser": BROWSER,
             "endpoint": str(gateway.base_url.join("/uploads")),
             "file": str(take),
-            "tokenId": held_token,
-            "chunkSize": MIB,
-            "reloadAt": 4 * MIB,
+            "tokenId": token_id,
+            **options,
         },
     )
     assert "failed" not in printed
-    assert printed["offsets"][0] >= 4 * MIB
-    upload = uploader.get(printed["url"].rpartition("/")[2])
-    assert printed["jobId"] == upload.job_id
+    return printed
+
+
+@in_a_browser
+def test_a_page_that_is_reloaded_goes_on(
+    product: Product, gateway: httpx.Client, held_token: int, uploader: Uploader, take: Path
+) -> None:
+    said = in_a_page(gateway, held_token, take, chunkSize=MIB, reloadAt=4 * MIB)
+    assert said["offsets"][0] >= 4 * MIB
+    upload = uploader.get(said["url"].rpartition("/")[2])
+    assert said["jobId"] == upload.job_id
     assert_analysed(product, upload, LONG)
 
 
@@ -101,16 +106,5 @@ def test_a_page_that_is_reloaded_goes_on(
 def test_a_page_that_uploads_in_parallel(
     product: Product, gateway: httpx.Client, held_token: int, uploader: Uploader, take: Path
 ) -> None:
-    printed = run(
-        "reload.mjs",
-        {
-            "browser": BROWSER,
-            "endpoint": str(gateway.base_url.join("/uploads")),
-            "file": str(take),
-            "tokenId": held_token,
-            "chunkSize": 5 * MIB,
-            "parallelUploads": 3,
-        },
-    )
-    assert "failed" not in printed
-    assert_analysed(product, uploader.get(printed["url"].rpartition("/")[2]), LONG)
+    said = in_a_page(gateway, held_token, take, chunkSize=5 * MIB, parallelUploads=3)
+    assert_analysed(product, uploader.get(said["url"].rpartition("/")[2]), LONG)
