@@ -1,7 +1,8 @@
-"""Render the configuration of Envoy: `python -m gateway.render > envoy.yaml`."""
+"""Render the configuration of Envoy: `python -m gateway.render FOLDER`."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -30,6 +31,15 @@ PAGES = {
 
 
 @dataclass(frozen=True)
+class Secret:
+    """A certificate with its key, or without one a certificate authority that is trusted."""
+
+    name: str
+    certificate: Path
+    key: Path | None = None
+
+
+@dataclass(frozen=True)
 class Upstream:
     """One program behind the gateway, and its services, of which the first tells its health."""
 
@@ -43,8 +53,12 @@ class Upstream:
         return not all(endpoint.is_ip for endpoint in self.endpoints)
 
 
-def render(settings: GatewaySettings) -> str:
-    """The configuration as YAML."""
+def write_configuration(settings: GatewaySettings, folder: Path) -> Path:
+    """Write the configuration into a folder, readable by its owner alone; returns the main file.
+
+    Certificates have files of their own, because only so does Envoy take new ones when
+    they are renewed.
+    """
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
         undefined=StrictUndefined,
@@ -55,19 +69,56 @@ def render(settings: GatewaySettings) -> str:
         autoescape=False,  # noqa: S701
     )
     environment.filters["quoted"] = _quoted
-    return environment.get_template("envoy.yaml.j2").render(
+    secrets = _secrets(settings)
+    for secret in secrets:
+        text = environment.get_template("secret.yaml.j2").render(secret=secret)
+        _write(folder / f"{secret.name}.yaml", text)
+    text = environment.get_template("envoy.yaml.j2").render(
         settings=settings,
+        secrets={secret.name: folder.absolute() / f"{secret.name}.yaml" for secret in secrets},
         upstreams=_upstreams(settings),
         replies=REPLIES,
         pages=PAGES,
         answers_lua=(_FOLDER / "answers.lua").read_text(encoding="utf-8"),
         origin_patterns=[_pattern(origin) for origin in settings.allowed_origins],
     )
+    return _write(folder / "envoy.yaml", text)
+
+
+def read_settings() -> GatewaySettings:
+    """Settings by the environment and `.env`, the environment first; ends when they are wrong."""
+    environment: Mapping[str, str | None] = {
+        **dotenv_values(find_dotenv(usecwd=True)),
+        **os.environ,
+    }
+    try:
+        return GatewaySettings.from_environment(environment)
+    except ValidationError as error:
+        sys.exit(f"The gateway's settings are wrong:\n{error}")
+
+
+def _write(path: Path, text: str) -> Path:
+    path.touch(mode=0o600)
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 def _quoted(value: object) -> str:
     """A JSON value, which is a YAML value too, whatever characters it has."""
     return json.dumps(value, ensure_ascii=False)
+
+
+def _secrets(settings: GatewaySettings) -> list[Secret]:
+    secrets = []
+    if settings.gateway_tls_certificate_file and settings.gateway_tls_key_file:
+        secrets.append(
+            Secret("listener", settings.gateway_tls_certificate_file, settings.gateway_tls_key_file)
+        )
+    if settings.tls_certificate_file and settings.tls_key_file:
+        secrets.append(Secret("client", settings.tls_certificate_file, settings.tls_key_file))
+    if settings.tls_ca_file:
+        secrets.append(Secret("authority", settings.tls_ca_file))
+    return secrets
 
 
 def _upstreams(settings: GatewaySettings) -> list[Upstream]:
@@ -92,16 +143,10 @@ def _pattern(origin: str) -> str:
 
 
 def main() -> None:
-    """Render by the environment and `.env`, the environment first."""
-    environment: Mapping[str, str | None] = {
-        **dotenv_values(find_dotenv(usecwd=True)),
-        **os.environ,
-    }
-    try:
-        settings = GatewaySettings.from_environment(environment)
-    except ValidationError as error:
-        sys.exit(f"The gateway's settings are wrong:\n{error}")
-    sys.stdout.write(render(settings))
+    """Render by the environment."""
+    parser = argparse.ArgumentParser(prog="python -m gateway.render", description=__doc__)
+    parser.add_argument("folder", type=Path, help="where envoy.yaml and what it needs are written")
+    write_configuration(read_settings(), parser.parse_args().folder)
 
 
 if __name__ == "__main__":

@@ -59,6 +59,13 @@ REPLIES = (
         "The body is larger than this path takes. Send a smaller one.",
     ),
     Reply(
+        429,
+        code_pb2.RESOURCE_EXHAUSTED,
+        "TOO_MANY_REQUESTS",
+        "This address sends too many requests. Send fewer, and try again in a second.",
+        retry_after_seconds=1,
+    ),
+    Reply(
         431,
         code_pb2.INVALID_ARGUMENT,
         "HEADERS_TOO_LARGE",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, NamedTuple, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
 
@@ -53,6 +53,12 @@ def _checked(addresses: str) -> str:
     return addresses
 
 
+def _require_all(settings: BaseModel, *names: str) -> None:
+    missing = [name.upper() for name in names if not getattr(settings, name)]
+    if missing and len(missing) < len(names):
+        raise ValueError(f"{' and '.join(missing)} must be set, too")
+
+
 Addresses = Annotated[str, AfterValidator(_checked)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -83,6 +89,49 @@ class GatewaySettings(BaseModel):
     gateway_descriptor: Path = Field(_DESCRIPTOR, description="Descriptor set of the contract.")
     gateway_pages: Path = Field(
         _PAGES, description="Folder of the OpenAPI document and the page that shows it."
+    )
+    gateway_ops_port: Port | None = Field(
+        None,
+        description="Port of /livez, /readyz and /metrics over plain HTTP, for operators alone; "
+        "default: none.",
+    )
+    gateway_tls_certificate_file: Path | None = Field(
+        None,
+        description="Certificate chain (PEM) that clients see; with it and its key GATEWAY_PORT "
+        "takes TLS alone. Renewed files are read by themselves.",
+    )
+    gateway_tls_key_file: Path | None = Field(None, description="Its private key (PEM).")
+    tls_certificate_file: Path | None = Field(
+        None,
+        description="Certificate chain (PEM) to show to the services; with its key and the CA, "
+        "they are called with mutual TLS.",
+    )
+    tls_key_file: Path | None = Field(None, description="Its private key (PEM).")
+    tls_ca_file: Path | None = Field(
+        None, description="Certificates (PEM) of who may vouch for the services."
+    )
+    gateway_trusted_proxies: int = Field(
+        0,
+        ge=0,
+        le=8,
+        description="How many proxies in front append to X-Forwarded-For; more are not believed.",
+    )
+    gateway_client_requests_per_second: int | None = Field(
+        None,
+        ge=1,
+        description="Requests a second that one client address may make of each gateway; "
+        "default: any number. Reports of the analysis server don't count.",
+    )
+    gateway_client_burst: int = Field(
+        200, ge=1, description="How many requests a client may make at once, when that is set."
+    )
+    gateway_max_connections: int = Field(
+        20_000, ge=1, description="Most connections of clients at a time."
+    )
+    gateway_max_heap_bytes: int = Field(
+        1024**3,
+        ge=64 * 1024**2,
+        description="Memory of Envoy; it refuses new requests when 95 % of it are used.",
     )
     gateway_cors_origins: str = Field(
         "*",
@@ -119,6 +168,12 @@ class GatewaySettings(BaseModel):
     gateway_health_interval_seconds: float = Field(
         1, gt=0, description="Pause between two looks at a service's health."
     )
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        _require_all(self, "gateway_tls_certificate_file", "gateway_tls_key_file")
+        _require_all(self, "tls_certificate_file", "tls_key_file", "tls_ca_file")
+        return self
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str | None]) -> Self:

