@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import asyncpg
 import grpc
 import httpx
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from services.runtime.healthcheck import is_serving
 from stack.s3 import S3
 
 Probe = Callable[[], None]
@@ -52,11 +52,8 @@ def s3(s3: S3) -> None:
 def grpc_service(address: str, service: str) -> None:
     """The gRPC service says that it is serving."""
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
-        answer = health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined]
-            health_pb2.HealthCheckRequest(service=service), timeout=_TIMEOUT_SECONDS
-        )
-    if answer.status != health_pb2.HealthCheckResponse.SERVING:
-        raise NotReadyError(f"{service} is not serving")
+        if not is_serving(channel, service):
+            raise NotReadyError(f"{service} is not serving")
 
 
 def http(url: str) -> None:

@@ -11,6 +11,7 @@ import httpx
 
 from services.analysis.dispatch import AnalysisServer, Preparer
 from services.analysis.jobs import State
+from services.analysis.metrics import QueueMetrics
 from services.analysis.notices import Notices
 from services.analysis.progress import ProgressFeed
 from services.analysis.retention import Retention
@@ -41,6 +42,7 @@ async def main(role: str) -> None:
         str(settings.webhook_url),
         settings.webhook_signing_key.get_secret_value(),
         signature_required=settings.webhook_signature_required,
+        previous_key=settings.webhook_signing_key_previous.get_secret_value(),
     )
     async with AsyncExitStack() as resources:
         database = await resources.enter_async_context(Database(settings, "analysis"))
@@ -87,7 +89,9 @@ async def _work(
     webhook: Webhook,
 ) -> list[Background]:
     objects = await resources.enter_async_context(ObjectStore.connect(settings))
-    catalog = await resources.enter_async_context(open_channel(settings.catalog_address))
+    catalog = await resources.enter_async_context(
+        open_channel(settings.catalog_address, settings.tls)
+    )
     client = await resources.enter_async_context(
         httpx.AsyncClient(
             timeout=httpx.Timeout(
@@ -106,7 +110,7 @@ async def _work(
     )
     worker = Worker(settings, store, queue, preparer, target)
     notices.follow(lambda _, state: worker.wake() if state is State.QUEUED else None, worker.wake)
-    work = [Background(worker.run, worker.stop)]
+    work = [Background(worker.run, worker.stop), Background(QueueMetrics(queue).run)]
     if settings.retention_days is not None:
         age = timedelta(days=settings.retention_days)
         work.append(Background(Retention(store, objects, age).run))

@@ -23,6 +23,12 @@ class AnalysisSettings(DatabaseSettings, ObjectStoreSettings):
     webhook_signing_key: SecretStr = Field(
         min_length=16, description="Secret that webhook signatures are made with."
     )
+    webhook_signing_key_previous: SecretStr = Field(
+        SecretStr(""),
+        description=(
+            "Another key, whose signatures are taken, too: for the time in which one is replaced."
+        ),
+    )
     webhook_signature_required: bool = Field(
         True,
         description=(

@@ -18,11 +18,16 @@ from services.runtime.errors import SignatureInvalid, SignatureMissing
 class Webhook:
     """Where the analysis server reports, and the proof that it may."""
 
-    def __init__(self, url: str, signing_key: str, *, signature_required: bool) -> None:
+    def __init__(
+        self, url: str, signing_key: str, *, signature_required: bool, previous_key: str = ""
+    ) -> None:
         self._url = httpx.URL(url)
         self._signature_required = signature_required
         self._signer = Signer(
-            signing_key, salt="sori.analysis.webhook", digest_method=hashlib.sha256
+            # Signs with the last one, takes what any has signed.
+            [key for key in (previous_key, signing_key) if key],
+            salt="sori.analysis.webhook",
+            digest_method=hashlib.sha256,
         )
 
     def url_for(self, job_id: UUID) -> str:

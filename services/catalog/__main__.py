@@ -38,7 +38,9 @@ async def main() -> None:
     async with AsyncExitStack() as resources:
         database = await resources.enter_async_context(Database(settings, "catalog"))
         objects = await resources.enter_async_context(ObjectStore.connect(settings))
-        analysis = await resources.enter_async_context(open_channel(settings.analysis_address))
+        analysis = await resources.enter_async_context(
+            open_channel(settings.analysis_address, settings.tls)
+        )
         store = CatalogStore(database)
         views = ViewCounter(store.tokens, settings.view_flush_seconds)
         watch = TokenWatch(store.changes, database, settings.heartbeat_seconds)

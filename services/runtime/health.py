@@ -11,6 +11,9 @@ from grpc_health.v1 import health, health_pb2
 Probe = Callable[[], Awaitable[None]]
 """Returns when a dependency answers, raises otherwise."""
 
+LIVENESS = "liveness"
+"""The name that is SERVING as long as the process is, whatever it depends on."""
+
 PROBE_TIMEOUT_SECONDS = 3.0
 _logger = structlog.get_logger(__name__)
 
@@ -29,6 +32,7 @@ class HealthWatch:
 
     async def run(self) -> None:
         """Probe for ever."""
+        await self.servicer.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
         while True:
             await self.check()
             await asyncio.sleep(self._interval_seconds)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import grpc
@@ -16,7 +16,9 @@ from grpc_reflection.v1alpha import reflection
 
 from services.runtime.calls import CallInterceptor
 from services.runtime.health import HealthWatch, Probe
+from services.runtime.metrics import serving_metrics
 from services.runtime.settings import Settings
+from services.runtime.tls import server_credentials
 
 MAX_MESSAGE_BYTES = 5 * 1024 * 1024
 """A chunk of 4 MiB and what goes around it."""
@@ -82,7 +84,10 @@ class Server:
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.max_send_message_length", max_message_bytes),
         ]
-        self.grpc = grpc.aio.server(interceptors=[CallInterceptor()], options=_OPTIONS + limits)
+        age = ("grpc.max_connection_age_ms", round(settings.connection_age_seconds * 1000))
+        self.grpc = grpc.aio.server(
+            interceptors=[CallInterceptor()], options=[*_OPTIONS, *limits, age]
+        )
         self._settings = settings
         self._health = HealthWatch(names, probes, settings.health_interval_seconds)
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, self.grpc)
@@ -98,6 +103,12 @@ class Server:
         self._bind(listen)
         await self.grpc.start()
         _logger.info("listening", address=listen)
+        with serving_metrics(self._settings.metrics_listen):
+            async with self._health_alone():
+                await self._run_beside(background, stopping)
+        _logger.info("stopped")
+
+    async def _run_beside(self, background: Sequence[Background], stopping: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
             health = group.create_task(self._health.run())
             tasks = [group.create_task(_run(each)) for each in background]
@@ -107,7 +118,6 @@ class Server:
             await self._stop(background)
             for task in tasks:
                 task.cancel()
-        _logger.info("stopped")
 
     async def _stop(self, background: Sequence[Background]) -> None:
         grace = self._settings.shutdown_grace_seconds
@@ -121,11 +131,33 @@ class Server:
                 group.create_task(self.grpc.stop(grace))
         await self.grpc.stop(0)
 
-    def _bind(self, listen: str) -> None:
+    @asynccontextmanager
+    async def _health_alone(self) -> AsyncIterator[None]:
+        """A second server that tells health, where one is wanted."""
+        server = grpc.aio.server(options=_OPTIONS)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, server)
+        if self._settings.health_listen:
+            _bound(server.add_insecure_port, self._settings.health_listen)
+            await server.start()
         try:
-            self.grpc.add_insecure_port(listen)
-        except RuntimeError:
-            sys.exit(f"Can't listen on {listen}: free the port, or set another address.")
+            yield
+        finally:
+            await server.stop(0)
+
+    def _bind(self, listen: str) -> None:
+        tls = self._settings.tls
+        if tls:
+            credentials = server_credentials(tls)
+            _bound(lambda address: self.grpc.add_secure_port(address, credentials), listen)
+        else:
+            _bound(self.grpc.add_insecure_port, listen)
+
+
+def _bound(add_port: Callable[[str], int], listen: str) -> None:
+    try:
+        add_port(listen)
+    except RuntimeError:
+        sys.exit(f"Can't listen on {listen}: free the port, or set another address.")
 
 
 async def _run(background: Background) -> None:

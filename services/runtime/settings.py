@@ -7,11 +7,14 @@ default serves the local stack; secrets have none.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Self
 
 from dotenv import find_dotenv
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.runtime.tls import Tls
 
 
 class Settings(BaseSettings):
@@ -41,13 +44,61 @@ class Settings(BaseSettings):
         1.0, gt=0, description="Pause between two looks at what a service depends on."
     )
 
+    connection_age_seconds: float = Field(
+        300.0,
+        gt=0,
+        description=(
+            "Age at which a connection is closed when its calls have ended, so that clients look "
+            "for new replicas."
+        ),
+    )
+    health_listen: str = Field(
+        "",
+        description=(
+            "host:port where health alone is told, without TLS, for probes that know none; "
+            "default: nowhere."
+        ),
+    )
+    metrics_listen: str = Field(
+        "", description="host:port of metrics for Prometheus over HTTP; default: nowhere."
+    )
+    tls_certificate_file: Path | None = Field(
+        None,
+        description=(
+            "Certificate chain (PEM) of this service; with its key and the CA, other services are "
+            "called, and callers taken, with mutual TLS alone."
+        ),
+    )
+    tls_key_file: Path | None = Field(None, description="Its private key (PEM).")
+    tls_ca_file: Path | None = Field(
+        None, description="Certificates (PEM) of who may vouch for callers and other services."
+    )
+
+    @property
+    def tls(self) -> Tls | None:
+        """The files for mutual TLS, if it is on."""
+        if self.tls_certificate_file and self.tls_key_file and self.tls_ca_file:
+            return Tls(self.tls_certificate_file, self.tls_key_file, self.tls_ca_file)
+        return None
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if self.tls is None and (
+            self.tls_certificate_file or self.tls_key_file or self.tls_ca_file
+        ):
+            raise ValueError("TLS_CERTIFICATE_FILE, TLS_KEY_FILE and TLS_CA_FILE belong together")
+        return self
+
     @classmethod
     def read(cls) -> Self:
         """Read the settings, or end the process saying which one is wrong."""
         try:
             return cls()
         except ValidationError as error:
-            problems = (f"{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors())
+            problems = (
+                ": ".join([*(str(place).upper() for place in each["loc"]), each["msg"]])
+                for each in error.errors()
+            )
             sys.exit("\n".join(["Set these environment variables right:", *problems]))
 
 

@@ -35,8 +35,8 @@ async def main() -> None:
     async with (
         Database(settings, "upload") as database,
         ObjectStore.connect(settings) as objects,
-        open_channel(settings.catalog_address) as catalog_channel,
-        open_channel(settings.analysis_address) as analysis_channel,
+        open_channel(settings.catalog_address, settings.tls) as catalog_channel,
+        open_channel(settings.analysis_address, settings.tls) as analysis_channel,
     ):
         catalog, analysis = Catalog(catalog_channel), Analysis(analysis_channel)
         store, clean_ups = UploadStore(database), CleanUps()

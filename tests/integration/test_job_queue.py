@@ -38,6 +38,16 @@ async def test_workers_share_the_due_jobs(store: JobStore, queue: JobQueue) -> N
     assert {*taken, *(claim.job_id for claim in rest)} == jobs
 
 
+async def test_jobs_count_as_due_until_they_are_taken(store: JobStore, queue: JobQueue) -> None:
+    assert await queue.due() == (0, 0)
+    for _ in range(3):
+        await queued(store)
+    await claimed(queue)
+    jobs, oldest_seconds = await queue.due()
+    assert jobs == 2
+    assert 0 < oldest_seconds < 60
+
+
 async def test_a_claim_takes_no_more_than_its_limit(store: JobStore, queue: JobQueue) -> None:
     for _ in range(5):
         await queued(store)

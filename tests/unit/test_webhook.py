@@ -36,6 +36,13 @@ def test_a_forged_signature_is_refused(forged: str) -> None:
         webhook().check(JOB, forged)
 
 
+def test_while_a_key_is_replaced_both_are_taken_and_the_new_one_signs() -> None:
+    old, new = "a key of some length", "another key of some length"
+    both = Webhook(URL, new, signature_required=True, previous_key=old)
+    both.check(JOB, query(webhook(old).url_for(JOB))["signature"])
+    webhook(new).check(JOB, query(both.url_for(JOB))["signature"])
+
+
 def test_the_signature_of_another_job_is_refused() -> None:
     with pytest.raises(SignatureInvalid):
         webhook().check(OTHER_JOB, query(webhook().url_for(JOB))["signature"])

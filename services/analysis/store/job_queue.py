@@ -88,6 +88,16 @@ class JobQueue:
             found = await connection.scalar(select(seconds))
         return None if found is None else float(found)
 
+    async def due(self) -> tuple[int, float]:
+        """How many dispatches are due and not taken, and for how many seconds the first is."""
+        waiting = select(
+            func.count(),
+            func.coalesce(func.extract("epoch", func.now() - func.min(jobs.c.due_time)), 0),
+        ).where(jobs.c.state == State.QUEUED, jobs.c.due_time <= func.now())
+        async with self._database.transaction() as connection:
+            row = (await connection.execute(waiting)).one()
+        return int(row[0]), float(row[1])
+
     async def extend_lease(self, claim: Claim, lease: timedelta) -> bool:
         """Keep a claimed job for the length of `lease` from now; False when it is lost."""
         statement = (

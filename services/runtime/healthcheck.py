@@ -1,0 +1,47 @@
+"""Ask for a server's health: `python -m services.runtime.healthcheck HOST:PORT [SERVICE]`.
+
+Exits with 0 while it is serving. Where TLS_* are set, it shows that certificate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from services.runtime.settings import Settings
+
+TIMEOUT_SECONDS = 3.0
+
+
+def is_serving(channel: grpc.Channel, service: str) -> bool:
+    """Whether the server says so of the service, of the whole when it is empty."""
+    answer = health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined]
+        health_pb2.HealthCheckRequest(service=service), timeout=TIMEOUT_SECONDS
+    )
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def main() -> int:
+    """Ask once; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m services.runtime.healthcheck")
+    parser.add_argument("address", help="host:port of a gRPC server")
+    parser.add_argument("service", nargs="?", default="", help="full name; default: the whole")
+    arguments = parser.parse_args()
+    tls = Settings.read().tls
+    options = [("grpc.enable_http_proxy", 0)]
+    with (
+        grpc.secure_channel(arguments.address, tls.read().channel_credentials(), options)
+        if tls
+        else grpc.insecure_channel(arguments.address, options)
+    ) as channel:
+        try:
+            return 0 if is_serving(channel, arguments.service) else 1
+        except grpc.RpcError as error:
+            sys.exit(f"{arguments.address}: {error.code().name}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
