@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values, find_dotenv
 
+from services.runtime.tls import Tls
 from stack.settings import StackSettings
 
 ROOT = Path(__file__).parents[1]
@@ -37,7 +38,8 @@ def service_environment(
     base: what goes before the stack's own defaults, where it is not empty.
     overrides: what goes before both.
     """
-    defaults = _defaults(settings) | kept_secrets(settings.data_dir)
+    has_tls = bool({**base, **overrides}.get("GATEWAY_TLS_CERTIFICATE_FILE"))
+    defaults = _defaults(settings, "https" if has_tls else "http") | kept_secrets(settings.data_dir)
     chosen = {name: value for name, value in base.items() if value or name not in defaults}
     merged = defaults | chosen | dict(overrides)
     search_path = [str(ROOT), str(ROOT / "gen"), merged.get("PYTHONPATH", "")]
@@ -45,7 +47,7 @@ def service_environment(
     return merged
 
 
-def _defaults(settings: StackSettings) -> dict[str, str]:
+def _defaults(settings: StackSettings, scheme: str) -> dict[str, str]:
     def local(port: int) -> str:
         return f"127.0.0.1:{port}"
 
@@ -68,12 +70,21 @@ def _defaults(settings: StackSettings) -> dict[str, str]:
         "UPLOAD_ADDRESS": target("upload"),
         "ANALYSIS_ADDRESS": target("analysis"),
         "TARGET_SERVER_URL": f"http://{local(settings.analyzer_port)}/analyze-voice",
-        "WEBHOOK_URL": f"http://{local(settings.gateway_port)}/tokens/webhook/analysis-complete",
+        "WEBHOOK_URL": (
+            f"{scheme}://{local(settings.gateway_port)}/tokens/webhook/analysis-complete"
+        ),
         "SHUTDOWN_GRACE_SECONDS": "3",
         # The gateway looks at their health every half a second.
         "SHUTDOWN_DELAY_SECONDS": "0.6",
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def tls_of(environment: Mapping[str, str]) -> Tls | None:
+    """The files for mutual TLS that the services are told, if they are."""
+    names = ("TLS_CERTIFICATE_FILE", "TLS_KEY_FILE", "TLS_CA_FILE")
+    paths = [Path(environment[name]) for name in names if environment.get(name)]
+    return Tls(*paths) if len(paths) == len(names) else None
 
 
 def kept_secrets(data_dir: Path) -> dict[str, str]:

@@ -55,20 +55,19 @@ SAMPLE_SENTENCES = (
 )
 
 
-def seed(catalog_address: str, s3: S3) -> bool:
-    """Import the sample catalog; False when there are tokens already."""
-    with grpc.insecure_channel(catalog_address, [("grpc.enable_http_proxy", 0)]) as channel:
-        catalog = catalog_pb2_grpc.CatalogServiceStub(channel)
-        listed = catalog.ListTokens(pb.ListTokensRequest(page_size=1), timeout=_TIMEOUT_SECONDS)
-        if listed.tokens:
-            return False
-        lines: list[Json] = [{"actor": {"name": _READER, "aliases": ["리브리복스 낭독자"]}}]
-        references = {each["file"]: each for each in json.loads(_read("references.json"))}
-        for sample in SAMPLE_SENTENCES:
-            recording = f"{sample.name}.wav"
-            s3.put(_key(sample), _read(recording))
-            lines += _lines(sample, references[recording])
-        _import(catalog, lines)
+def seed(channel: grpc.Channel, s3: S3) -> bool:
+    """Import the sample catalog through a channel to it; False when there are tokens already."""
+    catalog = catalog_pb2_grpc.CatalogServiceStub(channel)
+    listed = catalog.ListTokens(pb.ListTokensRequest(page_size=1), timeout=_TIMEOUT_SECONDS)
+    if listed.tokens:
+        return False
+    lines: list[Json] = [{"actor": {"name": _READER, "aliases": ["리브리복스 낭독자"]}}]
+    references = {each["file"]: each for each in json.loads(_read("references.json"))}
+    for sample in SAMPLE_SENTENCES:
+        recording = f"{sample.name}.wav"
+        s3.put(_key(sample), _read(recording))
+        lines += _lines(sample, references[recording])
+    _import(catalog, lines)
     return True
 
 

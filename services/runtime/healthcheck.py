@@ -12,6 +12,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.runtime.settings import Settings
+from services.runtime.tls import blocking_channel
 
 TIMEOUT_SECONDS = 3.0
 
@@ -30,13 +31,7 @@ def main() -> int:
     parser.add_argument("address", help="host:port of a gRPC server")
     parser.add_argument("service", nargs="?", default="", help="full name; default: the whole")
     arguments = parser.parse_args()
-    tls = Settings.read().tls
-    options = [("grpc.enable_http_proxy", 0)]
-    with (
-        grpc.secure_channel(arguments.address, tls.read().channel_credentials(), options)
-        if tls
-        else grpc.insecure_channel(arguments.address, options)
-    ) as channel:
+    with blocking_channel(arguments.address, Settings.read().tls) as channel:
         try:
             return 0 if is_serving(channel, arguments.service) else 1
         except grpc.RpcError as error:

@@ -70,3 +70,11 @@ def server_credentials(tls: Tls) -> grpc.ServerCredentials:
     return grpc.dynamic_ssl_server_credentials(
         latest.server_configuration(), renewed, require_client_authentication=True
     )
+
+
+def blocking_channel(address: str, tls: Tls | None) -> grpc.Channel:
+    """A channel for threads that wait, past any proxy."""
+    options = [("grpc.enable_http_proxy", 0)]
+    if tls is None:
+        return grpc.insecure_channel(address, options)
+    return grpc.secure_channel(address, tls.read().channel_credentials(), options)
