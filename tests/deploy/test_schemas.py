@@ -1,0 +1,47 @@
+"""Kubernetes knows every field that is written, in its oldest release we support and the newest."""
+
+from __future__ import annotations
+
+import kubernetes_validate
+import pytest
+
+from tests.deploy.rendering import Rendering, Resource
+
+VERSIONS = ("1.31", "1.34", "1.37")
+
+# Kinds of others, whose schemas Kubernetes does not have: what must be there.
+FOREIGN = {
+    ("cert-manager.io/v1", "Issuer"): set(),
+    ("cert-manager.io/v1", "Certificate"): {"secretName", "issuerRef", "privateKey"},
+    ("gateway.networking.k8s.io/v1", "Gateway"): {"gatewayClassName", "listeners"},
+    ("gateway.networking.k8s.io/v1", "HTTPRoute"): {"parentRefs", "rules"},
+    ("monitoring.coreos.com/v1", "PodMonitor"): {"selector", "podMetricsEndpoints"},
+    ("monitoring.coreos.com/v1", "PrometheusRule"): {"groups"},
+}
+
+
+def kind_of(resource: Resource) -> tuple[str, str]:
+    return resource["apiVersion"], resource["kind"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_resource_fits_its_schema(rendering: Rendering, version: str) -> None:
+    for resource in rendering.resources:
+        if kind_of(resource) not in FOREIGN:
+            kubernetes_validate.validate(resource, version, strict=True)
+
+
+def test_resources_of_other_projects_have_what_these_require(rendering: Rendering) -> None:
+    for resource in rendering.resources:
+        if required := FOREIGN.get(kind_of(resource)):
+            assert required <= resource["spec"].keys()
+
+
+def test_everything_is_in_the_namespace_and_has_a_name_of_its_own(rendering: Rendering) -> None:
+    seen = set()
+    for resource in rendering.resources:
+        metadata = resource["metadata"]
+        if resource["kind"] != "Namespace":
+            assert metadata["namespace"] == "sori"
+        assert (resource["kind"], metadata["name"]) not in seen
+        seen.add((resource["kind"], metadata["name"]))
