@@ -1,0 +1,159 @@
+"""Pods reach whom their code calls, and nobody else; nobody else reaches them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from gateway.settings import GatewaySettings
+from services.analysis.settings import AnalysisSettings
+from services.catalog.settings import CatalogSettings
+from services.runtime.settings import DatabaseSettings
+from services.upload.settings import UploadSettings
+from tests.deploy.rendering import Pod, Rendering, Resource
+
+# By which setting a program calls whom. The two roles of analysis share their settings: what
+# only serves calls presigns nothing and dispatches nothing.
+CLIENTS = {
+    "gateway": {"CATALOG_ADDRESS", "UPLOAD_ADDRESS", "ANALYSIS_ADDRESS"},
+    "catalog": {"ANALYSIS_ADDRESS", "DATABASE_URL", "S3_BUCKET_NAME"},
+    "upload": {"CATALOG_ADDRESS", "ANALYSIS_ADDRESS", "DATABASE_URL", "S3_BUCKET_NAME"},
+    "analysis-api": {"DATABASE_URL"},
+    "analysis-worker": {"CATALOG_ADDRESS", "DATABASE_URL", "S3_BUCKET_NAME", "TARGET_SERVER_URL"},
+    "migrate-catalog": {"DATABASE_URL"},
+    "migrate-upload": {"DATABASE_URL"},
+    "migrate-analysis": {"DATABASE_URL"},
+}
+PROGRAMS: dict[type[BaseModel], tuple[str, ...]] = {
+    GatewaySettings: ("gateway",),
+    CatalogSettings: ("catalog",),
+    UploadSettings: ("upload",),
+    AnalysisSettings: ("analysis-api", "analysis-worker"),
+    DatabaseSettings: ("migrate-catalog", "migrate-upload", "migrate-analysis"),
+}
+SERVICE_PODS = {"catalog": "catalog", "upload": "upload", "analysis": "analysis-api"}
+NEEDS = {
+    "DATABASE_URL": "sori-needs/database",
+    "S3_BUCKET_NAME": "sori-needs/object-store",
+    "TARGET_SERVER_URL": "sori-needs/analysis-server",
+}
+
+
+def called(name: str) -> set[str]:
+    """Pods that a program calls by a setting `…_ADDRESS`."""
+    return {
+        SERVICE_PODS[setting.removesuffix("_ADDRESS").lower()]
+        for setting in CLIENTS.get(name, ())
+        if setting.endswith("_ADDRESS")
+    }
+
+
+def test_the_arrows_are_those_of_the_settings() -> None:
+    for settings, names in PROGRAMS.items():
+        addresses = {
+            field.upper()
+            for field in settings.model_fields
+            if field.endswith("_address") or field in ("target_server_url", "database_url")
+        }
+        buckets = {"S3_BUCKET_NAME"} & {field.upper() for field in settings.model_fields}
+        assert addresses | buckets == set().union(*(CLIENTS[name] for name in names))
+
+
+def test_nothing_is_allowed_but_what_a_policy_says(rendering: Rendering) -> None:
+    denied = rendering.named("NetworkPolicy", "default-deny")["spec"]
+    assert denied == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def test_every_policy_is_about_a_pod(rendering: Rendering) -> None:
+    for policy in rendering.of_kind("NetworkPolicy"):
+        assert rendering.selected(selector(policy["spec"]["podSelector"]))
+
+
+def test_pods_reach_whom_their_code_calls_and_nobody_else(rendering: Rendering) -> None:
+    for pod in rendering.own_pods:
+        if pod.name == "analyzer":
+            continue
+        reached = {
+            target.name
+            for peer, _ in peers(rendering, pod, "egress")
+            for target in pods_of(rendering, peer)
+        }
+        assert reached & set(SERVICE_PODS.values()) == called(pod.name), pod
+
+
+def test_pods_are_reached_by_those_that_call_them_and_nobody_else(rendering: Rendering) -> None:
+    for target in SERVICE_PODS.values():
+        callers = {
+            source.name
+            for peer, _ in peers(rendering, rendering.pod(target), "ingress")
+            for source in pods_of(rendering, peer)
+        }
+        assert callers == {name for name in CLIENTS if target in called(name)}
+
+
+def test_both_ends_of_an_arrow_agree_on_its_port(rendering: Rendering) -> None:
+    for source in rendering.own_pods:
+        for peer, ports in peers(rendering, source, "egress"):
+            for target in pods_of(rendering, peer):
+                assert set(ports) <= set(target.ports.values())
+                taken = {
+                    port
+                    for back, their_ports in peers(rendering, target, "ingress")
+                    if not back or source.name in {each.name for each in pods_of(rendering, back)}
+                    for port in their_ports
+                }
+                assert set(ports) <= taken, (source, target)
+
+
+def test_labels_say_what_a_program_needs_outside(rendering: Rendering) -> None:
+    for name, settings in CLIENTS.items():
+        pod = rendering.pod(name)
+        wanted = {NEEDS[setting] for setting in settings if setting in NEEDS}
+        assert {label for label in pod.labels if label.startswith("sori-needs/")} == wanted
+        for label in wanted:
+            assert [
+                policy
+                for policy in policies(rendering, pod, "egress")
+                if selector(policy["spec"]["podSelector"]) == {label: "true"}
+            ]
+
+
+def test_no_pod_reaches_the_credentials_of_its_node(rendering: Rendering) -> None:
+    for policy in rendering.of_kind("NetworkPolicy"):
+        for rule in policy["spec"].get("egress", []):
+            for peer in rule["to"]:
+                if peer.get("ipBlock", {}).get("cidr") == "0.0.0.0/0":
+                    assert "169.254.0.0/16" in peer["ipBlock"]["except"]
+
+
+def policies(rendering: Rendering, pod: Pod, direction: str) -> Iterator[Resource]:
+    for policy in rendering.of_kind("NetworkPolicy"):
+        is_meant = selector(policy["spec"]["podSelector"]).items() <= pod.labels.items()
+        if is_meant and direction.capitalize() in policy["spec"]["policyTypes"]:
+            yield policy
+
+
+def peers(
+    rendering: Rendering, pod: Pod, direction: str
+) -> Iterator[tuple[Mapping[str, Any], list[int]]]:
+    """Whom a pod may reach, or be reached by, and on which ports; an empty peer is anybody."""
+    side = "to" if direction == "egress" else "from"
+    for policy in policies(rendering, pod, direction):
+        for rule in policy["spec"].get(direction, []):
+            ports = [port["port"] for port in rule["ports"]]
+            for peer in rule.get(side, [{}]):
+                yield peer, ports
+
+
+def pods_of(rendering: Rendering, peer: Mapping[str, Any]) -> list[Pod]:
+    """Pods of the product that a peer means."""
+    if "podSelector" not in peer or "namespaceSelector" in peer:
+        return []
+    return rendering.selected(selector(peer["podSelector"]))
+
+
+def selector(labels: Mapping[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = labels.get("matchLabels", {})
+    return found
