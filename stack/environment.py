@@ -10,6 +10,7 @@ from pathlib import Path
 from dotenv import dotenv_values, find_dotenv
 
 from services.runtime.tls import Tls
+from stack.hosts import Hosts
 from stack.settings import StackSettings
 
 ROOT = Path(__file__).parents[1]
@@ -31,15 +32,20 @@ def hermetic_environment() -> dict[str, str]:
 
 
 def service_environment(
-    settings: StackSettings, base: Mapping[str, str], overrides: Mapping[str, str]
+    settings: StackSettings,
+    base: Mapping[str, str],
+    overrides: Mapping[str, str],
+    hosts: Hosts | None = None,
 ) -> dict[str, str]:
     """Everything that the services are told.
 
     base: what goes before the stack's own defaults, where it is not empty.
     overrides: what goes before both.
+    hosts: where the programs run; default: all on loopback.
     """
     has_tls = bool({**base, **overrides}.get("GATEWAY_TLS_CERTIFICATE_FILE"))
-    defaults = _defaults(settings, "https" if has_tls else "http") | kept_secrets(settings.data_dir)
+    defaults = _defaults(settings, hosts or Hosts(), "https" if has_tls else "http")
+    defaults |= kept_secrets(settings.data_dir)
     chosen = {name: value for name, value in base.items() if value or name not in defaults}
     merged = defaults | chosen | dict(overrides)
     search_path = [str(ROOT), str(ROOT / "gen"), merged.get("PYTHONPATH", "")]
@@ -47,32 +53,35 @@ def service_environment(
     return merged
 
 
-def _defaults(settings: StackSettings, scheme: str) -> dict[str, str]:
-    def local(port: int) -> str:
-        return f"127.0.0.1:{port}"
+def _defaults(settings: StackSettings, hosts: Hosts, scheme: str) -> dict[str, str]:
+    def at(program: str, port: int) -> str:
+        return f"{hosts.address(program)}:{port}"
+
+    def listen(port: int) -> str:
+        return f"{hosts.bind}:{port}"
 
     def target(service: str) -> str:
         """All replicas, as gRPC wants them."""
-        addresses = [local(settings.port(name)) for name in settings.replicas[service]]
-        return addresses[0] if len(addresses) == 1 else f"ipv4:{','.join(addresses)}"
+        addresses = [at(name, settings.port(name)) for name in settings.replicas[service]]
+        return hosts.target(service, addresses)
 
+    entrance = settings.gateways[0] if len(settings.gateways) == 1 else "balancer"
+    webhook = f"{scheme}://{at(entrance, settings.gateway_port)}"
     return {
-        "DATABASE_URL": f"postgresql://sori@{local(settings.postgres_port)}/sori",
-        "S3_ENDPOINT_URL": f"http://{local(settings.s3_port)}",
+        "DATABASE_URL": f"postgresql://sori@{at('postgres', settings.postgres_port)}/sori",
+        "S3_ENDPOINT_URL": f"http://{at('s3', settings.s3_port)}",
         "S3_BUCKET_NAME": "sori",
         "AWS_REGION": "us-east-1",
-        "CATALOG_LISTEN": local(settings.catalog_port),
-        "UPLOAD_LISTEN": local(settings.upload_port),
-        "ANALYSIS_LISTEN": local(settings.analysis_port),
-        "ANALYZER_HOST": "127.0.0.1",
+        "CATALOG_LISTEN": listen(settings.catalog_port),
+        "UPLOAD_LISTEN": listen(settings.upload_port),
+        "ANALYSIS_LISTEN": listen(settings.analysis_port),
+        "ANALYZER_HOST": hosts.bind,
         "ANALYZER_PORT": str(settings.analyzer_port),
         "CATALOG_ADDRESS": target("catalog"),
         "UPLOAD_ADDRESS": target("upload"),
         "ANALYSIS_ADDRESS": target("analysis"),
-        "TARGET_SERVER_URL": f"http://{local(settings.analyzer_port)}/analyze-voice",
-        "WEBHOOK_URL": (
-            f"{scheme}://{local(settings.gateway_port)}/tokens/webhook/analysis-complete"
-        ),
+        "TARGET_SERVER_URL": f"http://{at('analyzer', settings.analyzer_port)}/analyze-voice",
+        "WEBHOOK_URL": f"{webhook}/tokens/webhook/analysis-complete",
         "SHUTDOWN_GRACE_SECONDS": "3",
         # The gateway looks at their health every half a second.
         "SHUTDOWN_DELAY_SECONDS": "0.6",

@@ -1,4 +1,4 @@
-"""PostgreSQL of the stack: one role and one database, both named sori, on loopback only."""
+"""PostgreSQL of the stack: one role and one database, both named sori, for the stack alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stack.processes import give_to_unprivileged, unprivileged
 
 # Only the role sori, which owns its database and nothing else, may connect.
 _ACCESS = """\
-host sori sori 127.0.0.1/32 trust
+host sori sori {network} trust
 host all  all  all          reject
 """
 _FIRST_STATEMENTS = """\
@@ -24,21 +24,25 @@ CREATE DATABASE sori OWNER sori
 _CARELESS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
-def prepare(folder: Path) -> None:
-    """Make the database cluster if there is none, and take traces of a crash away."""
+def prepare(folder: Path, network: str) -> None:
+    """Make the database cluster if there is none, and take traces of a crash away.
+
+    network: addresses that may connect.
+    """
     if not (folder / "sori.ready").exists():
         # What an interrupted first start left has nothing in it yet.
         shutil.rmtree(folder, ignore_errors=True)
         _create(folder)
         (folder / "sori.ready").touch()
+    (folder / "pg_hba.conf").write_text(_ACCESS.format(network=network))
     give_to_unprivileged(folder)
     forget_dead_server(folder)
 
 
-def command(folder: Path, port: int, *, durable: bool) -> list[str]:
+def command(folder: Path, listen: str, port: int, *, durable: bool) -> list[str]:
     """How to run the server in the foreground."""
     options = {
-        "listen_addresses": "127.0.0.1",
+        "listen_addresses": listen,
         "unix_socket_directories": "",
         "log_timezone": "UTC",
         # Enough for the pools of as many replicas as there may be.
@@ -83,7 +87,6 @@ def _create(folder: Path) -> None:
             "--no-instructions",
         ]
     )
-    (folder / "pg_hba.conf").write_text(_ACCESS)
     server = _binary("postgres")
     _run([server, "--single", "-D", str(folder), "-c", "fsync=off", "postgres"], _FIRST_STATEMENTS)
 

@@ -22,6 +22,11 @@ class S3:
     region: str
 
     @property
+    def host(self) -> str:
+        """The host of the endpoint."""
+        return urlsplit(self.endpoint_url).hostname or "127.0.0.1"
+
+    @property
     def port(self) -> int:
         """The port of the endpoint."""
         return urlsplit(self.endpoint_url).port or 80

@@ -24,13 +24,15 @@ _SOCKETS = Path("/tmp")  # noqa: S108 (SeaweedFS leaves no choice)
 class SeaweedFS:
     """One server: its folder, its ports, its command."""
 
-    def __init__(self, folder: Path, runtime: Path, s3: S3) -> None:
+    def __init__(self, folder: Path, runtime: Path, s3: S3, bind: str) -> None:
         """Choose its inner ports.
 
         folder: where objects are kept.
         runtime: short-lived folder for its sockets.
         s3: address and key that it is to serve.
+        bind: the address that it listens on.
         """
+        self._bind = bind
         self._folder = folder
         self._runtime = runtime
         self._s3 = s3
@@ -57,8 +59,8 @@ class SeaweedFS:
         options = {
             "dir": "data/s3",
             "master.dir": "data/s3/meta",
-            "ip": "127.0.0.1",
-            "ip.bind": "127.0.0.1",
+            "ip": self._s3.host,
+            "ip.bind": self._bind,
             "bucket": self._s3.bucket,
             "s3.config": "s3.json",
             "s3.localSocket": str(self._runtime / "s3.sock"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,6 +16,17 @@ REPLICATED = ("catalog", "upload", "analysis")
 # What fits on one machine, and in the connections of its PostgreSQL.
 _MOST = 5
 _PORT_DISTANCE = 100
+
+
+class GatewayPorts(NamedTuple):
+    """Where a gateway listens: for clients, for its admin, and for who balances gateways."""
+
+    clients: int
+    admin: int
+    ops: int | None
+
+
+_GATEWAY_PORT_KINDS = ("PORT", "ADMIN_PORT", "OPS_PORT")
 
 
 class StackSettings(BaseModel):
@@ -49,11 +60,18 @@ class StackSettings(BaseModel):
         le=_MOST,
         description="Workers of analysis, apart from its replicas; 0: these are the workers.",
     )
+    sori_gateways: int | None = Field(
+        None,
+        ge=1,
+        le=_MOST,
+        description="How many gateways run, behind one address; default: as many as replicas.",
+    )
     further_ports: dict[str, Port] = Field(
         default_factory=dict,
         description=(
             "Ports of the second replicas and on, by their variables, such as CATALOG_2_PORT;"
-            " by default 100 apart, from the first one's."
+            " by default 100 apart, from the first one's. When there are several gateways, their"
+            " own, such as GATEWAY_1_PORT; by default 10 apart."
         ),
     )
 
@@ -82,6 +100,29 @@ class StackSettings(BaseModel):
         return _numbered("analysis-worker", self.sori_analysis_workers)
 
     @property
+    def gateways(self) -> tuple[str, ...]:
+        """Names of the gateways; several stand behind the program "balancer"."""
+        return _numbered("gateway", self.sori_gateways or self.sori_replicas)
+
+    @property
+    def gateway_ports(self) -> dict[str, GatewayPorts]:
+        """The ports of each gateway."""
+        if len(self.gateways) == 1:
+            return {"gateway": GatewayPorts(self.gateway_port, self.gateway_admin_port, None)}
+        return {
+            name: GatewayPorts(
+                self.further_ports.get(f"GATEWAY_{number}_PORT", self.gateway_port + 10 * number),
+                self.further_ports.get(
+                    f"GATEWAY_{number}_ADMIN_PORT", self.gateway_admin_port + 10 * number
+                ),
+                self.further_ports.get(
+                    f"GATEWAY_{number}_OPS_PORT", self.gateway_admin_port + 10 * number + 1
+                ),
+            )
+            for number, name in enumerate(self.gateways, start=1)
+        }
+
+    @property
     def ports(self) -> dict[str, int]:
         """Every port that is used, by the variable that changes it."""
         ports = {variable: getattr(self, variable.lower()) for variable in PORT_OWNERS}
@@ -90,7 +131,26 @@ class StackSettings(BaseModel):
                 first = getattr(self, port_variable(names[0]).lower())
                 variable = port_variable(name)
                 ports[variable] = self.further_ports.get(variable, first + place * _PORT_DISTANCE)
+        if len(self.gateways) > 1:
+            # The address of all gateways is the balancer's, which has no admin pages.
+            del ports["GATEWAY_ADMIN_PORT"]
+            for number, own in enumerate(self.gateway_ports.values(), start=1):
+                kinds = zip(_GATEWAY_PORT_KINDS, own, strict=True)
+                ports |= {f"GATEWAY_{number}_{kind}": port for kind, port in kinds if port}
         return ports
+
+    @property
+    def standard_ports(self) -> dict[str, int]:
+        """The same where no two programs share an address: those of the first of each kind."""
+        standard = dict[str, int]()
+        for names in (*self.replicas.values(), self.analysis_workers):
+            first = getattr(self, port_variable(names[0]).lower()) if names else 0
+            standard |= {port_variable(name): first for name in names}
+        own = (self.gateway_port, self.gateway_admin_port, self.gateway_admin_port + 1)
+        for number, _ in enumerate(self.gateways, start=1):
+            kinds = zip(_GATEWAY_PORT_KINDS, own, strict=True)
+            standard |= {f"GATEWAY_{number}_{kind}": port for kind, port in kinds}
+        return standard
 
     def port(self, program: str) -> int:
         """The port of a replica or worker, by its name."""
@@ -115,7 +175,7 @@ _FURTHER_PORTS = [
     port_variable(program)
     for name in (*REPLICATED, "analysis-worker")
     for program in _numbered(name, _MOST)[1:]
-]
+] + [f"GATEWAY_{number}_{kind}" for number in range(1, _MOST + 1) for kind in _GATEWAY_PORT_KINDS]
 
 PORT_OWNERS = {
     "GATEWAY_PORT": "the gateway",

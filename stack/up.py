@@ -32,6 +32,7 @@ _PURPOSES = {
     "analysis-worker": "jobs on their way to the analysis server",
     "analyzer": "reference analysis server",
     "gateway": "HTTP, JSON, SSE and gRPC",
+    "balancer": "shares connections out among the gateways",
 }
 
 
@@ -103,21 +104,19 @@ def _introduce(stack: Stack, console: Console, seconds: float) -> None:
 
 
 def _table(stack: Stack) -> Table:
+    settings = stack.settings
     places = {
-        "postgres": stack.settings.postgres_port,
-        "s3": stack.settings.s3_port,
-        "analyzer": stack.settings.analyzer_port,
+        "postgres": settings.postgres_port,
+        "s3": settings.s3_port,
+        "analyzer": settings.analyzer_port,
+        "balancer": settings.gateway_port,
+        **{name: ports.clients for name, ports in settings.gateway_ports.items()},
     }
     table = Table(title="Sori")
     for column in ("program", "address", "what it is"):
         table.add_column(column)
     for name in stack.programs:
-        if name == "gateway":
-            address = stack.gateway_url
-        elif name in places:
-            address = f"127.0.0.1:{places[name]}"
-        else:
-            address = stack.address(name)
+        address = f"127.0.0.1:{places[name]}" if name in places else stack.address(name)
         table.add_row(name, address, _PURPOSES[_NUMBER.sub("", name)])
     return table
 

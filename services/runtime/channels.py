@@ -18,11 +18,14 @@ _SERVICE_CONFIG = files("sori").joinpath("service_config.json").read_text("utf-8
 
 _OPTIONS = [
     ("grpc.service_config", _SERVICE_CONFIG),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    # A peer whose host is gone says nothing.
+    ("grpc.keepalive_time_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 3_000),
     # A peer that restarts is back within the retries' few seconds.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
+    # Pods get new addresses one after another; the default is 30 s.
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
 ]
 
 # Calls on a channel that was replaced end by themselves, a watch perhaps never.

@@ -57,7 +57,7 @@ def script(gateway: httpx.Client, token: Json) -> Json:
 
 @pytest.fixture
 def catalog(stack: Stack) -> Iterator[catalog_pb2_grpc.CatalogServiceStub]:
-    address = f"127.0.0.1:{stack.settings.catalog_port}"
+    address = stack.address("catalog")
     with grpc.insecure_channel(address) as channel:
         yield catalog_pb2_grpc.CatalogServiceStub(channel)
 
@@ -315,7 +315,7 @@ def test_a_file_is_imported_and_exported_by_the_command(stack: Stack, tmp_path: 
     def run(command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "services.catalog.files", command, str(file)],
-            env={**os.environ, "CATALOG_ADDRESS": f"127.0.0.1:{stack.settings.catalog_port}"},
+            env={**os.environ, "CATALOG_ADDRESS": stack.address("catalog")},
             capture_output=True,
             text=True,
             check=False,

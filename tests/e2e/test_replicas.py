@@ -73,7 +73,7 @@ def called_all_the_time(stack: Stack, *calls: Call) -> Iterator[Counter[int]]:
 
 def holds_calls(stack: Stack, program: str) -> bool:
     """Whether the gateway has sent calls to a replica that are not answered yet."""
-    clusters = httpx.get(f"{stack.admin_url}/clusters").text
+    clusters = httpx.get(f"{stack.admin_url()}/clusters").text
     return f"catalog::{stack.address(program)}::rq_active::0" not in clusters.splitlines()
 
 
