@@ -12,7 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, ip_address
 from itertools import count
 from pathlib import Path
 from threading import Lock
@@ -29,7 +29,7 @@ from stack.settings import service_of
 _PREFIX = "sori"
 _RESOLVERS = Path("/etc/netns")
 # For tests of networks (RFC 2544): never anybody's. A part for each process.
-_NETWORKS = tuple(ip_network("198.18.0.0/15").subnets(new_prefix=20))
+_NETWORKS = tuple(IPv4Network("198.18.0.0/15").subnets(new_prefix=20))
 _TTL_SECONDS = 1
 
 
