@@ -123,7 +123,7 @@ def rendered(name: str) -> Rendering:
     """One combination, rendered once."""
     overlay, components = COMBINATIONS[name]
     with _folder(overlay, components) as folder:
-        command = [_kubectl(), "kustomize", str(folder)]
+        command = [kubectl(), "kustomize", str(folder)]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return Rendering(name, tuple(yaml.safe_load_all(result.stdout)))
@@ -146,5 +146,6 @@ def _folder(overlay: str, components: tuple[str, ...]) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _kubectl() -> str:
+def kubectl() -> str:
+    """The command, of the machine or our own."""
     return shutil.which("kubectl") or str(ROOT / "build" / "bin" / "kubectl")
