@@ -8,18 +8,23 @@ set -euo pipefail
 
 random() { head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n'; }
 
+# secret NAME KEY=VALUE... Values go by pipes: arguments can be seen by everybody.
 secret() {
-  local name=$1
+  local name=$1 files=() each
   shift
-  kubectl --namespace sori create secret generic "$name" "$@" --dry-run=client --output yaml
+  for each in "$@"; do
+    exec {pipe}< <(printf '%s' "${each#*=}")
+    files+=(--from-file="${each%%=*}=/dev/fd/$pipe")
+  done
+  kubectl --namespace sori create secret generic "$name" "${files[@]}" --dry-run=client --output yaml
   echo "---"
 }
 
 password=$(random)
 secret sori-database \
-  --from-literal=url="${DATABASE_URL:-postgresql://sori:$password@postgres:5432/sori}" \
-  --from-literal=password="$password"
+  url="${DATABASE_URL:-postgresql://sori:$password@postgres:5432/sori}" \
+  password="$password"
 secret sori-s3 \
-  --from-literal=access-key-id="${AWS_ACCESS_KEY_ID:-$(random)}" \
-  --from-literal=secret-access-key="${AWS_SECRET_ACCESS_KEY:-$(random)}"
-secret sori-webhook --from-literal=signing-key="$(random)"
+  access-key-id="${AWS_ACCESS_KEY_ID:-$(random)}" \
+  secret-access-key="${AWS_SECRET_ACCESS_KEY:-$(random)}"
+secret sori-webhook signing-key="$(random)"
