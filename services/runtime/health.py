@@ -32,6 +32,8 @@ class HealthWatch:
 
     async def run(self) -> None:
         """Probe for ever."""
+        for name in self._names:
+            await self.servicer.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
         await self.servicer.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
         while True:
             await self.check()

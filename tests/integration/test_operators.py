@@ -1,0 +1,123 @@
+"""What operators and Kubernetes ask a service's process, beside its calls."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import grpc
+import httpx
+import pytest
+
+from services.catalog.__main__ import NAME as CATALOG
+from services.runtime.health import LIVENESS
+from services.runtime.healthcheck import is_serving
+from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
+from stack.environment import ROOT
+from stack.ports import free_ports
+
+NOWHERE = "postgresql://sori@127.0.0.1:9/sori"
+START_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service's process, and where it listens."""
+
+    process: subprocess.Popen[bytes]
+    calls: str
+    health: str
+    metrics: str
+
+    def metric(self, name: str) -> str:
+        """The value of a metric, once it has one."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            with suppress(httpx.TransportError):
+                for line in httpx.get(f"http://{self.metrics}/metrics").text.splitlines():
+                    if line.startswith(f"{name} "):
+                        return line.split()[1]
+        raise AssertionError(f"no metric {name}")
+
+
+@contextmanager
+def running(database_url: str, *arguments: str) -> Iterator[Service]:
+    calls, health, metrics = (f"127.0.0.1:{port}" for port in free_ports(3))
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "gen")]),
+        "DATABASE_URL": database_url,
+        "WEBHOOK_SIGNING_KEY": "a key of some length",
+        "CATALOG_LISTEN": calls,
+        "ANALYSIS_LISTEN": calls,
+        "HEALTH_LISTEN": health,
+        "METRICS_LISTEN": metrics,
+        "SHUTDOWN_DELAY_SECONDS": "0",
+    }
+    with subprocess.Popen([sys.executable, "-m", *arguments], env=environment) as process:
+        try:
+            yield Service(process, calls, health, metrics)
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def catalog(database_url: str) -> Iterator[Service]:
+    with running(database_url, "services.catalog") as service:
+        await_health(service.health, CATALOG)
+        yield service
+
+
+def await_health(address: str, name: str) -> None:
+    with grpc.insecure_channel(address) as channel:
+        grpc.channel_ready_future(channel).result(START_SECONDS)
+        deadline = time.monotonic() + START_SECONDS
+        while not is_serving(channel, name):
+            assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize("name", ["", CATALOG, LIVENESS])
+def test_health_is_told_on_a_port_of_its_own_as_on_that_of_calls(
+    catalog: Service, name: str
+) -> None:
+    for address in (catalog.calls, catalog.health):
+        with grpc.insecure_channel(address) as channel:
+            assert is_serving(channel, name)
+
+
+def test_the_port_of_health_takes_no_calls(catalog: Service) -> None:
+    with grpc.insecure_channel(catalog.health) as channel, pytest.raises(grpc.RpcError) as error:
+        catalog_pb2_grpc.CatalogServiceStub(channel).GetToken(catalog_pb2.GetTokenRequest(id=1))
+    assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_service_lives_though_it_is_not_ready_while_postgresql_is_away() -> None:
+    with running(NOWHERE, "services.catalog") as service:
+        await_health(service.health, LIVENESS)
+        with grpc.insecure_channel(service.health) as channel:
+            assert not is_serving(channel, CATALOG)
+
+
+def test_the_command_for_health_checks_exits_as_the_service_is(catalog: Service) -> None:
+    command = [sys.executable, "-m", "services.runtime.healthcheck"]
+    assert subprocess.run([*command, catalog.calls, CATALOG], check=False).returncode == 0
+    (nobody,) = free_ports(1)
+    ended = subprocess.run([*command, f"127.0.0.1:{nobody}"], capture_output=True, check=False)
+    assert ended.returncode == 1
+    assert b"UNAVAILABLE" in ended.stderr
+
+
+def test_a_process_tells_its_metrics(catalog: Service) -> None:
+    assert float(catalog.metric("process_resident_memory_bytes")) > 0
+
+
+def test_workers_tell_how_many_jobs_wait_for_one(database_url: str) -> None:
+    with running(database_url, "services.analysis", "--role", "worker") as worker:
+        assert float(worker.metric("sori_analysis_jobs_due")) == 0
+        assert float(worker.metric("sori_analysis_oldest_due_seconds")) == 0
