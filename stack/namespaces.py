@@ -38,6 +38,8 @@ class Network:
 
     def __init__(self) -> None:
         self._bridge = f"{_PREFIX}-{os.getpid()}"
+        # This machine's end of the cable to the bridge.
+        self._cable = f"{_PREFIX}{os.getpid()}"
         self._network = _NETWORKS[os.getpid() % len(_NETWORKS)]
         self._free = self._network.hosts()
         self._names = _Names()
@@ -47,13 +49,23 @@ class Network:
 
     def __enter__(self) -> Self:
         _remove_traces_of_the_dead()
-        ours = f"{_PREFIX}{os.getpid()}"
         _ip("netns", "add", self._bridge)
         _ip("-n", self._bridge, "link", "add", "bridge", "type", "bridge")
         _ip("-n", self._bridge, "link", "set", "bridge", "up")
-        _ip("link", "add", ours, "type", "veth", "peer", "name", "outside", "netns", self._bridge)
-        _ip("addr", "add", self.with_length(self.address), "dev", ours)
-        _ip("link", "set", ours, "up")
+        _ip(
+            "link",
+            "add",
+            self._cable,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "outside",
+            "netns",
+            self._bridge,
+        )
+        _ip("addr", "add", self.with_length(self.address), "dev", self._cable)
+        _ip("link", "set", self._cable, "up")
         self.connect("outside")
         self._dns = DNSServer(self._names, address=self.address, port=53, logger=_Silence())
         self._dns.start_thread()
@@ -68,6 +80,8 @@ class Network:
         if self._dns is not None:
             self._dns.stop()
             self._dns.server.server_close()
+        # By itself it would go only some time after the namespace.
+        _ip("link", "delete", self._cable)
         _ip("netns", "delete", self._bridge)
 
     def hosts(self) -> Namespaces:

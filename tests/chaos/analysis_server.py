@@ -250,6 +250,7 @@ WEIGHTS = dict.fromkeys(BEHAVIOURS, 1.0) | {"answers": 3.0, "accepts": 6.0, "ref
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--journal", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
@@ -265,7 +266,12 @@ async def serve(arguments: argparse.Namespace) -> None:
             Route("/analyze-voice", server.take, methods=["POST"]),
             Route("/analyze-voice/{job_id}", server.status, methods=["GET"]),
         ]
-        config = uvicorn.Config(Starlette(routes=routes), port=arguments.port, log_level="critical")
+        config = uvicorn.Config(
+            Starlette(routes=routes),
+            host=arguments.host,
+            port=arguments.port,
+            log_level="critical",
+        )
         await uvicorn.Server(config).serve()
 
 

@@ -50,11 +50,18 @@ CREATE OR REPLACE TRIGGER note_move AFTER UPDATE ON analysis.jobs FOR EACH ROW
 class Double:
     """The misbehaving analysis server as a process."""
 
-    def __init__(self, port: int, journal: Path, only: str | None = None) -> None:
-        """Describe it; `only` is the one behaviour that it has, by default it has all."""
-        self.url = f"http://127.0.0.1:{port}/analyze-voice"
+    def __init__(
+        self, port: int, journal: Path, only: str | None = None, host: str = "127.0.0.1"
+    ) -> None:
+        """Describe it.
+
+        only: the one behaviour that it has; by default it has all.
+        host: the address that it listens on.
+        """
+        self.url = f"http://{host}:{port}/analyze-voice"
         self.journal = Journal(journal)
         self.only = only
+        self._host = host
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -62,7 +69,8 @@ class Double:
         search_path = os.pathsep.join([str(ROOT), str(ROOT / "gen")])
         command = [
             *(sys.executable, "-m", "tests.chaos.analysis_server"),
-            *("--port", str(self._port), "--journal", str(self.journal.path)),
+            *("--host", self._host, "--port", str(self._port)),
+            *("--journal", str(self.journal.path)),
             *(("--only", self.only) if self.only else ()),
         ]
         self._process = subprocess.Popen(
@@ -91,7 +99,7 @@ class Double:
 
     def _answers(self) -> bool:
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self._port)) == 0
+            return probe.connect_ex((self._host, self._port)) == 0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,87 @@
+"""Two of everything, each on a host of its own, and two gateways behind one address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from stack.namespaces import Namespaces, Network, why_not_here
+from stack.ports import free_ports
+from stack.stack import Stack
+from tests.chaos.world import Double, World
+
+ENVIRONMENT = {
+    "DISPATCH_TIMEOUT_SECONDS": "3",
+    "DISPATCH_BACKOFF_SECONDS": "0.2",
+    "ANALYSIS_TIMEOUT_SECONDS": "5",
+    "ANALYSIS_MAX_SILENCES": "5",
+    "BREAKER_PAUSE_SECONDS": "0.5",
+    "UPLOAD_TIMEOUT_SECONDS": "10",
+    "UPLOAD_IDLE_SECONDS": "5",
+    "CONNECTION_AGE_SECONDS": "5",
+}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The product on its hosts."""
+
+    world: World
+    hosts: Namespaces
+
+    @property
+    def stack(self) -> Stack:
+        return self.world.stack
+
+    def cut(self, name: str) -> None:
+        """Cut a program's host off: nothing comes from it any more, not even a refusal."""
+        self.hosts.cut(name)
+
+    def heal(self, name: str) -> None:
+        """Connect it again, and wait until it is called again."""
+        self.hosts.heal(name)
+        self.await_back(name)
+
+    def replace(self, name: str) -> None:
+        """End a program, and run it at another address, as a rollout does with a pod."""
+        self.stack.stop(name)
+        if not name.startswith("gateway"):
+            self.hosts.move(name)
+        self.stack.start(name)
+        self.await_back(name)
+
+    def await_back(self, name: str) -> None:
+        self.stack.wait_ready(name)
+        self.stack.wait_routed(name)
+
+
+@pytest.fixture(scope="session")
+def network() -> Iterator[Network]:
+    if reason := why_not_here():
+        pytest.skip(reason)
+    with Network() as network:
+        yield network
+
+
+@pytest.fixture(scope="session")
+def cluster(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    folder, hosts = tmp_path_factory.mktemp("cluster"), network.hosts()
+    double = Double(free_ports(1)[0], folder / "journal", "accepts", hosts.outside)
+    double.start()
+    stack = Stack.on_free_ports(
+        folder / "stack",
+        {**ENVIRONMENT, "TARGET_SERVER_URL": double.url},
+        without=("analyzer",),
+        durable=True,
+        replicas=2,
+        analysis_workers=2,
+        gateways=2,
+        hosts=hosts,
+    )
+    try:
+        with stack:
+            yield Cluster(World(stack, double), hosts)
+    finally:
+        double.kill()

@@ -1,0 +1,114 @@
+"""A constant load of every kind of client, and what it did not get."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import grpc
+import httpx
+
+from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
+from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
+from tests.chaos.world import PATIENCE_SECONDS, Take, World, client_channel, eventually
+
+# Longer than the gateway waits for a service.
+HTTP_SECONDS = 20.0
+
+
+class Load:
+    """What went well so far, by its kind, and what did not.
+
+    failed: what clients were told that do all that the contract asks of them.
+    takes: recordings whose upload was answered.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self.done: Counter[str] = Counter()
+        self.failed: list[tuple[str, str]] = []
+        self.takes: list[Take] = [world.upload()]
+
+    def await_more(self, count: int = 20, seconds: float = PATIENCE_SECONDS) -> None:
+        """Wait until so many more calls of each kind were answered."""
+        before = Counter(self.done)
+        kinds = (self.read_by_grpc, self.read_by_http)
+        wanted = {kind.__name__: before[kind.__name__] + count for kind in kinds}
+        wanted["upload"] = before["upload"] + count // 4
+        eventually(
+            lambda: all(self.done[name] >= number for name, number in wanted.items()),
+            seconds,
+            lambda: (wanted, self.done, self.failed),
+        )
+
+    def assert_nothing_is_lost(self) -> None:
+        """Every answered take comes to its end."""
+        self._world.await_ends(self.takes)
+        ended = self._world.jobs(self.takes).values()
+        assert {row["state"] for row in ended} == {"completed"}
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        clients = (
+            self.read_by_grpc,
+            self.read_by_grpc,
+            self.read_by_http,
+            self.read_by_http,
+            self.upload,
+            self.upload,
+        )
+        with ThreadPoolExecutor(len(clients)) as pool:
+            loads = [pool.submit(self._again_and_again, client) for client in clients]
+            try:
+                yield
+            finally:
+                self._stopping.set()
+            for load in loads:
+                load.result()
+
+    def read_by_grpc(self) -> Iterator[Callable[[], object]]:
+        with client_channel(self._world.stack.gateway_address) as channel:
+            catalog = catalog_pb2_grpc.CatalogServiceStub(channel)
+            analysis = analysis_pb2_grpc.AnalysisServiceStub(channel)
+            wanted = analysis_pb2.GetAnalysisRequest(job_id=self.takes[0].job_id)
+            while True:
+                yield lambda: catalog.GetToken(catalog_pb2.GetTokenRequest(id=1))
+                yield lambda: analysis.GetAnalysis(wanted)
+
+    def read_by_http(self) -> Iterator[Callable[[], object]]:
+        url = self._world.stack.gateway_url
+        with httpx.Client(base_url=url, timeout=HTTP_SECONDS) as client:
+            while True:
+                yield lambda: _get(client, "/tokens/1")
+                yield lambda: _get(client, f"/tokens/analysis-result/{self.takes[0].job_id}")
+
+    def upload(self) -> Iterator[Callable[[], object]]:
+        while True:
+            yield lambda: self.takes.append(self._world.upload())
+
+    def _again_and_again(self, client: Callable[[], Iterator[Callable[[], object]]]) -> None:
+        name = client.__name__
+        for call in client():
+            if self._stopping.is_set():
+                return
+            try:
+                call()
+            except (grpc.RpcError, httpx.HTTPError) as error:
+                self.failed.append((name, _said(error)))
+            with self._lock:
+                self.done[name] += 1
+
+
+def _get(client: httpx.Client, path: str) -> None:
+    client.get(path).raise_for_status()
+
+
+def _said(error: grpc.RpcError | httpx.HTTPError) -> str:
+    if isinstance(error, grpc.RpcError):
+        return f"{error.code()}: {error.details()}"
+    return repr(error)

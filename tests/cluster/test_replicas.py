@@ -1,0 +1,116 @@
+"""One of two may die, be cut off or be replaced: clients that do what they are told see nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import grpc
+import pytest
+
+from sori.upload.v1 import upload_pb2 as pb
+from tests.chaos.world import client_channel, eventually
+from tests.cluster.conftest import Cluster
+from tests.cluster.load import Load
+from tests.e2e.uploading import MIB, Uploader, wav
+
+SERVICES = ("catalog", "upload", "analysis", "analysis-worker")
+EVERYTHING = (*SERVICES, *(f"{name}-2" for name in SERVICES), "gateway", "gateway-2")
+
+
+@pytest.fixture
+def load(cluster: Cluster) -> Iterator[Load]:
+    """Clients that call all the time; at the end nothing they were promised may be lost."""
+    for name in EVERYTHING:
+        cluster.await_back(name)
+    load = Load(cluster.world)
+    with load.running():
+        load.await_more(4)
+        yield load
+    load.assert_nothing_is_lost()
+
+
+@contextmanager
+def cut_off(cluster: Cluster, name: str) -> Iterator[None]:
+    cluster.cut(name)
+    try:
+        yield
+    finally:
+        cluster.heal(name)
+
+
+@pytest.mark.timeout(300)
+def test_a_rollout_fails_no_request(cluster: Cluster, load: Load) -> None:
+    repeats = len(cluster.world.repeats)
+    for name in EVERYTHING:
+        cluster.replace(name)
+        load.await_more(4)
+    assert load.failed == []
+    # Not even one that its client would have made again.
+    assert cluster.world.repeats[repeats:] == []
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_death_of_a_replica_fails_no_request(cluster: Cluster, load: Load, name: str) -> None:
+    cluster.stack.kill(name)
+    load.await_more()
+    assert load.failed == []
+
+
+def test_the_death_of_a_gateway_is_repeated_by_its_clients(cluster: Cluster, load: Load) -> None:
+    cluster.stack.kill("gateway")
+    load.await_more()
+    # Only HTTP clients, which repeat nothing by themselves, and each of them once.
+    assert len(load.failed) <= 2
+    assert {kind for kind, _ in load.failed} <= {"read_by_http"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_replica_that_is_cut_off_is_passed_over(cluster: Cluster, load: Load, name: str) -> None:
+    with cut_off(cluster, name):
+        load.await_more()
+        assert load.failed == []
+
+
+def test_a_gateway_that_is_cut_off_is_passed_over(cluster: Cluster, load: Load) -> None:
+    with cut_off(cluster, "gateway-2"):
+        load.await_more()
+        assert len(load.failed) <= 2
+        assert {kind for kind, _ in load.failed} <= {"read_by_http"}
+
+
+def test_answered_takes_survive_that_postgresql_is_cut_off(cluster: Cluster, load: Load) -> None:
+    with cut_off(cluster, "postgres"):
+        eventually(lambda: not cluster.stack.is_ready("catalog"))
+    load.await_more()
+
+
+def test_a_replica_that_comes_later_is_called(cluster: Cluster, load: Load) -> None:
+    cluster.stack.stop("catalog-2")
+    load.await_more()
+    cluster.hosts.move("catalog-2")
+    before = called(cluster, "catalog-2")
+    cluster.stack.start("catalog-2")
+    eventually(lambda: called(cluster, "catalog-2") > before + 20)
+    assert load.failed == []
+
+
+def test_an_upload_goes_on_at_another_replica_when_the_host_of_its_own_is_gone(
+    cluster: Cluster,
+) -> None:
+    content = wav(6 * MIB)
+    with client_channel(cluster.stack.address("upload-2")) as channel:
+        elsewhere = Uploader(channel)
+        with grpc.insecure_channel(cluster.stack.address("upload")) as first:
+            upload = Uploader(first).create(1)
+            Uploader(first).write(upload.upload_id, 0, content[: 5 * MIB])
+        with cut_off(cluster, "upload"):
+            kept = elsewhere.get(upload.upload_id).committed_size
+            assert kept == 5 * MIB
+            ended = elsewhere.write(upload.upload_id, kept, content[kept:], finish=True)
+    assert ended.state == pb.UPLOAD_STATE_COMPLETED
+
+
+def called(cluster: Cluster, name: str) -> int:
+    """How many calls a replica has had."""
+    return cluster.stack.logs(name).count('"event": "call"')
