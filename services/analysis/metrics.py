@@ -12,20 +12,21 @@ from services.runtime.errors import DatabaseUnavailable
 
 INTERVAL_SECONDS = 5.0
 
-_jobs_due = Gauge(
-    "sori_analysis_jobs_due",
-    "Jobs of the whole queue whose dispatch is due and that no worker has taken.",
-)
-_oldest_due_seconds = Gauge(
-    "sori_analysis_oldest_due_seconds", "How long the first of them has been due; 0 without any."
-)
-
 
 class QueueMetrics:
     """Keeps the metrics of the queue fresh; every worker tells the same ones."""
 
     def __init__(self, queue: JobQueue) -> None:
         self._queue = queue
+        # Made here, because who only serves calls does not know.
+        self._jobs_due = Gauge(
+            "sori_analysis_jobs_due",
+            "Jobs of the whole queue whose dispatch is due and that no worker has taken.",
+        )
+        self._oldest_due_seconds = Gauge(
+            "sori_analysis_oldest_due_seconds",
+            "How long the first of them has been due; 0 without any.",
+        )
 
     async def run(self) -> None:
         """Look at the queue for ever."""
@@ -38,8 +39,8 @@ class QueueMetrics:
             jobs, oldest_seconds = await self._queue.due()
         except DatabaseUnavailable:
             # Unknown is not none.
-            _jobs_due.set(nan)
-            _oldest_due_seconds.set(nan)
+            self._jobs_due.set(nan)
+            self._oldest_due_seconds.set(nan)
         else:
-            _jobs_due.set(jobs)
-            _oldest_due_seconds.set(oldest_seconds)
+            self._jobs_due.set(jobs)
+            self._oldest_due_seconds.set(oldest_seconds)

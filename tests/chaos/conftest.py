@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from stack.ports import free_ports
-from stack.stack import Stack
 from tests.chaos.world import AUDIT, Double, World
+from tests.stacks import new_stack, outside
 
 MAX_ATTEMPTS = 10
 
@@ -42,11 +42,11 @@ def make_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeWorld]:
 
         def make(only: str | None = None, **environment: str) -> World:
             folder: Path = tmp_path_factory.mktemp("world")
-            double = Double(free_ports(1)[0], folder / "journal", only)
+            double = Double(free_ports(1)[0], folder / "journal", only, outside())
             double.start()
             worlds.callback(double.kill)
             chosen = {**ENVIRONMENT, "TARGET_SERVER_URL": double.url, **environment}
-            stack = Stack.on_free_ports(
+            stack = new_stack(
                 folder / "stack",
                 chosen,
                 without=("analyzer",),

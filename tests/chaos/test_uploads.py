@@ -21,6 +21,7 @@ from tests.chaos.link import Fault, Link
 from tests.chaos.world import client_channel, eventually
 from tests.e2e.product import Product
 from tests.e2e.uploading import MIB, Uploader, assert_analysed, messages, wav
+from tests.stacks import new_stack
 
 ENVIRONMENT = {
     # Nobody analyses: the jobs stay queued.
@@ -35,7 +36,7 @@ CONTENT = wav(12 * MIB + 345)
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("uploads")
-    with Stack.on_free_ports(folder, ENVIRONMENT, without=("analyzer",), replicas=2) as stack:
+    with new_stack(folder, ENVIRONMENT, without=("analyzer",), replicas=2) as stack:
         yield stack
 
 

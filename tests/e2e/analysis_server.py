@@ -101,12 +101,12 @@ class AnalysisServer:
 
 
 @contextmanager
-def running_analysis_server() -> Iterator[AnalysisServer]:
-    """An analysis server on a free port of this machine."""
+def running_analysis_server(host: str) -> Iterator[AnalysisServer]:
+    """An analysis server on a free port of an address of this machine."""
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.bind((host, 0))
         port = listener.getsockname()[1]
-        double = AnalysisServer(f"http://127.0.0.1:{port}/analyze-voice")
+        double = AnalysisServer(f"http://{host}:{port}/analyze-voice")
         routes = [
             Route("/analyze-voice", double.take, methods=["POST"]),
             Route("/analyze-voice/{job_id}", double.status, methods=["GET"]),

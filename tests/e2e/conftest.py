@@ -14,6 +14,7 @@ from stack.stack import Stack
 from tests.e2e.analysis_server import AnalysisServer, running_analysis_server
 from tests.e2e.product import Product
 from tests.e2e.uploading import Uploader
+from tests.stacks import new_stack, outside
 
 AUDIO = Path(__file__).parents[1] / "audio"
 MAX_RECORDING_BYTES = 24 * 1024 * 1024
@@ -21,7 +22,7 @@ MAX_RECORDING_BYTES = 24 * 1024 * 1024
 
 @pytest.fixture(scope="session")
 def analysis_server() -> Iterator[AnalysisServer]:
-    with running_analysis_server() as server:
+    with running_analysis_server(outside()) as server:
         yield server
 
 
@@ -41,7 +42,7 @@ def stack(
         "BREAKER_PAUSE_SECONDS": "0.2",
         "STATUS_POLL_SECONDS": "0.2",
     }
-    with Stack.on_free_ports(tmp_path_factory.mktemp("stack"), environment=environment) as stack:
+    with new_stack(tmp_path_factory.mktemp("stack"), environment) as stack:
         analysis_server.real_url = f"{stack.analyzer_url}/analyze-voice"
         yield stack
 

@@ -17,6 +17,7 @@ from stack.stack import Stack
 from tests.e2e.analysis_server import AnalysisServer
 from tests.e2e.product import Product
 from tests.e2e.waiting import eventually
+from tests.stacks import ON_CLUSTER, new_stack
 
 Call = Callable[[httpx.Client], httpx.Response]
 
@@ -25,7 +26,7 @@ Call = Callable[[httpx.Client], httpx.Response]
 def stack(
     tmp_path_factory: pytest.TempPathFactory, analysis_server: AnalysisServer
 ) -> Iterator[Stack]:
-    with Stack.on_free_ports(
+    with new_stack(
         tmp_path_factory.mktemp("replicas"),
         {"TARGET_SERVER_URL": analysis_server.url},
         without=("analyzer",),
@@ -72,9 +73,10 @@ def called_all_the_time(stack: Stack, *calls: Call) -> Iterator[Counter[int]]:
 
 
 def holds_calls(stack: Stack, program: str) -> bool:
-    """Whether the gateway has sent calls to a replica that are not answered yet."""
-    clusters = httpx.get(f"{stack.admin_url()}/clusters").text
-    return f"catalog::{stack.address(program)}::rq_active::0" not in clusters.splitlines()
+    """Whether a gateway has sent calls to a replica that are not answered yet."""
+    none = f"catalog::{stack.address(program)}::rq_active::0"
+    pages = (httpx.get(f"{stack.admin_url(each)}/clusters") for each in stack.settings.gateways)
+    return any(none not in page.text.splitlines() for page in pages)
 
 
 def answers_after_death(product: Product, call: Call) -> list[httpx.Response]:
@@ -132,6 +134,7 @@ def test_a_take_is_analysed_with_one_replica_of_each_service_left(
             product.stack.wait_ready(name)
 
 
+@pytest.mark.skipif(ON_CLUSTER, reason="another gateway answers in its place")
 def test_a_frozen_gateway_answers_when_it_goes_on(stack: Stack, gateway: httpx.Client) -> None:
     stack.signal("gateway", "STOP")
     try:

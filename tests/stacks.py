@@ -1,0 +1,52 @@
+"""Stacks for tests: on loopback, or with SORI_TEST_CLUSTER=1 on hosts of their own.
+
+There every service and the gateway run at least twice, each in a network namespace.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Collection, Mapping
+from functools import cache
+from pathlib import Path
+
+from stack.namespaces import Network
+from stack.stack import Stack
+
+ON_CLUSTER = os.environ.get("SORI_TEST_CLUSTER") == "1"
+
+
+def new_stack(
+    folder: Path,
+    environment: Mapping[str, str],
+    *,
+    without: Collection[str] = (),
+    durable: bool = False,
+    replicas: int = 1,
+    analysis_workers: int = 0,
+) -> Stack:
+    """A stack to be entered; the arguments are those of `Stack.on_free_ports`."""
+    return Stack.on_free_ports(
+        folder,
+        environment,
+        without=without,
+        durable=durable,
+        replicas=max(2, replicas) if ON_CLUSTER else replicas,
+        analysis_workers=analysis_workers,
+        gateways=2 if ON_CLUSTER else 1,
+        hosts=_network().hosts() if ON_CLUSTER else None,
+    )
+
+
+def outside() -> str:
+    """The address at which a test's own servers are reached by the programs of a stack."""
+    return _network().address if ON_CLUSTER else "127.0.0.1"
+
+
+@cache
+def _network() -> Network:
+    network = Network()
+    network.__enter__()
+    atexit.register(network.__exit__, None, None, None)
+    return network
