@@ -39,5 +39,7 @@ def reason_to_skip() -> str:
     for program in ("debootstrap", "unshare", "nsenter", "setpriv", "chroot"):
         if shutil.which(program, path=f"/usr/local/bin:{_PATH}") is None:
             return f"{program} is not installed"
-    apart = subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], check=False)
+    apart = subprocess.run(
+        ["unshare", "--mount", "--pid", "--fork", "true"], check=False, stderr=subprocess.DEVNULL
+    )
     return "" if apart.returncode == 0 else "only root may make namespaces of mounts and processes"
