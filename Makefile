@@ -11,10 +11,10 @@ KUBECTL := $(if $(shell command -v kubectl),,build/bin/kubectl)
 PROTOS := $(shell find protos -name '*.proto')
 SERVICE_CONFIG := protos/sori/service_config.json
 
-.PHONY: help setup up down logs clean migrate import export erd demo test cluster chaos soak fuzz bench lint format breaking lock
+.PHONY: help setup up down logs clean migrate import export erd demo test cluster chaos soak fuzz bench lint format breaking image-check lock
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) $(CONTRACT) ## Install everything into .venv and build the stubs.
 
@@ -28,18 +28,8 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 	@touch $@
 
 # The stubs in gen/, the descriptor set that the gateway transcodes by, its OpenAPI document.
-$(CONTRACT): $(PROTOS) $(SERVICE_CONFIG) buf.yaml gateway/openapi.py gateway/docs.html gateway/docs.js $(INSTALLED)
-	@rm -rf build gen/sori && mkdir -p build/googleapis
-	@cd "$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" && \
-	    find google/api google/rpc -name '*.proto' -exec cp --parents -t "$(CURDIR)/build/googleapis" {} +
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(RUN) -m grpc_tools.protoc -Iprotos -Ibuild/googleapis \
-	    --python_out=gen --grpc_python_out=gen --mypy_out=quiet:gen --mypy_grpc_out=quiet:gen $(PROTOS)
-	@cp $(SERVICE_CONFIG) gen/sori/
-	@$(BIN)/buf build -o build/sori.binpb
-	@mkdir -p build/pages && cp gateway/docs.html gateway/docs.js build/pages/
-	@$(RUN) -m gateway.openapi > build/pages/openapi.json
-	@cd "$$($(RUN) -c 'import swagger_ui_bundle; print(swagger_ui_bundle.swagger_ui_path)')" && \
-	    cp swagger-ui.css swagger-ui-bundle.js "$(CURDIR)/build/pages/"
+$(CONTRACT): $(PROTOS) $(SERVICE_CONFIG) protos/build.sh buf.yaml gateway/openapi.py gateway/docs.html gateway/docs.js $(INSTALLED)
+	@protos/build.sh $(RUN)
 	@touch $@
 
 up: setup ## Start the whole stack here; Ctrl-C stops it. REPLICAS=2 runs each service twice.
@@ -105,6 +95,7 @@ lint: setup ## Check style, types and the contract.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/hadolint deploy/docker/*.Dockerfile
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code protos
 
@@ -119,7 +110,13 @@ breaking: setup ## Check the contract against that of the main branch.
 	@cp -r build/googleapis build/main/build/
 	$(BIN)/buf breaking --against build/main
 
+image-check: setup ## Build the images without a container engine and run them; wants root, debootstrap.
+	@$(RUN) -m deploy.docker.check
+
 lock: $(INSTALLED) ## Pin the newest allowed dependencies, with hashes.
-	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --upgrade --universal \
-	    --python-version 3.11 --generate-hashes --no-emit-index-url --all-extras pyproject.toml \
-	    --output-file requirements/dev.txt
+	$(COMPILE) --upgrade --all-extras pyproject.toml --output-file requirements/dev.txt
+	$(COMPILE) --constraints requirements/dev.txt pyproject.toml -o requirements/services.txt
+	for extra in gateway analyzer contract; do \
+	    $(RUN) requirements/extra.py $$extra | \
+	    $(COMPILE) --constraints requirements/dev.txt - -o requirements/$$extra.txt || exit 1; \
+	done
