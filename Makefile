@@ -11,7 +11,7 @@ KUBECTL := $(if $(shell command -v kubectl),,build/bin/kubectl)
 PROTOS := $(shell find protos -name '*.proto')
 SERVICE_CONFIG := protos/sori/service_config.json
 
-.PHONY: help setup up down logs clean migrate import export erd demo test chaos soak fuzz bench lint format breaking lock
+.PHONY: help setup up down logs clean migrate import export erd demo test chaos soak fuzz bench capacity drill lint format breaking lock
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -97,6 +97,12 @@ fuzz: setup ## Feed the parsers of uploads for a minute each, led by coverage.
 
 bench: setup ## Measure, against named peers, as ratios.
 	@$(RUN) -m bench.catalog
+
+capacity: setup ## Measure what each program spends on a take, a read, a watcher.
+	@$(RUN) -m bench.capacity
+
+drill: setup ## Lose everything, restore a back-up, and show what became of it.
+	@$(RUN) -m stack.drill
 
 lint: setup ## Check style, types and the contract.
 	$(BIN)/ruff format --check .
