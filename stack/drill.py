@@ -164,7 +164,7 @@ def _writes(
 def drill(folder: Path) -> tuple[Before, After]:
     """Lose everything, and get it back; returns what there was and what has become of it."""
     with keeping_server() as keeper:
-        environment = {"TARGET_SERVER_URL": keeper.url, "DISPATCH_MAX_ATTEMPTS": "1000"}
+        environment = {"TARGET_SERVER_URL": keeper.url, "SHUTDOWN_DELAY_SECONDS": "0"}
         with Stack.on_free_ports(folder / "stack", environment, without=("analyzer",)) as stack:
             product = Product(stack, keeper)
             before = _used(product, keeper)
@@ -192,7 +192,7 @@ def lose_everything(stack: Stack) -> None:
     shutil.rmtree(stack.data_dir / "postgres")
     shutil.rmtree(stack.data_dir / "s3")
     (stack.data_dir / "s3" / "meta").mkdir(parents=True)
-    postgres.prepare(stack.data_dir / "postgres")
+    postgres.prepare(stack.data_dir / "postgres", stack.hosts.network)
     for name in ("s3", "postgres"):
         stack.start(name)
     for name in ("postgres", "s3"):
