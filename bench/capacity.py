@@ -33,11 +33,11 @@ from stack.analysis_server import KeepingServer, keeping_server
 from stack.seed import SAMPLE_TAKE
 from stack.stack import Stack
 
-TAKES = 300
-READS = 1500
-WATCHERS = 500
+TAKES = 250
+READS = 1000
+WATCHERS = 400
 WATCHED_SECONDS = 20.0
-LARGE_BYTES = 512 * 1024**2
+LARGE_BYTES = 256 * 1024**2
 CHUNK_BYTES = 1024**2
 AT_ONCE = 16
 IDLE_SECONDS = 10.0
