@@ -11,7 +11,11 @@ KUBECTL := $(if $(shell command -v kubectl),,build/bin/kubectl)
 PROTOS := $(shell find protos -name '*.proto')
 SERVICE_CONFIG := protos/sori/service_config.json
 
-.PHONY: help setup up down logs clean migrate import export erd demo test cluster chaos soak fuzz bench lint format breaking image-check lock
+# Of every lock file: of this project's Python, for all platforms.
+COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal \
+    --python-version 3.11 --generate-hashes --no-emit-index-url
+
+.PHONY: help setup up down logs clean migrate import export erd demo test cluster chaos soak fuzz drill bench capacity lint format breaking image-check lock
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +94,12 @@ fuzz: setup ## Feed the parsers of uploads for a minute each, led by coverage.
 
 bench: setup ## Measure, against named peers, as ratios.
 	@$(RUN) -m bench.catalog
+
+capacity: setup ## Measure what each program spends on a take, a read, a watcher.
+	@$(RUN) -m bench.capacity
+
+drill: setup ## Lose everything, restore a back-up, and show what became of it.
+	@$(RUN) -m stack.drill
 
 lint: setup ## Check style, types and the contract.
 	$(BIN)/ruff format --check .

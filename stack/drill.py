@@ -1,0 +1,297 @@
+"""The drill: a back-up is restored after everything was lost, and what has become of it is shown.
+
+`python -m stack.drill`. Jobs and uploads of every state are made, the database is backed
+up by the operators' scripts and the bucket by the API of S3; then the data of both is
+deleted, restored and gone on with. The analysis server keeps what it was given, as a
+real one would.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import grpc
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
+from sori.upload.v1 import upload_pb2, upload_pb2_grpc
+from stack import postgres
+from stack.analysis_server import KeepingServer, keeping_server
+from stack.environment import ROOT
+from stack.s3 import S3
+from stack.seed import SAMPLE_TAKE
+from stack.stack import Stack
+
+TOKEN_ID = 1
+SCRIPTS = ROOT / "deploy" / "scripts"
+# The edge first: what calls others stops before them.
+_OF_PRODUCT = ("gateway", "upload", "analysis", "catalog")
+_WAIT_SECONDS = 30.0
+# More than one part of S3, which is lost with the bucket until the upload is whole.
+_LARGE_BYTES = 8 * 1024**2
+_CHUNK_BYTES = 1024**2
+
+
+@dataclass(frozen=True)
+class Object:
+    """An object of the bucket as it is kept elsewhere."""
+
+    key: str
+    content: bytes
+    content_type: str
+
+
+@dataclass(frozen=True)
+class Before:
+    """What there was: ids of jobs and uploads, by what had become of them."""
+
+    done: str
+    dispatched: str
+    queued: str
+    small_upload: upload_pb2.Upload
+    large_upload: upload_pb2.Upload
+    after_backup: str = ""
+
+
+@dataclass(frozen=True)
+class After:
+    """What has become of it."""
+
+    done: str
+    dispatched: str
+    queued: str
+    small_upload: str
+    large_upload: str
+    after_backup: str
+    dispatches: dict[str, int]
+
+
+class Product:
+    """The product through its gateway."""
+
+    def __init__(self, stack: Stack, keeper: KeepingServer) -> None:
+        self._keeper = keeper
+        self._http = httpx.Client(base_url=stack.gateway_url, timeout=_WAIT_SECONDS)
+        self._channel = grpc.insecure_channel(stack.gateway_address)
+        self._uploads = upload_pb2_grpc.UploadServiceStub(self._channel)
+        self._analyses = analysis_pb2_grpc.AnalysisServiceStub(self._channel)
+        self._take = SAMPLE_TAKE.read_bytes()
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._http.close()
+        self._channel.close()
+
+    def upload(self, name: str) -> str:
+        """Upload a take that is unlike those of other names; returns the job's id."""
+        files = {"file": ("take.webm", self._take + name.encode())}
+        answer = self._http.post(f"/tokens/{TOKEN_ID}/upload-audio", files=files)
+        answer.raise_for_status()
+        job_id: str = answer.json()["job_id"]
+        return job_id
+
+    def begin(self, size: int) -> upload_pb2.Upload:
+        """Begin a resumable upload, and stop when half of it has come."""
+        request = upload_pb2.CreateUploadRequest(token_id=TOKEN_ID, size=size)
+        created = self._uploads.CreateUpload(request)
+        half = self._content(size)[: -len(self._take) // 2]
+        return self._uploads.WriteUpload(_writes(created.upload_id, 0, half))
+
+    def go_on(self, upload: upload_pb2.Upload) -> str:
+        """Go on with an upload where it stopped; returns its state, or why it can't."""
+        try:
+            known = self._uploads.GetUpload(upload_pb2.GetUploadRequest(upload_id=upload.upload_id))
+            offset = known.committed_size
+            rest = self._content(upload.size)[offset:]
+            ended = self._uploads.WriteUpload(
+                _writes(upload.upload_id, offset, rest, finish_write=True)
+            )
+        except grpc.RpcError as error:
+            return str(error.details())
+        return str(upload_pb2.UploadState.Name(ended.state))
+
+    def report(self, job_id: str) -> None:
+        """Report a job at the URL that the analysis server was given for it."""
+        (url, *_) = [j["webhook_url"] for j in self._keeper.dispatches() if j["job_id"] == job_id]
+        body = {"analysis_results": {"overall_score": 90}}
+        self._http.post(url, json=body).raise_for_status()
+
+    def result(self, job_id: str) -> str:
+        """A job's status, and its score if it has one."""
+        answer = self._http.get(f"/tokens/analysis-result/{job_id}")
+        if answer.is_error:
+            return f"HTTP {answer.status_code}"
+        body: dict[str, Any] = answer.json()
+        score = (body.get("result") or {}).get("overall_score")
+        return body["status"] if score is None else f"{body['status']}, score {score:g}"
+
+    def wait_until(self, job_id: str, status: int) -> None:
+        """Watch a job until it has this status, or has ended."""
+        request = analysis_pb2.WatchAnalysisRequest(job_id=job_id)
+        for state in self._analyses.WatchAnalysis(request, timeout=_WAIT_SECONDS):
+            if state.progress >= status:
+                return
+
+    def _content(self, size: int) -> bytes:
+        return self._take + bytes(size - len(self._take))
+
+
+def _writes(
+    upload_id: str, offset: int, content: bytes, *, finish_write: bool = False
+) -> Iterator[upload_pb2.WriteUploadRequest]:
+    for start in range(0, len(content), _CHUNK_BYTES):
+        chunk = content[start : start + _CHUNK_BYTES]
+        yield upload_pb2.WriteUploadRequest(
+            upload_id=upload_id, write_offset=offset + start, chunk=chunk
+        )
+    if finish_write:
+        yield upload_pb2.WriteUploadRequest(
+            upload_id=upload_id, write_offset=offset + len(content), finish_write=True
+        )
+
+
+def drill(folder: Path) -> tuple[Before, After]:
+    """Lose everything, and get it back; returns what there was and what has become of it."""
+    with keeping_server() as keeper:
+        environment = {"TARGET_SERVER_URL": keeper.url, "SHUTDOWN_DELAY_SECONDS": "0"}
+        with Stack.on_free_ports(folder / "stack", environment, without=("analyzer",)) as stack:
+            product = Product(stack, keeper)
+            before = _used(product, keeper)
+            run_script("backup.sh", stack, folder / "sori.dump")
+            objects = list(objects_of(stack.s3))
+            lost = product.upload("after the back-up")
+            product.close()
+            lose_everything(stack)
+            run_script("restore.sh", stack, folder / "sori.dump")
+            put_back(stack.s3, objects)
+            start_product(stack)
+            product = Product(stack, keeper)
+            after = _gone_on(product, keeper, before, lost)
+            product.close()
+    return before, after
+
+
+def lose_everything(stack: Stack) -> None:
+    """Stop the product, delete the data of PostgreSQL and S3, and start both empty.
+
+    The settings and keys stay: they are the operator's, kept apart from the data.
+    """
+    for name in (*_OF_PRODUCT, "postgres", "s3"):
+        stack.stop(name)
+    shutil.rmtree(stack.data_dir / "postgres")
+    shutil.rmtree(stack.data_dir / "s3")
+    (stack.data_dir / "s3" / "meta").mkdir(parents=True)
+    postgres.prepare(stack.data_dir / "postgres", stack.hosts.network)
+    for name in ("s3", "postgres"):
+        stack.start(name)
+    for name in ("postgres", "s3"):
+        stack.wait_ready(name)
+
+
+def start_product(stack: Stack) -> None:
+    """Migrate what was restored, and start the services on it."""
+    migrate = [sys.executable, "-m", "services.runtime.migrations"]
+    environment = dict(stack.environment)
+    subprocess.run(migrate, env=environment, check=True, stdout=subprocess.DEVNULL)
+    for name in reversed(_OF_PRODUCT):
+        stack.start(name)
+    for name in reversed(_OF_PRODUCT):
+        stack.wait_ready(name)
+
+
+def _used(product: Product, keeper: KeepingServer) -> Before:
+    """Make jobs and uploads of every state."""
+    done, dispatched = product.upload("done"), product.upload("dispatched")
+    keeper.dispatches(2)
+    product.wait_until(dispatched, 90)
+    product.report(done)
+    keeper.is_open = False
+    queued = product.upload("queued")
+    small, large = product.begin(len(SAMPLE_TAKE.read_bytes()) * 2), product.begin(_LARGE_BYTES)
+    return Before(done, dispatched, queued, small, large)
+
+
+def _gone_on(product: Product, keeper: KeepingServer, before: Before, lost: str) -> After:
+    """Go on with everything, to its end."""
+    product.report(before.dispatched)
+    keeper.is_open = True
+    small, large = product.go_on(before.small_upload), product.go_on(before.large_upload)
+    product.wait_until(before.queued, 90)
+    product.report(before.queued)
+    dispatches = [job["job_id"] for job in keeper.dispatches()]
+    return After(
+        done=product.result(before.done),
+        dispatched=product.result(before.dispatched),
+        queued=product.result(before.queued),
+        small_upload=small,
+        large_upload=large,
+        after_backup=product.result(lost),
+        dispatches={job_id: dispatches.count(job_id) for job_id in dispatches},
+    )
+
+
+def run_script(name: str, stack: Stack, backup: Path) -> None:
+    """Run an operators' script as they would."""
+    path = os.pathsep.join([str(postgres.binaries()), os.environ["PATH"]])
+    environment = {"PATH": path, "DATABASE_URL": stack.database_url}
+    subprocess.run([SCRIPTS / name, backup], env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+def objects_of(s3: S3) -> Iterator[Object]:
+    """Copy the bucket."""
+    client = _client(s3)
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=s3.bucket):
+        for each in page.get("Contents", ()):
+            found = client.get_object(Bucket=s3.bucket, Key=each["Key"])
+            yield Object(each["Key"], found["Body"].read(), found["ContentType"])
+
+
+def put_back(s3: S3, objects: list[Object]) -> None:
+    """Fill the bucket from the copy."""
+    client = _client(s3)
+    for each in objects:
+        client.put_object(
+            Bucket=s3.bucket, Key=each.key, Body=each.content, ContentType=each.content_type
+        )
+
+
+def _client(s3: S3) -> Any:
+    return botocore.session.get_session().create_client(
+        "s3",
+        endpoint_url=s3.endpoint_url,
+        region_name=s3.region,
+        aws_access_key_id=s3.access_key,
+        aws_secret_access_key=s3.secret_key,
+    )
+
+
+def main() -> None:
+    """Run the drill and show what it found."""
+    with tempfile.TemporaryDirectory(prefix="sori-drill-") as folder:
+        before, after = drill(Path(folder))
+    table = Table("at the back-up", "after the restore", title="Everything was lost and restored")
+    table.add_row("a completed job", after.done)
+    table.add_row("a dispatched job, reported by its old webhook_url", after.dispatched)
+    table.add_row("a queued job", after.queued)
+    table.add_row("an upload half-way, of less than a part", after.small_upload)
+    table.add_row("an upload half-way, of several parts", after.large_upload)
+    table.add_row("(a job that was made afterwards)", after.after_backup)
+    Console().print(table)
+    expected = (before.done, before.dispatched, before.queued)
+    if any(after.dispatches.get(job_id) != 1 for job_id in expected):
+        sys.exit("A job was dispatched again.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Whoever is woken by an alert finds what to do, and the rules are rules of Prometheus."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stack.environment import ROOT
+
+RUNBOOK = (ROOT / "docs" / "operations.md").read_text("utf-8")
+ALERTS = ROOT / "deploy" / "k8s" / "components" / "monitoring" / "alerts.yaml"
+SEVERITIES = ("critical", "warning")
+
+
+def groups() -> list[dict[str, Any]]:
+    spec: dict[str, Any] = yaml.safe_load(ALERTS.read_text("utf-8"))["spec"]
+    return list(spec["groups"])
+
+
+def alerts() -> list[dict[str, Any]]:
+    return [rule for group in groups() for rule in group["rules"]]
+
+
+def anchor(heading: str) -> str:
+    """As renderers of Markdown make it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def headings(marks: str, text: str = RUNBOOK) -> list[str]:
+    return re.findall(rf"^{marks} (.+)$", text, re.MULTILINE)
+
+
+def test_each_alert_has_its_section_and_each_section_its_alert() -> None:
+    section = RUNBOOK.split("\n## Alerts\n")[1].split("\n## ")[0]
+    assert headings("###", section) == [rule["alert"] for rule in alerts()]
+
+
+@pytest.mark.parametrize("rule", alerts(), ids=lambda rule: str(rule["alert"]))
+def test_an_alert_says_how_bad_it_is_and_where_to_look(rule: dict[str, Any]) -> None:
+    assert rule["labels"]["severity"] in SEVERITIES
+    assert rule["annotations"]["summary"]
+    path, _, fragment = rule["annotations"]["runbook_url"].partition("#")
+    assert path.endswith("/docs/operations.md")
+    assert fragment == anchor(rule["alert"])
+
+
+def test_links_within_the_runbook_lead_somewhere() -> None:
+    anchors = {anchor(heading) for heading in headings("#{2,3}")}
+    assert set(re.findall(r"\]\(#([^)]+)\)", RUNBOOK)) <= anchors
+
+
+def test_files_that_the_runbook_links_are_there() -> None:
+    links = re.findall(r"\]\((?!#|https:)([^)#]+)", RUNBOOK)
+    assert all((ROOT / "docs" / link).exists() for link in links)
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_prometheus_takes_the_rules(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(yaml.safe_dump({"groups": groups()}))
+    result = subprocess.run(["promtool", "check", "rules", rules], capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr.decode()
