@@ -35,17 +35,18 @@ def new_stack(
         replicas=max(2, replicas) if ON_CLUSTER else replicas,
         analysis_workers=analysis_workers,
         gateways=2 if ON_CLUSTER else 1,
-        hosts=_network().hosts() if ON_CLUSTER else None,
+        hosts=network().hosts() if ON_CLUSTER else None,
     )
 
 
 def outside() -> str:
     """The address at which a test's own servers are reached by the programs of a stack."""
-    return _network().address if ON_CLUSTER else "127.0.0.1"
+    return network().address if ON_CLUSTER else "127.0.0.1"
 
 
 @cache
-def _network() -> Network:
+def network() -> Network:
+    """The network of all clusters of this process, until its end."""
     network = Network()
     network.__enter__()
     atexit.register(network.__exit__, None, None, None)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from stack.namespaces import Namespaces, Network, why_not_here
+from stack.namespaces import Namespaces, why_not_here
 from stack.ports import free_ports
 from stack.stack import Stack
 from tests.chaos.world import Double, World
+from tests.stacks import ON_CLUSTER, network
 
 ENVIRONMENT = {
     "DISPATCH_TIMEOUT_SECONDS": "3",
@@ -57,17 +58,12 @@ class Cluster:
         self.stack.wait_routed(name)
 
 
-@pytest.fixture(scope="session")
-def network() -> Iterator[Network]:
-    if reason := why_not_here():
+@pytest.fixture(scope="package")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    # Who asks for a cluster by name is not to be told that all is well without one.
+    if not ON_CLUSTER and (reason := why_not_here()):
         pytest.skip(reason)
-    with Network() as network:
-        yield network
-
-
-@pytest.fixture(scope="session")
-def cluster(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    folder, hosts = tmp_path_factory.mktemp("cluster"), network.hosts()
+    folder, hosts = tmp_path_factory.mktemp("cluster"), network().hosts()
     double = Double(free_ports(1)[0], folder / "journal", "accepts", hosts.outside)
     double.start()
     stack = Stack.on_free_ports(

@@ -12,7 +12,7 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis import Case
 
-from stack.stack import Stack
+from tests.stacks import new_stack
 
 DOCUMENT = json.loads(
     (Path(__file__).parents[2] / "build" / "pages" / "openapi.json").read_text(encoding="utf-8")
@@ -25,7 +25,7 @@ schema = schemathesis.openapi.from_dict(DOCUMENT)
 def own_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A stack of its own: these calls delete and change whatever they meet."""
     folder = tmp_path_factory.mktemp("own")
-    with Stack.on_free_ports(folder, without=("analyzer",)) as stack:
+    with new_stack(folder, {}, without=("analyzer",)) as stack:
         yield stack.gateway_url
 
 
