@@ -9,10 +9,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import httpx
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.catalog.__main__ import NAME as CATALOG
 from services.runtime.health import LIVENESS
@@ -23,6 +25,9 @@ from stack.ports import free_ports
 
 NOWHERE = "postgresql://sori@127.0.0.1:9/sori"
 START_SECONDS = 30.0
+# More often than the gateway and the services do; more pings than gRPC forgives by default.
+LOOKING_OFTEN = [("grpc.keepalive_time_ms", 1_500), ("grpc.http2.max_pings_without_data", 0)]
+QUIET_SECONDS = 8.0
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,17 @@ def test_health_is_told_on_a_port_of_its_own_as_on_that_of_calls(
     for address in (catalog.calls, catalog.health):
         with grpc.insecure_channel(address) as channel:
             assert is_serving(channel, name)
+
+
+def test_a_quiet_stream_lasts_however_often_its_peer_looks(catalog: Service) -> None:
+    with grpc.insecure_channel(catalog.calls, options=LOOKING_OFTEN) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        states = stub.Watch(health_pb2.HealthCheckRequest(service=CATALOG), timeout=QUIET_SECONDS)
+        assert next(states).status == health_pb2.HealthCheckResponse.SERVING
+        with pytest.raises(grpc.RpcError) as end:
+            next(states)
+    # Its own.
+    assert end.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 def test_the_port_of_health_takes_no_calls(catalog: Service) -> None:
