@@ -21,6 +21,8 @@ _OPTIONS = [
     # A peer whose host is gone says nothing.
     ("grpc.keepalive_time_ms", 5_000),
     ("grpc.keepalive_timeout_ms", 3_000),
+    # By default only twice while a stream is quiet.
+    ("grpc.http2.max_pings_without_data", 0),
     # A peer that restarts is back within the retries' few seconds.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
