@@ -86,6 +86,16 @@ class Upload(upload_pb2_grpc.UploadServiceServicer):
             sizes.append(len(piece.form.data))
         return upload_pb2.UploadAudioResponse(message=str(max(sizes)), status=str(sum(sizes)))
 
+    async def WriteUpload(
+        self, request_iterator: AsyncIterator[Any], context: Context
+    ) -> upload_pb2.Upload:
+        """Counts; of an upload called "waiting" nothing is read after the first message."""
+        first = await anext(request_iterator)
+        if first.upload_id == "waiting":
+            await asyncio.sleep(60)
+        rest = [len(message.chunk) async for message in request_iterator]
+        return upload_pb2.Upload(committed_size=len(first.chunk) + sum(rest))
+
 
 class Analysis(analysis_pb2_grpc.AnalysisServiceServicer):
     """Refuses to watch "refused"; "endless" goes on until it is cancelled."""
@@ -160,6 +170,9 @@ class Services:
         large = [
             ("grpc.max_receive_message_length", 9 * MIB),
             ("grpc.max_send_message_length", 9 * MIB),
+            # What is not read waits on the way, as with the services.
+            ("grpc.http2.bdp_probe", 0),
+            ("grpc.http2.lookahead_bytes", 64 * 1024),
         ]
         self._server = grpc.aio.server(options=large)
         self._health = health.aio.HealthServicer()

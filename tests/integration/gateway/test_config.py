@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from gateway.render import write_configuration
 from gateway.settings import GatewaySettings
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
+from sori.upload.v1 import upload_pb2, upload_pb2_grpc
 from tests.integration.gateway.process import Gateway, details, reason, wait_for_status
 from tests.integration.gateway.stand_ins import MIB, Services
 
@@ -226,3 +228,26 @@ def test_health_follows_the_services(client: httpx.Client, services: Services) -
     finally:
         services.set_health(name, serving=True)
         wait_for_status(client, "/healthz", 200)
+
+
+def test_uploads_that_wait_for_their_turn_hold_up_no_other_of_their_connection(
+    channel: grpc.Channel,
+) -> None:
+    stub = upload_pb2_grpc.UploadServiceStub(channel)
+    sent = [threading.Event() for _ in range(12)]
+
+    def waiting(event: threading.Event) -> Iterator[upload_pb2.WriteUploadRequest]:
+        for _ in range(2):
+            yield upload_pb2.WriteUploadRequest(upload_id="waiting", chunk=bytes(MIB))
+        event.set()
+        yield upload_pb2.WriteUploadRequest(chunk=bytes(MIB))
+
+    calls = [stub.WriteUpload.future(waiting(event)) for event in sent]
+    try:
+        for event in sent:
+            assert event.wait(10)
+        chunks = [upload_pb2.WriteUploadRequest(chunk=bytes(MIB)) for _ in range(4)]
+        assert stub.WriteUpload(iter(chunks), timeout=10).committed_size == 4 * MIB
+    finally:
+        for call in calls:
+            call.cancel()
