@@ -79,6 +79,11 @@ def test_the_gateway_is_told_only_what_is_a_setting(rendering: Rendering) -> Non
     GatewaySettings.from_environment(told)
 
 
+def test_the_admin_pages_of_the_gateway_are_its_own_alone(rendering: Rendering) -> None:
+    told = rendering.environment(rendering.pod("gateway").container)
+    assert GatewaySettings.from_environment(told).gateway_admin_host == "127.0.0.1"
+
+
 def test_the_analysis_server_is_told_only_what_is_a_setting(rendering: Rendering) -> None:
     for pod in rendering.own_pods:
         if pod.name == "analyzer":
