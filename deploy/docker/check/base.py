@@ -8,7 +8,6 @@ from pathlib import Path
 
 from deploy.docker.check.container import build_command
 
-_MIRROR = "http://deb.debian.org/debian"
 # As in the official image, python and pip are in /usr/local.
 _PYTHON = """
 set -e
@@ -27,7 +26,7 @@ def make_base(root: Path) -> Path:
     shutil.rmtree(draft, ignore_errors=True)
     draft.parent.mkdir(parents=True, exist_ok=True)
     packages = "--include=ca-certificates,python3-venv"
-    command = ["debootstrap", "--variant=minbase", packages, "bookworm", str(draft), _MIRROR]
+    command = ["debootstrap", "--variant=minbase", packages, "bookworm", str(draft)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     inside = build_command(draft, "/", ["/bin/sh", "-c", _PYTHON])
     subprocess.run(inside, env={"PATH": _PATH}, check=True)
