@@ -135,11 +135,13 @@ class Server:
     @asynccontextmanager
     async def _health_alone(self) -> AsyncIterator[None]:
         """A second server that tells health, where one is wanted."""
+        if not self._settings.health_listen:
+            yield
+            return
         server = grpc.aio.server(options=_OPTIONS)
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, server)
-        if self._settings.health_listen:
-            _bound(server.add_insecure_port, self._settings.health_listen)
-            await server.start()
+        _bound(server.add_insecure_port, self._settings.health_listen)
+        await server.start()
         try:
             yield
         finally:
