@@ -14,12 +14,12 @@ from signal import Signals
 from typing import IO, Any, cast
 from xmlrpc.client import Fault, ServerProxy
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from stack.environment import write_private
 from stack.errors import StackError
 from stack.processes import as_config, as_environment, bound_to_parent
+from stack.templates import rendered
 
 _START_SECONDS = 10.0
 _STOP_SECONDS = 60.0
@@ -173,17 +173,11 @@ class Supervisor:
 
 
 def _configuration(programs: Sequence[Program]) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        # Not HTML.
-        autoescape=False,  # noqa: S701
-    )
-    environment.filters["as_config"] = as_config
-    environment.filters["as_environment"] = as_environment
-    return environment.get_template("supervisor.conf.j2").render(
-        programs=programs,
-        tiers=sorted({program.tier for program in programs}),
-        root=os.geteuid() == 0,
+    values: dict[str, object] = {
+        "programs": programs,
+        "tiers": sorted({program.tier for program in programs}),
+        "root": os.geteuid() == 0,
+    }
+    return rendered(
+        "supervisor.conf.j2", values, as_config=as_config, as_environment=as_environment
     )
