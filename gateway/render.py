@@ -15,7 +15,7 @@ from dotenv import dotenv_values, find_dotenv
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import ValidationError
 
-from gateway.replies import REPLIES
+from gateway.local_replies import LOCAL_REPLIES
 from gateway.settings import Endpoint, GatewaySettings, endpoints
 
 _FOLDER = Path(__file__).parent
@@ -77,9 +77,9 @@ def write_configuration(settings: GatewaySettings, folder: Path) -> Path:
         settings=settings,
         secrets={secret.name: folder.absolute() / f"{secret.name}.yaml" for secret in secrets},
         upstreams=_upstreams(settings),
-        replies=REPLIES,
+        local_replies=LOCAL_REPLIES,
         pages=PAGES,
-        answers_lua=(_FOLDER / "answers.lua").read_text(encoding="utf-8"),
+        http_compat_lua=(_FOLDER / "http_compat.lua").read_text(encoding="utf-8"),
         origin_patterns=[_pattern(origin) for origin in settings.allowed_origins],
     )
     return _write(folder / "envoy.yaml", text)

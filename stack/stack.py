@@ -358,7 +358,7 @@ class Stack:
         ]
 
     def _gateway_described(self, name: str) -> Program:
-        command = [sys.executable, "-m", "gateway.run"]
+        command = [sys.executable, "-m", "gateway.drain"]
         if self._entrance == "balancer":
             # It looks at them four times a second.
             command.append("--delay-seconds=1")

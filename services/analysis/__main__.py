@@ -9,21 +9,21 @@ from datetime import timedelta
 
 import httpx
 
-from services.analysis.dispatch import AnalysisServer, Preparer
+from services.analysis.dispatch import AnalyzerClient, DispatchRequestBuilder
 from services.analysis.jobs import State
 from services.analysis.metrics import QueueMetrics
-from services.analysis.notices import Notices
+from services.analysis.notifications import JobNotifications
 from services.analysis.progress import ProgressFeed
-from services.analysis.retention import Retention
+from services.analysis.reaper import JobReaper
 from services.analysis.servicer import AnalysisIntakeServicer, AnalysisServicer
 from services.analysis.settings import AnalysisSettings
 from services.analysis.store import JobQueue, JobStore
-from services.analysis.webhook import Webhook
+from services.analysis.webhook import WebhookSigner
 from services.analysis.worker import Worker
 from services.runtime.channels import open_channel
 from services.runtime.database import Database
 from services.runtime.logs import configure_logs
-from services.runtime.objects import ObjectStore
+from services.runtime.object_store import ObjectStore
 from services.runtime.server import Background, Server
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.catalog.v1 import catalog_pb2_grpc
@@ -38,7 +38,7 @@ async def main(role: str) -> None:
     """Serve calls, work on jobs, or both, until told to stop."""
     settings = AnalysisSettings.read()
     configure_logs("analysis", settings.log_level)
-    webhook = Webhook(
+    webhook = WebhookSigner(
         str(settings.webhook_url),
         settings.webhook_signing_key.get_secret_value(),
         signature_required=settings.webhook_signature_required,
@@ -46,7 +46,7 @@ async def main(role: str) -> None:
     )
     async with AsyncExitStack() as resources:
         database = await resources.enter_async_context(Database(settings, "analysis"))
-        notices = Notices(database)
+        notices = JobNotifications(database)
         store, queue = JobStore(database, notices.tell), JobQueue(database, notices.tell)
         server = Server(
             settings,
@@ -66,8 +66,8 @@ def _serve(
     server: Server,
     settings: AnalysisSettings,
     store: JobStore,
-    notices: Notices,
-    webhook: Webhook,
+    notices: JobNotifications,
+    webhook: WebhookSigner,
 ) -> Background:
     feed = ProgressFeed(store, settings.heartbeat_seconds)
     notices.follow(feed.changed, feed.missed)
@@ -85,8 +85,8 @@ async def _work(
     settings: AnalysisSettings,
     store: JobStore,
     queue: JobQueue,
-    notices: Notices,
-    webhook: Webhook,
+    notices: JobNotifications,
+    webhook: WebhookSigner,
 ) -> list[Background]:
     objects = await resources.enter_async_context(ObjectStore.connect(settings))
     catalog = await resources.enter_async_context(
@@ -101,8 +101,8 @@ async def _work(
             limits=httpx.Limits(max_connections=settings.dispatch_concurrency),
         )
     )
-    target = AnalysisServer(client, str(settings.target_server_url))
-    preparer = Preparer(
+    target = AnalyzerClient(client, str(settings.target_server_url))
+    preparer = DispatchRequestBuilder(
         catalog_pb2_grpc.CatalogServiceStub(catalog),
         objects,
         webhook,
@@ -113,7 +113,7 @@ async def _work(
     work = [Background(worker.run, worker.stop), Background(QueueMetrics(queue).run)]
     if settings.retention_days is not None:
         age = timedelta(days=settings.retention_days)
-        work.append(Background(Retention(store, objects, age).run))
+        work.append(Background(JobReaper(store, objects, age).run))
     return work
 
 

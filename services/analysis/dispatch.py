@@ -30,9 +30,9 @@ from google.protobuf import json_format
 
 from services.analysis.jobs import Claim
 from services.analysis.reports import Failure, Progress, Report, Results, report_in
-from services.analysis.webhook import Webhook
+from services.analysis.webhook import WebhookSigner
 from services.runtime.errors import StorageUnavailable
-from services.runtime.objects import ObjectStore
+from services.runtime.object_store import ObjectStore
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
 MAX_PAUSE_SECONDS = 60.0
@@ -63,7 +63,7 @@ class Accepted:
 
 
 @dataclass(frozen=True)
-class Refused:
+class PermanentFailure:
     """No further attempt makes sense.
 
     message: for the learner; error: for the history. answered: whether the analysis
@@ -77,7 +77,7 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class TryAgain:
+class TransientFailure:
     """The attempt failed, a later one may succeed; at the earliest after `pause`."""
 
     error: str
@@ -85,7 +85,7 @@ class TryAgain:
     pause: timedelta = timedelta(0)
 
 
-Outcome = Accepted | Results | Refused | TryAgain
+Outcome = Accepted | Results | PermanentFailure | TransientFailure
 
 
 def pause_before(tries: int, first_pause_seconds: float) -> timedelta:
@@ -112,7 +112,7 @@ def _until(header: str | None, now: datetime) -> float:
     return (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
 
 
-class AnalysisServer:
+class AnalyzerClient:
     """The analysis server over HTTP."""
 
     def __init__(self, client: httpx.AsyncClient, url: str) -> None:
@@ -129,9 +129,9 @@ class AnalysisServer:
             ) as response:
                 return await self._outcome(response)
         except _NEVER_SENT as error:
-            return TryAgain(type(error).__name__, Fault.UNREACHED)
+            return TransientFailure(type(error).__name__, Fault.UNREACHED)
         except httpx.HTTPError as error:
-            return TryAgain(type(error).__name__, Fault.SERVERS)
+            return TransientFailure(type(error).__name__, Fault.SERVERS)
 
     async def status(self, url: str) -> Report | None:
         """What it says of a job at its status URL; None when it says nothing."""
@@ -151,18 +151,20 @@ class AnalysisServer:
         error = f"answered {status}"
         if status in _RETRIED or response.is_server_error:
             pause = retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
-            return TryAgain(error, Fault.SERVERS, pause)
-        return Refused("ANALYSIS_SERVER_REFUSED", error=error)
+            return TransientFailure(error, Fault.SERVERS, pause)
+        return PermanentFailure("ANALYSIS_SERVER_REFUSED", error=error)
 
     async def _success(self, body: bytes | None) -> Outcome:
         """An answer that can't be read is an acceptance: the report may still come."""
         if body is None:
-            return Refused("RESULT_TOO_LARGE", error=f"answered more than {MAX_ANSWER_BYTES} bytes")
+            return PermanentFailure(
+                "RESULT_TOO_LARGE", error=f"answered more than {MAX_ANSWER_BYTES} bytes"
+            )
         match await report_in(body):
             case Results() as results:
                 return results
             case Failure(reason, message):
-                return Refused(reason, message, error=f"answered that it failed: {reason}")
+                return PermanentFailure(reason, message, error=f"answered that it failed: {reason}")
             case Progress() | None:
                 return Accepted(self._status_url(body))
 
@@ -185,14 +187,14 @@ class Prepared:
     token_revision: int
 
 
-class Preparer:
+class DispatchRequestBuilder:
     """Makes of a claimed job what the analysis server gets."""
 
     def __init__(
         self,
         catalog: catalog_pb2_grpc.CatalogServiceAsyncStub,
         objects: ObjectStore,
-        webhook: Webhook,
+        webhook: WebhookSigner,
         recording_url_seconds: int,
     ) -> None:
         self._catalog = catalog
@@ -200,7 +202,7 @@ class Preparer:
         self._webhook = webhook
         self._recording_url_seconds = recording_url_seconds
 
-    async def prepare(self, claim: Claim) -> Prepared | Refused | TryAgain:
+    async def prepare(self, claim: Claim) -> Prepared | PermanentFailure | TransientFailure:
         """Gather what the analysis server gets; every attempt has fresh presigned URLs."""
         try:
             token = await self._catalog.GetToken(
@@ -211,10 +213,12 @@ class Preparer:
             )
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
-                return Refused("TOKEN_NOT_FOUND", error="the token was deleted", answered=False)
-            return TryAgain(f"catalog: {error.code().name}", Fault.OURS)
+                return PermanentFailure(
+                    "TOKEN_NOT_FOUND", error="the token was deleted", answered=False
+                )
+            return TransientFailure(f"catalog: {error.code().name}", Fault.OURS)
         except StorageUnavailable:
-            return TryAgain("the recording's URL could not be signed", Fault.OURS)
+            return TransientFailure("the recording's URL could not be signed", Fault.OURS)
         body = {
             "job_id": str(claim.job_id),
             "audio_url": audio_url,

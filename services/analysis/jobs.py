@@ -7,7 +7,7 @@
 A job may skip `uploading` (a recording that comes at once) and `dispatched` (a
 report that comes before the answer to the dispatch), and goes back to `queued`
 when the analysis server has accepted it and then keeps silent. Ends are ends,
-with one exception: results complete a job that failed for want of them. MOVES
+with one exception: results complete a job that failed for want of them. TRANSITIONS
 has the whole; `docs/analysis.md` draws it.
 """
 
@@ -50,7 +50,7 @@ class Event(StrEnum):
 
 
 @dataclass(frozen=True)
-class Move:
+class TransitionRule:
     """An event's legal starting states and where it leads.
 
     target: None when the job stays where it is.
@@ -71,26 +71,26 @@ CANCELLED = "CANCELLED"
 _BEFORE_RECORDING = frozenset({State.OPENED, State.UPLOADING})
 _WITH_RECORDING = frozenset({State.QUEUED, State.DISPATCHED})
 
-MOVES = {
+TRANSITIONS = {
     # Said again and again while the upload lasts.
-    Event.UPLOAD_STARTED: Move(_BEFORE_RECORDING, State.UPLOADING),
-    Event.UPLOAD_FAILED: Move(_BEFORE_RECORDING, State.FAILED),
-    Event.UPLOAD_TIMED_OUT: Move(_BEFORE_RECORDING, State.FAILED),
-    Event.RECORDING_ATTACHED: Move(_BEFORE_RECORDING, State.QUEUED),
-    Event.RESULT_REUSED: Move(_BEFORE_RECORDING, State.COMPLETED),
-    Event.DISPATCH_ACCEPTED: Move(frozenset({State.QUEUED}), State.DISPATCHED),
-    Event.DISPATCH_FAILED: Move(frozenset({State.QUEUED}), State.FAILED),
-    Event.SILENCE_BROKEN_OFF: Move(frozenset({State.DISPATCHED}), State.QUEUED),
-    Event.REPORT_TIMED_OUT: Move(frozenset({State.DISPATCHED}), State.FAILED),
-    Event.PROGRESS_REPORTED: Move(_WITH_RECORDING, None),
-    Event.RESULTS_REPORTED: Move(
+    Event.UPLOAD_STARTED: TransitionRule(_BEFORE_RECORDING, State.UPLOADING),
+    Event.UPLOAD_FAILED: TransitionRule(_BEFORE_RECORDING, State.FAILED),
+    Event.UPLOAD_TIMED_OUT: TransitionRule(_BEFORE_RECORDING, State.FAILED),
+    Event.RECORDING_ATTACHED: TransitionRule(_BEFORE_RECORDING, State.QUEUED),
+    Event.RESULT_REUSED: TransitionRule(_BEFORE_RECORDING, State.COMPLETED),
+    Event.DISPATCH_ACCEPTED: TransitionRule(frozenset({State.QUEUED}), State.DISPATCHED),
+    Event.DISPATCH_FAILED: TransitionRule(frozenset({State.QUEUED}), State.FAILED),
+    Event.SILENCE_BROKEN_OFF: TransitionRule(frozenset({State.DISPATCHED}), State.QUEUED),
+    Event.REPORT_TIMED_OUT: TransitionRule(frozenset({State.DISPATCHED}), State.FAILED),
+    Event.PROGRESS_REPORTED: TransitionRule(_WITH_RECORDING, None),
+    Event.RESULTS_REPORTED: TransitionRule(
         _WITH_RECORDING,
         State.COMPLETED,
         # The work is done and paid for.
         after_failures=frozenset({ANALYSIS_TIMED_OUT, ANALYSIS_SERVER_UNAVAILABLE}),
     ),
-    Event.FAILURE_REPORTED: Move(_WITH_RECORDING, State.FAILED),
-    Event.CANCELLED: Move(_BEFORE_RECORDING | _WITH_RECORDING, State.CANCELLED),
+    Event.FAILURE_REPORTED: TransitionRule(_WITH_RECORDING, State.FAILED),
+    Event.CANCELLED: TransitionRule(_BEFORE_RECORDING | _WITH_RECORDING, State.CANCELLED),
 }
 
 ENDS = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
@@ -107,12 +107,12 @@ PROGRESS = {
 MAX_REPORTED_PROGRESS = 99
 
 
-def after(state: State, event: Event, failure_reason: str | None = None) -> State | None:
+def next_state(state: State, event: Event, failure_reason: str | None = None) -> State | None:
     """Where `event` leads a job; None when it is not legal.
 
     failure_reason: why the job failed, if it has.
     """
-    move = MOVES[event]
+    move = TRANSITIONS[event]
     late = state is State.FAILED and failure_reason in move.after_failures
     if state not in move.sources and not late:
         return None

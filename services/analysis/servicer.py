@@ -10,8 +10,7 @@ from uuid import UUID
 import structlog
 from uuid_utils.compat import uuid7
 
-from services.analysis.jobs import UPLOAD_SUPERSEDED, State, reported_progress
-from services.analysis.messages import (
+from services.analysis.converters import (
     analysis_to,
     effect_of,
     filter_from,
@@ -21,12 +20,12 @@ from services.analysis.messages import (
     recording_from,
     result_to,
 )
+from services.analysis.jobs import UPLOAD_SUPERSEDED, State, reported_progress
 from services.analysis.progress import ProgressFeed
 from services.analysis.reports import REASON, Failure, Progress, Report, Results, report_of
 from services.analysis.settings import AnalysisSettings
 from services.analysis.store import JobStore, Reuse, Transition
-from services.analysis.webhook import Webhook
-from services.runtime.calls import Context, call_language
+from services.analysis.webhook import WebhookSigner
 from services.runtime.errors import (
     AnalysisEnded,
     AnalysisNotFailed,
@@ -36,6 +35,7 @@ from services.runtime.errors import (
     RecordingMissing,
     UploadSuperseded,
 )
+from services.runtime.interceptors import Context, call_language
 from services.runtime.paging import page_size_of, page_token
 from sori.analysis.v1 import analysis_pb2 as pb
 from sori.analysis.v1 import analysis_pb2_grpc
@@ -50,7 +50,11 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
     """What clients and the analysis server see of analyses."""
 
     def __init__(
-        self, settings: AnalysisSettings, store: JobStore, feed: ProgressFeed, webhook: Webhook
+        self,
+        settings: AnalysisSettings,
+        store: JobStore,
+        feed: ProgressFeed,
+        webhook: WebhookSigner,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -93,7 +97,7 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
     ) -> pb.Analysis:
         job_id = job_id_from(request.job_id)
         transition = await self._store.cancel(job_id)
-        if not transition.moved and transition.before is not State.CANCELLED:
+        if not transition.applied and transition.before is not State.CANCELLED:
             raise AnalysisEnded(job_id=job_id, status=transition.before)
         return await self._analysis(job_id, context)
 
@@ -205,7 +209,7 @@ class AnalysisIntakeServicer(analysis_pb2_grpc.AnalysisIntakeServiceServicer):
 
 def _require_recording_or_upload(job_id: UUID, transition: Transition) -> None:
     """A repeat finds its recording attached; a job that ended without one takes none."""
-    if transition.moved or transition.has_recording:
+    if transition.applied or transition.has_recording:
         return
     if transition.failure_reason == UPLOAD_SUPERSEDED:
         raise UploadSuperseded

@@ -15,7 +15,7 @@ from itsdangerous import Signer
 from services.runtime.errors import SignatureInvalid, SignatureMissing
 
 
-class Webhook:
+class WebhookSigner:
     """Where the analysis server reports, and the proof that it may."""
 
     def __init__(

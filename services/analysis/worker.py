@@ -14,13 +14,13 @@ import structlog
 from services.analysis.breaker import CircuitBreaker
 from services.analysis.dispatch import (
     Accepted,
-    AnalysisServer,
+    AnalyzerClient,
+    DispatchRequestBuilder,
     Fault,
     Outcome,
+    PermanentFailure,
     Prepared,
-    Preparer,
-    Refused,
-    TryAgain,
+    TransientFailure,
     pause_before,
 )
 from services.analysis.jobs import (
@@ -54,8 +54,8 @@ class Worker:
         settings: AnalysisSettings,
         store: JobStore,
         queue: JobQueue,
-        preparer: Preparer,
-        server: AnalysisServer,
+        preparer: DispatchRequestBuilder,
+        server: AnalyzerClient,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -183,7 +183,9 @@ class Worker:
     async def _attempt(self, claim: Claim) -> Outcome:
         if claim.tries > self._settings.dispatch_max_attempts:
             # The last attempt's worker died; a job that kills workers must end, too.
-            return Refused(ANALYSIS_SERVER_UNAVAILABLE, error="no attempts left", answered=False)
+            return PermanentFailure(
+                ANALYSIS_SERVER_UNAVAILABLE, error="no attempts left", answered=False
+            )
         sent = False
         try:
             async with asyncio.timeout(self._settings.dispatch_timeout_seconds):
@@ -195,14 +197,14 @@ class Worker:
                 sent = True
                 return await self._server.post(str(claim.job_id), prepared.body)
         except TimeoutError:
-            return TryAgain("no answer in time", Fault.SERVERS if sent else Fault.OURS)
+            return TransientFailure("no answer in time", Fault.SERVERS if sent else Fault.OURS)
 
     def _judge(self, outcome: Outcome) -> None:
         """What the outcome says of the analysis server, not of the job."""
         match outcome:
-            case TryAgain(fault=Fault.OURS) | Refused(answered=False):
+            case TransientFailure(fault=Fault.OURS) | PermanentFailure(answered=False):
                 self._breaker.abandoned()
-            case TryAgain():
+            case TransientFailure():
                 self._breaker.failed()
             case _:
                 self._breaker.succeeded()
@@ -217,14 +219,14 @@ class Worker:
             case Results(result, version):
                 version = version or self._settings.analyzer_version
                 return await self._queue.complete_dispatch(claim, result, version)
-            case Refused(reason=reason, message=message, error=error):
+            case PermanentFailure(reason=reason, message=message, error=error):
                 return await self._queue.fail_dispatch(
                     claim, reason, message, AttemptOutcome.REFUSED, error
                 )
-            case TryAgain():
+            case TransientFailure():
                 return await self._try_again(claim, outcome)
 
-    async def _try_again(self, claim: Claim, failed: TryAgain) -> bool:
+    async def _try_again(self, claim: Claim, failed: TransientFailure) -> bool:
         counts = failed.fault is Fault.SERVERS
         if counts and claim.tries >= self._settings.dispatch_max_attempts:
             return await self._queue.fail_dispatch(
@@ -280,9 +282,9 @@ class Worker:
 def _described(outcome: Outcome) -> str:
     """An outcome for the log, without results and sentences."""
     match outcome:
-        case Refused(reason=reason, error=error):
-            return f"Refused({reason}, {error})"
-        case TryAgain(error):
-            return f"TryAgain({error})"
+        case PermanentFailure(reason=reason, error=error):
+            return f"PermanentFailure({reason}, {error})"
+        case TransientFailure(error):
+            return f"TransientFailure({error})"
         case _:
             return type(outcome).__name__

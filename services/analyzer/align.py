@@ -10,7 +10,7 @@ import numpy as np
 from pocketsphinx import Decoder
 
 from services.analyzer.decode import Samples
-from services.analyzer.spoken import dictionary_words, guessed_phones
+from services.analyzer.g2p import dictionary_words, guessed_phones
 
 _WORST_FIT = -12.0
 _LOUDEST = 0.7

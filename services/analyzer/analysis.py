@@ -10,6 +10,7 @@ import numpy as np
 
 from services.analyzer.align import Aligner, Span
 from services.analyzer.decode import SAMPLE_RATE, Samples, decode
+from services.analyzer.dtw import Path, align_frames, distances
 from services.analyzer.failures import AnalysisFailure, Reason
 from services.analyzer.features import (
     FRAME_SECONDS,
@@ -20,8 +21,9 @@ from services.analyzer.features import (
     loudness,
     timbre,
 )
-from services.analyzer.job import Script, Word
+from services.analyzer.g2p import is_english
 from services.analyzer.pitch import pitch
+from services.analyzer.request import Script, Word
 from services.analyzer.score import (
     ANALYZER_VERSION,
     Scores,
@@ -33,8 +35,6 @@ from services.analyzer.score import (
     timing_score,
     word_score,
 )
-from services.analyzer.spoken import is_english
-from services.analyzer.warp import Path, distances, warp
 
 _SOFT_FRAMES = 15
 
@@ -199,7 +199,7 @@ def _path(line: Line, take: Voice, found: Sequence[Span] | None) -> Path:
     """Paired frames of both voices, from the first to the last word or sound."""
     first, last = _extent(line.spans) if found else _heard(line.voice)
     start, end = _extent(found) if found else _heard(take)
-    path = warp(line.voice.timbre[first:last], take.timbre[start:end])
+    path = align_frames(line.voice.timbre[first:last], take.timbre[start:end])
     return Path(path.reference + first, path.take + start)
 
 

@@ -21,7 +21,7 @@ ANALYZER_VERSION = "1"
 """To be raised with every change of what results say: older ones are then not reused.
 
 That is not this module alone: also `analysis`, `align`, `decode`, `features`, `pitch`,
-`spoken` and `warp`.
+`g2p` and `dtw`.
 """
 
 # Mean loss of fit, in nats a frame, where another sentence is said; measured on the

@@ -41,10 +41,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from services.analyzer.fetch import Fetcher
-from services.analyzer.job import Job
-from services.analyzer.jobs import Acceptance, Jobs
+from services.analyzer.job_runner import Acceptance, JobRunner
 from services.analyzer.pool import WorkerPool
 from services.analyzer.report import Reporter
+from services.analyzer.request import AnalysisRequest
 from services.analyzer.settings import AnalyzerSettings
 from services.analyzer.worker import prepare
 
@@ -54,7 +54,7 @@ _CONNECT_SECONDS = 5.0
 class State(TypedDict):
     """What requests share."""
 
-    jobs: Jobs
+    jobs: JobRunner
     settings: AnalyzerSettings
 
 
@@ -66,7 +66,7 @@ def application(settings: AnalyzerSettings) -> Starlette:
         pool = WorkerPool(settings.workers, prepare, settings.jobs_per_worker)
         timeout = httpx.Timeout(settings.download_timeout_seconds, connect=_CONNECT_SECONDS)
         async with httpx.AsyncClient(timeout=timeout) as client, pool.running():
-            jobs = Jobs(settings, pool, Fetcher(client, settings), Reporter(client, settings))
+            jobs = JobRunner(settings, pool, Fetcher(client, settings), Reporter(client, settings))
             yield {"jobs": jobs, "settings": settings}
             await jobs.finish(settings.shutdown_grace_seconds)
 
@@ -87,7 +87,7 @@ def application(settings: AnalyzerSettings) -> Starlette:
 
 async def analyze_voice(request: Request) -> Response:
     """Accept a job; a job_id that is running or remembered is not run again."""
-    job = Job.model_validate(await _json_body(request))
+    job = AnalysisRequest.model_validate(await _json_body(request))
     key = request.headers.get("Idempotency-Key", str(job.job_id))
     if key.lower() != str(job.job_id):
         raise HTTPException(

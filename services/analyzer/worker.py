@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from services.analyzer.align import Aligner
 from services.analyzer.analysis import AnalysisResults, Line, compare, hear, reference_line
-from services.analyzer.job import Script
+from services.analyzer.request import Script
 
 
 class Analyst:

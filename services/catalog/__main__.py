@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 
-from services.catalog.peers import Analysis
+from services.catalog.clients import AnalysisClient
+from services.catalog.reaper import ChangeReaper
 from services.catalog.servicer import CatalogServicer
 from services.catalog.settings import CatalogSettings
 from services.catalog.store import CatalogStore
-from services.catalog.sweeping import Sweeper
-from services.catalog.views import ViewCounter
-from services.catalog.watching import TokenWatch
+from services.catalog.token_watch import TokenWatch
+from services.catalog.view_counter import ViewCounter
 from services.runtime.channels import open_channel
 from services.runtime.database import Database
 from services.runtime.logs import configure_logs
-from services.runtime.objects import ObjectStore
+from services.runtime.object_store import ObjectStore
 from services.runtime.server import Background, Server
 from sori.analysis.v1 import analysis_pb2
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
@@ -44,7 +44,7 @@ async def main() -> None:
         store = CatalogStore(database)
         views = ViewCounter(store.tokens, settings.view_flush_seconds)
         watch = TokenWatch(store.changes, database, settings.heartbeat_seconds)
-        servicer = CatalogServicer(store, objects, Analysis(analysis), views, watch)
+        servicer = CatalogServicer(store, objects, AnalysisClient(analysis), views, watch)
         server = Server(
             settings, names=[NAME], probes={"database": database.probe}, reflected=REFLECTED
         )
@@ -54,7 +54,7 @@ async def main() -> None:
             background=[
                 Background(views.run),
                 Background(watch.run, watch.stop),
-                Background(Sweeper(store.changes).run),
+                Background(ChangeReaper(store.changes).run),
             ],
         )
 

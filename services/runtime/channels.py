@@ -10,7 +10,7 @@ from typing import Any, Self, cast
 
 import grpc
 
-from services.runtime.calls import OutgoingInterceptor
+from services.runtime.interceptors import OutgoingInterceptor
 from services.runtime.tls import Tls
 
 # The one that clients are given, too: built into the stubs' package.

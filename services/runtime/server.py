@@ -14,8 +14,8 @@ import structlog
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from services.runtime.calls import CallInterceptor
 from services.runtime.health import HealthWatch, Probe
+from services.runtime.interceptors import CallInterceptor
 from services.runtime.metrics import serving_metrics
 from services.runtime.settings import Settings
 from services.runtime.tls import server_credentials

@@ -7,15 +7,15 @@ import asyncio
 from services.runtime.channels import open_channel
 from services.runtime.database import Database
 from services.runtime.logs import configure_logs
-from services.runtime.objects import ObjectStore
+from services.runtime.object_store import ObjectStore
 from services.runtime.server import Background, Server
 from services.upload.assets import AssetIntake
-from services.upload.caretaker import Caretaker
-from services.upload.cleaning import CleanUps
+from services.upload.cleanup import CleanUpTasks
+from services.upload.clients import AnalysisClient, CatalogClient
+from services.upload.completion import owners_of
 from services.upload.engine import Uploads
 from services.upload.intake import Intake
-from services.upload.owners import owners_of
-from services.upload.peers import Analysis, Catalog
+from services.upload.reaper import UploadReaper
 from services.upload.servicer import UploadServicer
 from services.upload.settings import UploadSettings
 from services.upload.store import UploadStore
@@ -38,11 +38,11 @@ async def main() -> None:
         open_channel(settings.catalog_address, settings.tls) as catalog_channel,
         open_channel(settings.analysis_address, settings.tls) as analysis_channel,
     ):
-        catalog, analysis = Catalog(catalog_channel), Analysis(analysis_channel)
-        store, clean_ups = UploadStore(database), CleanUps()
+        catalog, analysis = CatalogClient(catalog_channel), AnalysisClient(analysis_channel)
+        store, clean_ups = UploadStore(database), CleanUpTasks()
         owners = owners_of(catalog, analysis)
         uploads = Uploads(settings, store, objects, catalog, owners, clean_ups)
-        caretaker = Caretaker(store, uploads, settings.upload_sweep_seconds)
+        reaper = UploadReaper(store, uploads, settings.upload_sweep_seconds)
         probes = {"database": database.probe, "object store": objects.probe}
         server = Server(settings, names=NAMES, probes=probes)
         upload_pb2_grpc.add_UploadServiceServicer_to_server(
@@ -52,7 +52,7 @@ async def main() -> None:
             server.grpc,
         )
         tus_pb2_grpc.add_TusServiceServicer_to_server(TusServicer(uploads), server.grpc)
-        background = [Background(catalog.run), Background(caretaker.run)]
+        background = [Background(catalog.run), Background(reaper.run)]
         await server.run(settings.upload_listen, background)
         await clean_ups.drain()
 

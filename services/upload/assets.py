@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from uuid_utils.compat import uuid7
 
 from services.runtime.errors import IncompleteUpload
+from services.upload.clients import CatalogClient
 from services.upload.engine import Uploads
-from services.upload.peers import Catalog
 from services.upload.stream import AssetStart, Item, content_of
 from services.upload.uploads import Kind, Plan
 from services.upload.writer import StoredObject
@@ -27,7 +27,7 @@ class TakenAsset:
 class AssetIntake:
     """Takes in reference assets. What fails leaves nothing in S3."""
 
-    def __init__(self, catalog: Catalog, uploads: Uploads) -> None:
+    def __init__(self, catalog: CatalogClient, uploads: Uploads) -> None:
         self._catalog = catalog
         self._uploads = uploads
 

@@ -33,13 +33,13 @@ from services.runtime.errors import (
     UploadNotFound,
     UploadSuperseded,
 )
-from services.runtime.objects import ObjectMissing, ObjectStore
-from services.upload.budget import Budget
+from services.runtime.object_store import ObjectMissing, ObjectStore
 from services.upload.checksums import Checksum
-from services.upload.cleaning import CleanUps
-from services.upload.container import Head, any_type, audio_type, json_type
-from services.upload.owners import Owner, Owners
-from services.upload.peers import Catalog
+from services.upload.cleanup import CleanUpTasks
+from services.upload.clients import CatalogClient
+from services.upload.completion import Owner, Owners
+from services.upload.media_type import Head, any_type, audio_type, json_type
+from services.upload.memory_budget import MemoryBudget
 from services.upload.settings import UploadSettings
 from services.upload.store import UploadStore
 from services.upload.stream import AssetKind, Content, Whole, after, not_idle, until_done
@@ -94,9 +94,9 @@ class Uploads:
         settings: UploadSettings,
         store: UploadStore,
         objects: ObjectStore,
-        catalog: Catalog,
+        catalog: CatalogClient,
         owners: Owners,
-        clean_ups: CleanUps,
+        clean_ups: CleanUpTasks,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -104,7 +104,7 @@ class Uploads:
         self._catalog = catalog
         self._owners = owners
         self._clean_ups = clean_ups
-        self._budget = Budget(settings.upload_memory_bytes)
+        self._budget = MemoryBudget(settings.upload_memory_bytes)
         self._lifetime = timedelta(seconds=settings.upload_expiry_seconds)
         self.limit_bytes = settings.max_recording_bytes
 

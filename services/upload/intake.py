@@ -14,8 +14,8 @@ import structlog
 from uuid_utils.compat import uuid7
 
 from services.runtime.errors import IncompleteUpload, RecordingTooLarge, RequestIdReused
+from services.upload.clients import AnalysisClient, Attached, CatalogClient
 from services.upload.engine import Uploads, recording_key
-from services.upload.peers import Analysis, Attached, Catalog
 from services.upload.stream import Content, Item, Start, Whole, content_of
 from services.upload.uploads import Kind, Plan
 
@@ -26,7 +26,7 @@ Opened = Callable[[UUID], Awaitable[None]]
 class Intake:
     """Takes in recordings."""
 
-    def __init__(self, catalog: Catalog, analysis: Analysis, uploads: Uploads) -> None:
+    def __init__(self, catalog: CatalogClient, analysis: AnalysisClient, uploads: Uploads) -> None:
         self._catalog = catalog
         self._analysis = analysis
         self._uploads = uploads

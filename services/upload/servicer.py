@@ -6,13 +6,10 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from uuid import UUID
 
-from services.runtime.calls import Context, call_language
 from services.runtime.errors import FieldViolation, InvalidField
+from services.runtime.interceptors import Context, call_language
 from services.upload.assets import AssetIntake
-from services.upload.engine import Uploads
-from services.upload.form import items_of_form
-from services.upload.intake import Intake
-from services.upload.messages import (
+from services.upload.converters import (
     idempotency_key,
     items_of_writes,
     offset_from,
@@ -20,7 +17,10 @@ from services.upload.messages import (
     upload_id_from,
     upload_to,
 )
-from services.upload.sentences import UPLOADED
+from services.upload.engine import Uploads
+from services.upload.form import items_of_form
+from services.upload.intake import Intake
+from services.upload.learner_messages import UPLOADED
 from services.upload.stream import (
     AssetStart,
     Item,

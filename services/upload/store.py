@@ -26,7 +26,7 @@ from uuid_utils.compat import uuid7
 
 from services.runtime.database import Database
 from services.runtime.errors import RequestIdReused, UploadNotFound
-from services.runtime.objects import UploadedPart
+from services.runtime.object_store import UploadedPart
 from services.upload.stream import AssetKind
 from services.upload.tables import parts, uploads
 from services.upload.uploads import Holding, Kind, Plan, Progress, State, TailObject, Upload

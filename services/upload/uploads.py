@@ -16,7 +16,7 @@ from services.runtime.errors import (
     UploadOffsetAhead,
     UploadOffsetBehind,
 )
-from services.runtime.objects import UploadedPart
+from services.runtime.object_store import UploadedPart
 from services.upload.stream import AssetKind
 
 MIN_PART_BYTES = 5 * 1024**2

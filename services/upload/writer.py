@@ -26,9 +26,9 @@ from services.runtime.errors import (
     UploadLost,
     UploadSuperseded,
 )
-from services.runtime.objects import ObjectMissing, ObjectStore, UploadedPart
-from services.upload.budget import Budget
-from services.upload.container import Head
+from services.runtime.object_store import ObjectMissing, ObjectStore, UploadedPart
+from services.upload.media_type import Head
+from services.upload.memory_budget import MemoryBudget
 from services.upload.sha256 import Sha256
 from services.upload.store import UploadStore
 from services.upload.stream import Whole
@@ -66,7 +66,7 @@ class UploadWriter:
         holding: Holding,
         store: UploadStore,
         objects: ObjectStore,
-        budget: Budget,
+        budget: MemoryBudget,
         head: Head,
         limit_bytes: int,
         *,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stack.ports import free_ports
-from tests.chaos.world import AUDIT, Double, World
+from tests.chaos.cluster_fixture import AUDIT, Cluster, FakeAnalysisServer
 from tests.stacks import new_stack, outside
 
 MAX_ATTEMPTS = 10
@@ -27,7 +27,7 @@ ENVIRONMENT = {
     "HEARTBEAT_SECONDS": "2",
 }
 
-MakeWorld = Callable[..., World]
+MakeCluster = Callable[..., Cluster]
 
 
 @pytest.fixture(scope="session")
@@ -36,16 +36,18 @@ def is_long() -> bool:
 
 
 @pytest.fixture(scope="package")
-def make_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeWorld]:
+def make_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeCluster]:
     """Makes a world of two replicas of each service, and two workers."""
     with ExitStack() as worlds:
 
-        def make(only: str | None = None, **environment: str) -> World:
-            folder: Path = tmp_path_factory.mktemp("world")
-            double = Double(free_ports(1)[0], folder / "journal", only, outside())
-            double.start()
-            worlds.callback(double.kill)
-            chosen = {**ENVIRONMENT, "TARGET_SERVER_URL": double.url, **environment}
+        def make(only: str | None = None, **environment: str) -> Cluster:
+            folder: Path = tmp_path_factory.mktemp("cluster")
+            analysis_server = FakeAnalysisServer(
+                free_ports(1)[0], folder / "journal", only, outside()
+            )
+            analysis_server.start()
+            worlds.callback(analysis_server.kill)
+            chosen = {**ENVIRONMENT, "TARGET_SERVER_URL": analysis_server.url, **environment}
             stack = new_stack(
                 folder / "stack",
                 chosen,
@@ -54,22 +56,22 @@ def make_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeWorld]:
                 replicas=2,
                 analysis_workers=2,
             )
-            world = World(worlds.enter_context(stack), double)
+            cluster = Cluster(worlds.enter_context(stack), analysis_server)
             for statement in AUDIT.split(";\nCREATE"):
-                world.query(statement if "TABLE" in statement else f"CREATE{statement}")
-            return world
+                cluster.query(statement if "TABLE" in statement else f"CREATE{statement}")
+            return cluster
 
         yield make
 
 
 @pytest.fixture(scope="package")
-def shared_world(make_world: MakeWorld) -> World:
-    """A world for the tests that leave it as it was."""
-    return make_world("accepts", DISPATCH_TIMEOUT_SECONDS="20", ANALYSIS_TIMEOUT_SECONDS="60")
+def shared_cluster(make_cluster: MakeCluster) -> Cluster:
+    """A cluster for the tests that leave it as it was."""
+    return make_cluster("accepts", DISPATCH_TIMEOUT_SECONDS="20", ANALYSIS_TIMEOUT_SECONDS="60")
 
 
 @pytest.fixture
-def world(shared_world: World) -> Iterator[World]:
-    """A world whose analysis server behaves."""
-    yield shared_world
-    shared_world.double.behave("accepts")
+def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
+    """A cluster whose analysis server behaves."""
+    yield shared_cluster
+    shared_cluster.analysis_server.behave("accepts")

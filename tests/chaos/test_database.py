@@ -11,9 +11,9 @@ import pytest
 
 from stack.ports import free_ports
 from stack.stack import Stack
+from tests.chaos.cluster_fixture import Cluster, FakeAnalysisServer, eventually
 from tests.chaos.conftest import ENVIRONMENT
-from tests.chaos.proxy import Proxy
-from tests.chaos.world import Double, World, eventually
+from tests.chaos.half_open_proxy import HalfOpenProxy
 
 SOON_SECONDS = 10.0
 
@@ -24,64 +24,64 @@ CUT_ALL = (
 
 
 @pytest.fixture(scope="module")
-def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Proxy]]:
-    """A world whose services reach PostgreSQL by a proxy."""
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, HalfOpenProxy]]:
+    """A cluster whose services reach PostgreSQL by a proxy."""
     folder: Path = tmp_path_factory.mktemp("proxied")
     double_port, proxy_port = free_ports(2)
-    double = Double(double_port, folder / "journal", "is_silent")
+    analysis_server = FakeAnalysisServer(double_port, folder / "journal", "is_silent")
     environment = {
         **ENVIRONMENT,
-        "TARGET_SERVER_URL": double.url,
+        "TARGET_SERVER_URL": analysis_server.url,
         "DATABASE_URL": f"postgresql://sori@127.0.0.1:{proxy_port}/sori",
         "ANALYSIS_TIMEOUT_SECONDS": "600",
     }
     stack = Stack.on_free_ports(
         folder / "stack", environment, without=("analyzer",), analysis_workers=1
     )
-    proxy = Proxy(proxy_port, stack.settings.postgres_port)
+    proxy = HalfOpenProxy(proxy_port, stack.settings.postgres_port)
     proxy.start()
-    double.start()
+    analysis_server.start()
     with stack:
-        yield World(stack, double), proxy
-    double.kill()
+        yield Cluster(stack, analysis_server), proxy
+    analysis_server.kill()
     proxy.stop()
 
 
 @pytest.mark.timeout(180)
-def test_watchers_see_the_end_though_postgresql_restarts_three_times(world: World) -> None:
-    world.double.behave("is_silent")
-    takes = world.upload_many(10)
+def test_watchers_see_the_end_though_postgresql_restarts_three_times(cluster: Cluster) -> None:
+    cluster.analysis_server.behave("is_silent")
+    takes = cluster.upload_many(10)
     watching = [threading.Event() for _ in takes]
     with ThreadPoolExecutor(len(takes)) as pool:
         ends: list[Future[tuple[str, float]]] = [
-            pool.submit(world.watched_end, take, event)
+            pool.submit(cluster.watched_end, take, event)
             for take, event in zip(takes, watching, strict=True)
         ]
         for event in watching:
             event.wait()
         for _ in range(3):
-            world.stack.restart("postgres")
-        world.query(CUT_ALL)
-        world.double.behave("accepts")
+            cluster.stack.restart("postgres")
+        cluster.query(CUT_ALL)
+        cluster.analysis_server.behave("accepts")
         told = [end.result() for end in ends]
     assert {status for status, _ in told} == {"completed"}
-    jobs = world.jobs(takes)
+    jobs = cluster.jobs(takes)
     for take, (_, time_told) in zip(takes, told, strict=True):
         assert time_told - jobs[take.job_id]["end_time"].timestamp() < SOON_SECONDS
 
 
 @pytest.mark.timeout(180)
 def test_watchers_see_the_end_though_the_listening_connection_is_silent(
-    proxied: tuple[World, Proxy],
+    proxied: tuple[Cluster, HalfOpenProxy],
 ) -> None:
-    world, proxy = proxied
-    take, watching = world.upload(), threading.Event()
-    eventually(lambda: world.double.dispatches(take.job_id) > 0)
+    cluster, proxy = proxied
+    take, watching = cluster.upload(), threading.Event()
+    eventually(lambda: cluster.analysis_server.dispatches(take.job_id) > 0)
     with ThreadPoolExecutor(1) as pool:
-        end = pool.submit(world.watched_end, take, watching)
+        end = pool.submit(cluster.watched_end, take, watching)
         watching.wait()
         assert proxy.freeze(b"analysis-listen") > 0
-        world.query(
+        cluster.query(
             "UPDATE analysis.jobs SET state = 'cancelled', failure_reason = 'CANCELLED',"
             " due_time = NULL, deadline = NULL, end_time = now(), revision = revision + 1"
             " WHERE job_id = $1",
@@ -89,5 +89,5 @@ def test_watchers_see_the_end_though_the_listening_connection_is_silent(
         )
         status, time_told = end.result()
     assert status == "failed"
-    ended = world.jobs([take])[take.job_id]["end_time"].timestamp()
+    ended = cluster.jobs([take])[take.job_id]["end_time"].timestamp()
     assert time_told - ended < SOON_SECONDS

@@ -10,8 +10,8 @@ from collections import Counter
 import pytest
 
 from services.analysis.jobs import State
-from tests.chaos.conftest import MAX_ATTEMPTS, MakeWorld
-from tests.chaos.world import ANALYSIS_SERVER, Take, World
+from tests.chaos.cluster_fixture import ANALYSIS_SERVER, Cluster, Take
+from tests.chaos.conftest import MAX_ATTEMPTS, MakeCluster
 
 VICTIMS = (
     "upload",
@@ -26,31 +26,28 @@ PAUSE_SECONDS = 2.0
 
 
 @pytest.fixture
-def world(make_world: MakeWorld) -> World:
-    return make_world()
+def cluster(make_cluster: MakeCluster) -> Cluster:
+    return make_cluster()
 
 
 @pytest.mark.timeout(400)
 def test_no_answered_upload_is_lost_whatever_is_killed(
-    world: World, is_long: bool, capsys: pytest.CaptureFixture[str]
+    cluster: Cluster, is_long: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     count, seconds = (200, 60.0) if is_long else (40, 10.0)
-    killing = Killing(world, seconds)
+    killing = Killing(cluster, seconds)
     killing.start()
-    takes = world.upload_many(count, seconds)
+    takes = cluster.upload_many(count, seconds)
     killing.join()
     last_kill = time.time()
-    world.await_ends(takes, 120)
-    jobs, results, ends = world.jobs(takes), world.results(takes), world.ends_of(takes)
+    cluster.await_ends(takes, 120)
+    jobs, results, ends = cluster.jobs(takes), cluster.results(takes), cluster.ends_of(takes)
     lost = [take for take in takes if take.job_id not in jobs]
     wrong = [take for take in takes if is_wrong(take, results)]
     twice = [job_id for job_id, moves in ends.items() if not is_one_end(moves)]
-    dispatched = Counter(
-        entry["job_id"] for entry in world.double.journal.read() if entry["what"] == "dispatch"
-    )
-    callbacks = Counter(
-        entry["effect"] for entry in world.double.journal.read() if entry["what"] == "callback"
-    )
+    journal = cluster.analysis_server.journal.read()
+    dispatched = Counter(entry["job_id"] for entry in journal if entry["what"] == "dispatch")
+    callbacks = Counter(entry["effect"] for entry in journal if entry["what"] == "callback")
     longest = max(row["end_time"].timestamp() - last_kill for row in jobs.values())
     table = {
         "jobs": len(takes),
@@ -84,16 +81,16 @@ def is_one_end(moves: list[tuple[str, str]]) -> bool:
 class Killing(threading.Thread):
     """Kills a random program every two seconds."""
 
-    def __init__(self, world: World, seconds: float) -> None:
+    def __init__(self, cluster: Cluster, seconds: float) -> None:
         super().__init__()
         self.victims: list[str] = []
-        self._world = world
+        self._cluster = cluster
         self._end = time.monotonic() + seconds
         self._random = random.Random(0)
 
     def run(self) -> None:
         while time.monotonic() < self._end:
             victim = self._random.choice(VICTIMS)
-            self._world.kill(victim)
+            self._cluster.kill(victim)
             self.victims.append(victim)
             time.sleep(PAUSE_SECONDS)

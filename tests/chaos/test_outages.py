@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.world import World, eventually
+from tests.chaos.cluster_fixture import Cluster, eventually
 
 
 @pytest.fixture
@@ -16,58 +16,58 @@ def takes_count(is_long: bool) -> int:
 
 
 @pytest.fixture
-def s3_restarted(world: World) -> Iterator[None]:
+def s3_restarted(cluster: Cluster) -> Iterator[None]:
     yield
-    world.stack.start("s3")
-    world.stack.wait_ready("s3")
+    cluster.stack.start("s3")
+    cluster.stack.wait_ready("s3")
 
 
 @pytest.mark.timeout(300)
 def test_no_job_burns_its_attempts_on_an_analysis_server_that_is_down(
-    world: World, is_long: bool, takes_count: int
+    cluster: Cluster, is_long: bool, takes_count: int
 ) -> None:
-    world.double.kill()
-    takes = world.upload_many(takes_count)
+    cluster.analysis_server.kill()
+    takes = cluster.upload_many(takes_count)
     time.sleep(60 if is_long else 5)
-    jobs = world.jobs(takes).values()
+    jobs = cluster.jobs(takes).values()
     assert {row["state"] for row in jobs} == {"queued"}
     # One at most is being tried right now, by each of two workers.
     assert sum(row["tries"] for row in jobs) <= 2
-    world.double.start()
-    world.await_ends(takes)
-    assert {row["state"] for row in world.jobs(takes).values()} == {"completed"}
-    assert {world.double.dispatches(take.job_id) for take in takes} == {1}
+    cluster.analysis_server.start()
+    cluster.await_ends(takes)
+    assert {row["state"] for row in cluster.jobs(takes).values()} == {"completed"}
+    assert {cluster.analysis_server.dispatches(take.job_id) for take in takes} == {1}
 
 
 @pytest.mark.timeout(300)
 def test_a_job_cancelled_while_the_analysis_server_is_down_is_never_dispatched(
-    world: World,
+    cluster: Cluster,
 ) -> None:
-    world.double.kill()
+    cluster.analysis_server.kill()
     try:
-        cancelled, other = world.upload_many(2)
-        assert world.jobs([cancelled])[cancelled.job_id]["state"] == "queued"
-        world.cancel(cancelled)
+        cancelled, other = cluster.upload_many(2)
+        assert cluster.jobs([cancelled])[cancelled.job_id]["state"] == "queued"
+        cluster.cancel(cancelled)
     finally:
-        world.double.start()
-    world.await_ends([other])
-    assert world.jobs([cancelled])[cancelled.job_id]["state"] == "cancelled"
-    assert world.double.dispatches(cancelled.job_id) == 0
+        cluster.analysis_server.start()
+    cluster.await_ends([other])
+    assert cluster.jobs([cancelled])[cancelled.job_id]["state"] == "cancelled"
+    assert cluster.analysis_server.dispatches(cancelled.job_id) == 0
 
 
 @pytest.mark.timeout(300)
 def test_jobs_outlast_an_s3_that_is_away_when_they_are_dispatched(
-    world: World, is_long: bool, takes_count: int, s3_restarted: None
+    cluster: Cluster, is_long: bool, takes_count: int, s3_restarted: None
 ) -> None:
-    world.double.kill()
-    takes = world.upload_many(takes_count)
-    world.stack.stop("s3")
-    world.double.start()
-    eventually(lambda: all(world.double.dispatches(take.job_id) for take in takes))
+    cluster.analysis_server.kill()
+    takes = cluster.upload_many(takes_count)
+    cluster.stack.stop("s3")
+    cluster.analysis_server.start()
+    eventually(lambda: all(cluster.analysis_server.dispatches(take.job_id) for take in takes))
     time.sleep(20 if is_long else 2)
-    world.stack.start("s3")
-    world.await_ends(takes)
-    results = world.results(takes)
+    cluster.stack.start("s3")
+    cluster.await_ends(takes)
+    results = cluster.results(takes)
     assert {take.job_id: take.sha256 for take in takes} == {
         job_id: result["sha256"] for job_id, result in results.items()
     }

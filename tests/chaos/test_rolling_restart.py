@@ -11,22 +11,22 @@ import pytest
 
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
-from tests.chaos.world import Take, World, client_channel
+from tests.chaos.cluster_fixture import Cluster, Take, client_channel
 
 ONE_OF_EACH = ("catalog", "upload", "analysis", "analysis-worker")
 ALL = (*ONE_OF_EACH, *(f"{name}-2" for name in ONE_OF_EACH))
 
 
 @pytest.mark.timeout(300)
-def test_no_error_reaches_a_client_that_retries(world: World, is_long: bool) -> None:
-    first, restarted = world.upload(), threading.Event()
-    before = list(world.repeats)
+def test_no_error_reaches_a_client_that_retries(cluster: Cluster, is_long: bool) -> None:
+    first, restarted = cluster.upload(), threading.Event()
+    before = list(cluster.repeats)
     takes: list[Take] = []
     calls = 0
 
     def again_and_again(call: Callable[[grpc.Channel], None]) -> int:
         done = 0
-        with client_channel(world.stack.gateway_address) as channel:
+        with client_channel(cluster.stack.gateway_address) as channel:
             while not restarted.is_set():
                 call(channel)
                 done += 1
@@ -40,12 +40,12 @@ def test_no_error_reaches_a_client_that_retries(world: World, is_long: bool) -> 
         analysis_pb2_grpc.AnalysisServiceStub(channel).GetAnalysis(request)
 
     def upload(_: grpc.Channel) -> None:
-        takes.append(world.upload())
+        takes.append(cluster.upload())
 
     def upload_and_watch(_: grpc.Channel) -> None:
-        take = world.upload()
+        take = cluster.upload()
         takes.append(take)
-        assert world.watched_end(take)[0] == "completed"
+        assert cluster.watched_end(take)[0] == "completed"
 
     with ThreadPoolExecutor(6) as pool:
         loads = [
@@ -61,16 +61,16 @@ def test_no_error_reaches_a_client_that_retries(world: World, is_long: bool) -> 
         ]
         try:
             for name in ALL if is_long else ONE_OF_EACH:
-                world.stack.restart(name)
-            repeated_by_services = world.repeats[len(before) :]
+                cluster.stack.restart(name)
+            repeated_by_services = cluster.repeats[len(before) :]
             # There is only one of it: an upload that it cuts is repeated by the client.
-            world.stack.restart("gateway")
+            cluster.stack.restart("gateway")
         finally:
             restarted.set()
         calls = sum(load.result() for load in loads)
     assert calls
     assert repeated_by_services == []
-    repeated = {error.code() for error in world.repeats[len(before) :]}
+    repeated = {error.code() for error in cluster.repeats[len(before) :]}
     assert repeated <= {grpc.StatusCode.UNAVAILABLE}
-    world.await_ends(takes)
-    assert {row["state"] for row in world.jobs(takes).values()} == {"completed"}
+    cluster.await_ends(takes)
+    assert {row["state"] for row in cluster.jobs(takes).values()} == {"completed"}

@@ -11,11 +11,11 @@ import pytest
 
 from sori.upload.v1 import upload_pb2 as pb
 from sori.upload.v1 import upload_pb2_grpc
-from tests.chaos.world import PATIENCE_SECONDS, RECORDING, Take, World, client_channel
+from tests.chaos.cluster_fixture import PATIENCE_SECONDS, RECORDING, Cluster, Take, client_channel
 
 
 @pytest.mark.timeout(300)
-def test_the_job_of_an_upload_service_killed_in_mid_stream_fails_in_time(world: World) -> None:
+def test_the_job_of_an_upload_service_killed_in_mid_stream_fails_in_time(cluster: Cluster) -> None:
     gone, watching = threading.Event(), threading.Event()
 
     def requests() -> Iterator[pb.UploadAudioRequest]:
@@ -24,17 +24,17 @@ def test_the_job_of_an_upload_service_killed_in_mid_stream_fails_in_time(world: 
         gone.wait()
 
     with (
-        client_channel(world.stack.address("upload")) as channel,
+        client_channel(cluster.stack.address("upload")) as channel,
         ThreadPoolExecutor(1) as pool,
     ):
         call = upload_pb2_grpc.UploadServiceStub(channel).UploadAudio.future(requests())
         take = Take(str(dict(call.initial_metadata())["x-job-id"]), "")
-        end = pool.submit(world.watched_end, take, watching)
+        end = pool.submit(cluster.watched_end, take, watching)
         assert watching.wait(PATIENCE_SECONDS)
-        world.kill("upload")
+        cluster.kill("upload")
         gone.set()
         assert call.code() is grpc.StatusCode.UNAVAILABLE
         status, _ = end.result(PATIENCE_SECONDS)
-    row = world.jobs([take])[take.job_id]
+    row = cluster.jobs([take])[take.job_id]
     assert (status, row["failure_reason"]) == ("failed", "UPLOAD_TIMED_OUT")
-    assert len(world.ends_of([take])[take.job_id]) == 1
+    assert len(cluster.ends_of([take])[take.job_id]) == 1

@@ -17,8 +17,8 @@ import pytest
 from sori.upload.v1 import upload_pb2 as pb
 from sori.upload.v1 import upload_pb2_grpc
 from stack.stack import Stack
-from tests.chaos.link import Fault, Link
-from tests.chaos.world import client_channel, eventually
+from tests.chaos.cluster_fixture import client_channel, eventually
+from tests.chaos.faulty_proxy import Fault, FaultyProxy
 from tests.e2e.product import Product
 from tests.e2e.uploading import MIB, Uploader, assert_analysed, messages, wav
 from tests.stacks import new_stack
@@ -64,14 +64,14 @@ def uploader(stack: Stack) -> Iterator[Uploader]:
 
 
 @pytest.fixture
-def link(stack: Stack) -> Iterator[Link]:
-    with Link(stack.address("upload")) as link:
-        yield link
+def proxy(stack: Stack) -> Iterator[FaultyProxy]:
+    with FaultyProxy(stack.address("upload")) as proxy:
+        yield proxy
 
 
-def written(link: Link, upload_id: str, offset: int, content: bytes, finish: bool) -> bool:
+def written(proxy: FaultyProxy, upload_id: str, offset: int, content: bytes, finish: bool) -> bool:
     """Write over a link until the link or the server breaks; whether it was answered."""
-    with grpc.insecure_channel(link.address) as channel:
+    with grpc.insecure_channel(proxy.address) as channel:
         sent = messages(upload_id, offset, content, finish, step=256 * 1024)
         try:
             Uploader(channel).stub.WriteUpload(iter(sent), timeout=5)
@@ -99,7 +99,7 @@ def finish(uploader: Uploader, upload_id: str, content: bytes) -> pb.Upload:
 
 @pytest.mark.timeout(900)
 def test_an_upload_survives_cuts_and_kills(
-    product: Product, uploader: Uploader, link: Link, token_id: int, is_long: bool
+    product: Product, uploader: Uploader, proxy: FaultyProxy, token_id: int, is_long: bool
 ) -> None:
     size, cuts, kills = (200 * MIB, 50, 10) if is_long else (30 * MIB, 10, 3)
     random = Random(5)
@@ -110,19 +110,19 @@ def test_an_upload_survives_cuts_and_kills(
     for cut in range(cuts):
         name = REPLICAS[cut % 2]
         product.stack.wait_ready(name)
-        link.lead_to(product.stack.address(name))
+        proxy.lead_to(product.stack.address(name))
         passes = random.randint(1, 3 * size // cuts)
-        link.break_with(Fault(after=passes, reset=True))
+        proxy.break_with(Fault(after=passes, reset=True))
         if cut in killed:
-            link.break_with(Fault(after=passes, stall=True))
-            victim = grpc.insecure_channel(link.address)
+            proxy.break_with(Fault(after=passes, stall=True))
+            victim = grpc.insecure_channel(proxy.address)
             sent = messages(upload_id, at, content[at:], finish=False, step=256 * 1024)
             call = Uploader(victim).stub.WriteUpload.future(iter(sent), timeout=10)
             product.stack.kill(name)
             assert call.code() is not grpc.StatusCode.OK
             victim.close()
         else:
-            written(link, upload_id, at, content[at:], finish=False)
+            written(proxy, upload_id, at, content[at:], finish=False)
         told = committed(uploader, upload_id)
         assert told >= at
         at = told
@@ -159,22 +159,22 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_an_upload_goes_on_after_a_fault_of_the_network(
-    product: Product, uploader: Uploader, link: Link, token_id: int, fault: Fault
+    product: Product, uploader: Uploader, proxy: FaultyProxy, token_id: int, fault: Fault
 ) -> None:
     upload_id = uploader.create(token_id).upload_id
-    link.break_with(fault)
-    assert not written(link, upload_id, 0, CONTENT, finish=True)
-    assert link.faults
+    proxy.break_with(fault)
+    assert not written(proxy, upload_id, 0, CONTENT, finish=True)
+    assert proxy.faults
     assert_analysed(product, finish(uploader, upload_id, CONTENT), CONTENT)
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_tus_goes_on_after_a_fault_of_the_network(
-    product: Product, uploader: Uploader, link: Link, token_id: int, fault: Fault
+    product: Product, uploader: Uploader, proxy: FaultyProxy, token_id: int, fault: Fault
 ) -> None:
     upload_id = uploader.create(token_id, size=len(CONTENT)).upload_id
-    link.lead_to(product.stack.gateway_address)
-    link.break_with(fault)
+    proxy.lead_to(product.stack.gateway_address)
+    proxy.break_with(fault)
     headers = {
         "Tus-Resumable": "1.0.0",
         "Upload-Offset": "0",
@@ -183,9 +183,9 @@ def test_tus_goes_on_after_a_fault_of_the_network(
     path = f"/uploads/{upload_id}"
     with pytest.raises(httpx.HTTPError):
         httpx.patch(
-            f"http://{link.address}{path}", content=CONTENT, headers=headers, timeout=5
+            f"http://{proxy.address}{path}", content=CONTENT, headers=headers, timeout=5
         ).raise_for_status()
-    assert link.faults
+    assert proxy.faults
     assert_analysed(product, finish(uploader, upload_id, CONTENT), CONTENT)
 
 
@@ -213,7 +213,7 @@ def test_a_write_may_be_cancelled_at_any_moment(
 
 
 def test_a_flipped_byte_on_the_way_is_caught(
-    product: Product, uploader: Uploader, link: Link, token_id: int
+    product: Product, uploader: Uploader, proxy: FaultyProxy, token_id: int
 ) -> None:
     digest = hashlib.sha256(CONTENT).digest()
     upload = uploader.create(token_id, sha256=digest)
@@ -225,11 +225,11 @@ def test_a_flipped_byte_on_the_way_is_caught(
 
 
 def test_a_replica_that_is_replaced_keeps_what_came(
-    product: Product, uploader: Uploader, link: Link, token_id: int
+    product: Product, uploader: Uploader, proxy: FaultyProxy, token_id: int
 ) -> None:
     upload_id = uploader.create(token_id).upload_id
-    link.break_with(Fault(after=7 * MIB, bytes_per_second=1000, piece=100))
-    with grpc.insecure_channel(link.address) as channel:
+    proxy.break_with(Fault(after=7 * MIB, bytes_per_second=1000, piece=100))
+    with grpc.insecure_channel(proxy.address) as channel:
         sent = messages(upload_id, 0, CONTENT, finish=False, step=64 * 1024)
         call = Uploader(channel).stub.WriteUpload.future(iter(sent), timeout=60)
         eventually(lambda: committed(uploader, upload_id) >= 5 * MIB)

@@ -19,7 +19,7 @@ from aiobotocore.session import get_session
 
 from sori.upload.v1 import upload_pb2 as pb
 from stack.stack import Stack
-from tests.chaos.world import client_channel
+from tests.chaos.cluster_fixture import client_channel
 from tests.e2e.product import AUDIO, Product
 from tests.e2e.uploading import MIB, Uploader, wav
 

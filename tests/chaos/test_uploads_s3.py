@@ -11,8 +11,8 @@ import pytest
 from sori.upload.v1 import upload_pb2 as pb
 from stack.ports import free_ports
 from stack.stack import Stack
-from tests.chaos.link import Fault, Link
-from tests.chaos.world import client_channel, eventually
+from tests.chaos.cluster_fixture import client_channel, eventually
+from tests.chaos.faulty_proxy import Fault, FaultyProxy
 from tests.e2e.product import Product
 from tests.e2e.uploading import MIB, Uploader, assert_analysed, messages, wav
 
@@ -26,22 +26,22 @@ SLOW_DOWN = (
 
 
 @pytest.fixture(scope="module")
-def link() -> Iterator[Link]:
+def proxy() -> Iterator[FaultyProxy]:
     """The way from the upload service to S3."""
-    with Link(f"127.0.0.1:{free_ports(1)[0]}") as link:
-        yield link
+    with FaultyProxy(f"127.0.0.1:{free_ports(1)[0]}") as proxy:
+        yield proxy
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, link: Link) -> Iterator[Stack]:
+def stack(tmp_path_factory: pytest.TempPathFactory, proxy: FaultyProxy) -> Iterator[Stack]:
     environment = {
         "TARGET_SERVER_URL": "http://127.0.0.1:9/analyze-voice",
-        "S3_ENDPOINT_URL": f"http://{link.address}",
+        "S3_ENDPOINT_URL": f"http://{proxy.address}",
         "UPLOAD_SWEEP_SECONDS": "0.5",
     }
     folder = tmp_path_factory.mktemp("s3")
     stack = Stack.on_free_ports(folder, environment, without=("analyzer",))
-    link.lead_to(f"127.0.0.1:{stack.settings.s3_port}")
+    proxy.lead_to(f"127.0.0.1:{stack.settings.s3_port}")
     with stack:
         yield stack
 
@@ -53,49 +53,49 @@ def product(stack: Stack) -> Iterator[Product]:
 
 
 @pytest.fixture
-def uploader(stack: Stack, link: Link) -> Iterator[Uploader]:
+def uploader(stack: Stack, proxy: FaultyProxy) -> Iterator[Uploader]:
     with client_channel(stack.gateway_address) as channel:
         yield Uploader(channel)
-    link.break_with(Fault(), 0)
-    link.cut()
+    proxy.break_with(Fault(), 0)
+    proxy.cut()
 
 
-def broken(link: Link, fault: Fault, times: int) -> None:
+def broken(proxy: FaultyProxy, fault: Fault, times: int) -> None:
     """Break what is said to S3 from now on, so many times."""
-    link.cut()
-    link.faults = 0
-    link.break_with(fault, times)
+    proxy.cut()
+    proxy.faults = 0
+    proxy.break_with(fault, times)
 
 
 def test_an_s3_that_asks_to_slow_down_gets_time(
-    product: Product, uploader: Uploader, link: Link
+    product: Product, uploader: Uploader, proxy: FaultyProxy
 ) -> None:
     upload = uploader.create(1)
-    broken(link, Fault(answer=SLOW_DOWN), times=3)
+    broken(proxy, Fault(answer=SLOW_DOWN), times=3)
     upload = uploader.write(upload.upload_id, 0, CONTENT, finish=True)
-    assert link.faults
+    assert proxy.faults
     product.stored(1)
     assert upload.state == pb.UPLOAD_STATE_COMPLETED
 
 
 def test_a_byte_that_is_flipped_on_the_way_to_s3_is_never_kept(
-    product: Product, uploader: Uploader, link: Link
+    product: Product, uploader: Uploader, proxy: FaultyProxy
 ) -> None:
     upload_id = uploader.create(2).upload_id
-    broken(link, Fault(after=3 * MIB, flip=True), times=2)
+    broken(proxy, Fault(after=3 * MIB, flip=True), times=2)
     with pytest.raises(grpc.RpcError) as caught:
         uploader.stub.WriteUpload(iter(messages(upload_id, 0, CONTENT, finish=True)), timeout=60)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert link.faults
+    assert proxy.faults
     # A connection that has yet to flip its byte is not used again, either.
-    broken(link, Fault(), times=0)
+    broken(proxy, Fault(), times=0)
     at = uploader.get(upload_id).committed_size
     upload = uploader.write(upload_id, at, CONTENT[at:], finish=True)
     assert_analysed(product, upload, CONTENT)
 
 
 def test_an_s3_that_is_away_costs_no_byte_that_was_told(
-    product: Product, uploader: Uploader, link: Link
+    product: Product, uploader: Uploader, proxy: FaultyProxy
 ) -> None:
     upload_id = uploader.create(3).upload_id
     uploader.write(upload_id, 0, CONTENT[: 6 * MIB])

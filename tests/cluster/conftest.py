@@ -10,7 +10,7 @@ import pytest
 from stack.namespaces import Namespaces, why_not_here
 from stack.ports import free_ports
 from stack.stack import Stack
-from tests.chaos.world import Double, World
+from tests.chaos.cluster_fixture import Cluster, FakeAnalysisServer
 from tests.stacks import ON_CLUSTER, network
 
 ENVIRONMENT = {
@@ -26,15 +26,15 @@ ENVIRONMENT = {
 
 
 @dataclass(frozen=True)
-class Cluster:
-    """The product on its hosts."""
+class Hosted:
+    """The replicated product, each program on a host of its own."""
 
-    world: World
+    product: Cluster
     hosts: Namespaces
 
     @property
     def stack(self) -> Stack:
-        return self.world.stack
+        return self.product.stack
 
     def cut(self, name: str) -> None:
         """Cut a program's host off: nothing comes from it any more, not even a refusal."""
@@ -59,16 +59,18 @@ class Cluster:
 
 
 @pytest.fixture(scope="package")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosted]:
     # Who asks for a cluster by name is not to be told that all is well without one.
     if not ON_CLUSTER and (reason := why_not_here()):
         pytest.skip(reason)
     folder, hosts = tmp_path_factory.mktemp("cluster"), network().hosts()
-    double = Double(free_ports(1)[0], folder / "journal", "accepts", hosts.outside)
-    double.start()
+    analysis_server = FakeAnalysisServer(
+        free_ports(1)[0], folder / "journal", "accepts", hosts.outside
+    )
+    analysis_server.start()
     stack = Stack.on_free_ports(
         folder / "stack",
-        {**ENVIRONMENT, "TARGET_SERVER_URL": double.url},
+        {**ENVIRONMENT, "TARGET_SERVER_URL": analysis_server.url},
         without=("analyzer",),
         durable=True,
         replicas=2,
@@ -78,6 +80,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     )
     try:
         with stack:
-            yield Cluster(World(stack, double), hosts)
+            yield Hosted(Cluster(stack, analysis_server), hosts)
     finally:
-        double.kill()
+        analysis_server.kill()

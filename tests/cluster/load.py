@@ -13,7 +13,7 @@ import httpx
 
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
-from tests.chaos.world import PATIENCE_SECONDS, Take, World, client_channel, eventually
+from tests.chaos.cluster_fixture import PATIENCE_SECONDS, Cluster, Take, client_channel, eventually
 
 # Longer than the gateway waits for a service.
 HTTP_SECONDS = 20.0
@@ -26,13 +26,13 @@ class Load:
     takes: recordings whose upload was answered.
     """
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self.done: Counter[str] = Counter()
         self.failed: list[tuple[str, str]] = []
-        self.takes: list[Take] = [world.upload()]
+        self.takes: list[Take] = [cluster.upload()]
 
     def await_more(self, count: int = 20, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until so many more calls of each kind were answered."""
@@ -48,8 +48,8 @@ class Load:
 
     def assert_nothing_is_lost(self) -> None:
         """Every answered take comes to its end."""
-        self._world.await_ends(self.takes)
-        ended = self._world.jobs(self.takes).values()
+        self._cluster.await_ends(self.takes)
+        ended = self._cluster.jobs(self.takes).values()
         assert {row["state"] for row in ended} == {"completed"}
 
     @contextmanager
@@ -72,7 +72,7 @@ class Load:
                 load.result()
 
     def read_by_grpc(self) -> Iterator[Callable[[], object]]:
-        with client_channel(self._world.stack.gateway_address) as channel:
+        with client_channel(self._cluster.stack.gateway_address) as channel:
             catalog = catalog_pb2_grpc.CatalogServiceStub(channel)
             analysis = analysis_pb2_grpc.AnalysisServiceStub(channel)
             wanted = analysis_pb2.GetAnalysisRequest(job_id=self.takes[0].job_id)
@@ -81,7 +81,7 @@ class Load:
                 yield lambda: analysis.GetAnalysis(wanted)
 
     def read_by_http(self) -> Iterator[Callable[[], object]]:
-        url = self._world.stack.gateway_url
+        url = self._cluster.stack.gateway_url
         with httpx.Client(base_url=url, timeout=HTTP_SECONDS) as client:
             while True:
                 yield lambda: _get(client, "/tokens/1")
@@ -89,7 +89,7 @@ class Load:
 
     def upload(self) -> Iterator[Callable[[], object]]:
         while True:
-            yield lambda: self.takes.append(self._world.upload())
+            yield lambda: self.takes.append(self._cluster.upload())
 
     def _again_and_again(self, client: Callable[[], Iterator[Callable[[], object]]]) -> None:
         name = client.__name__

@@ -9,8 +9,8 @@ import grpc
 import pytest
 
 from sori.upload.v1 import upload_pb2 as pb
-from tests.chaos.world import client_channel, eventually
-from tests.cluster.conftest import Cluster
+from tests.chaos.cluster_fixture import client_channel, eventually
+from tests.cluster.conftest import Hosted
 from tests.cluster.load import Load
 from tests.e2e.uploading import MIB, Uploader, wav
 
@@ -19,11 +19,11 @@ EVERYTHING = (*SERVICES, *(f"{name}-2" for name in SERVICES), "gateway", "gatewa
 
 
 @pytest.fixture
-def load(cluster: Cluster) -> Iterator[Load]:
+def load(cluster: Hosted) -> Iterator[Load]:
     """Clients that call all the time; at the end nothing they were promised may be lost."""
     for name in EVERYTHING:
         cluster.await_back(name)
-    load = Load(cluster.world)
+    load = Load(cluster.product)
     with load.running():
         load.await_more(4)
         yield load
@@ -31,7 +31,7 @@ def load(cluster: Cluster) -> Iterator[Load]:
 
 
 @contextmanager
-def cut_off(cluster: Cluster, name: str) -> Iterator[None]:
+def cut_off(cluster: Hosted, name: str) -> Iterator[None]:
     cluster.cut(name)
     try:
         yield
@@ -40,49 +40,49 @@ def cut_off(cluster: Cluster, name: str) -> Iterator[None]:
 
 
 @pytest.mark.timeout(300)
-def test_a_rollout_fails_no_request(cluster: Cluster, load: Load) -> None:
-    repeats = len(cluster.world.repeats)
+def test_a_rollout_fails_no_request(cluster: Hosted, load: Load) -> None:
+    repeats = len(cluster.product.repeats)
     for name in EVERYTHING:
         cluster.replace(name)
         load.await_more(4)
     assert load.failed == []
     # Not even one that its client would have made again.
-    assert cluster.world.repeats[repeats:] == []
+    assert cluster.product.repeats[repeats:] == []
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_the_death_of_a_replica_fails_no_request(cluster: Cluster, load: Load, name: str) -> None:
+def test_the_death_of_a_replica_fails_no_request(cluster: Hosted, load: Load, name: str) -> None:
     cluster.stack.kill(name)
     load.await_more()
     assert load.failed == []
 
 
-def test_the_death_of_a_gateway_is_repeated_by_its_clients(cluster: Cluster, load: Load) -> None:
+def test_the_death_of_a_gateway_is_repeated_by_its_clients(cluster: Hosted, load: Load) -> None:
     cluster.stack.kill("gateway")
     load.await_more()
     assert_only_plain_clients_noticed(load)
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_replica_that_is_cut_off_is_passed_over(cluster: Cluster, load: Load, name: str) -> None:
+def test_a_replica_that_is_cut_off_is_passed_over(cluster: Hosted, load: Load, name: str) -> None:
     with cut_off(cluster, name):
         load.await_more()
         assert load.failed == []
 
 
-def test_a_gateway_that_is_cut_off_is_passed_over(cluster: Cluster, load: Load) -> None:
+def test_a_gateway_that_is_cut_off_is_passed_over(cluster: Hosted, load: Load) -> None:
     with cut_off(cluster, "gateway-2"):
         load.await_more()
         assert_only_plain_clients_noticed(load)
 
 
-def test_answered_takes_survive_that_postgresql_is_cut_off(cluster: Cluster, load: Load) -> None:
+def test_answered_takes_survive_that_postgresql_is_cut_off(cluster: Hosted, load: Load) -> None:
     with cut_off(cluster, "postgres"):
         eventually(lambda: not cluster.stack.is_ready("catalog"))
     load.await_more()
 
 
-def test_a_replica_that_comes_later_is_called(cluster: Cluster, load: Load) -> None:
+def test_a_replica_that_comes_later_is_called(cluster: Hosted, load: Load) -> None:
     cluster.stack.stop("catalog-2")
     load.await_more()
     cluster.hosts.move("catalog-2")
@@ -93,7 +93,7 @@ def test_a_replica_that_comes_later_is_called(cluster: Cluster, load: Load) -> N
 
 
 def test_an_upload_goes_on_at_another_replica_when_the_host_of_its_own_is_gone(
-    cluster: Cluster,
+    cluster: Hosted,
 ) -> None:
     content = wav(6 * MIB)
     with client_channel(cluster.stack.address("upload-2")) as channel:
@@ -108,7 +108,7 @@ def test_an_upload_goes_on_at_another_replica_when_the_host_of_its_own_is_gone(
     assert ended.state == pb.UPLOAD_STATE_COMPLETED
 
 
-def called(cluster: Cluster, name: str) -> int:
+def called(cluster: Hosted, name: str) -> int:
     """How many calls a replica has had."""
     return cluster.stack.logs(name).count('"event": "call"')
 

@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from gateway.run import parser as gateway_arguments
+from gateway.drain import parser as gateway_arguments
 from services.analysis.__main__ import NAMES as ANALYSIS_NAMES
 from services.catalog.__main__ import NAME as CATALOG_NAME
 from services.runtime.health import LIVENESS

@@ -314,7 +314,7 @@ def test_a_file_is_imported_and_exported_by_the_command(stack: Stack, tmp_path: 
 
     def run(command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "services.catalog.files", command, str(file)],
+            [sys.executable, "-m", "services.catalog.cli", command, str(file)],
             env={**os.environ, "CATALOG_ADDRESS": stack.address("catalog")},
             capture_output=True,
             text=True,

@@ -7,10 +7,10 @@ from datetime import timedelta
 
 from pydantic import SecretStr
 
-from services.analysis.retention import Retention
+from services.analysis.reaper import JobReaper
 from services.analysis.store import JobStore
 from services.runtime.database import Database
-from services.runtime.objects import ObjectStore
+from services.runtime.object_store import ObjectStore
 from services.runtime.settings import DatabaseSettings, ObjectStoreSettings
 from tests.e2e.analysis_server import AnalysisServer
 from tests.e2e.product import Product
@@ -34,7 +34,7 @@ def test_an_ended_analysis_goes_with_its_recording_and_others_stay(
 
     async def forget() -> None:
         async with Database(database, "test") as opened, ObjectStore.connect(objects) as store:
-            retention = Retention(JobStore(opened), store, timedelta(0))
+            retention = JobReaper(JobStore(opened), store, timedelta(0))
             while await retention.delete_batch():
                 pass
 

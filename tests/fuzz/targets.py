@@ -14,8 +14,8 @@ from google.protobuf.message import DecodeError
 
 from services.runtime.errors import SoriError
 from services.upload import tus
+from services.upload.converters import offset_from, upload_id_from
 from services.upload.form import items_of_form
-from services.upload.messages import offset_from, upload_id_from
 from services.upload.stream import Item, Start, Whole, start
 from sori.upload.v1 import upload_pb2 as pb
 

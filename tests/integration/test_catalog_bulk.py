@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from services.catalog.importing import Progress, imported
-from services.catalog.lines import ActorRecord
-from services.catalog.resources import Actor, Script, Token, TokenFilter
+from services.catalog.import_records import ActorRecord
+from services.catalog.importer import Progress, imported
+from services.catalog.models import Actor, Script, Token, TokenFilter
 from services.catalog.store import CatalogStore
 from services.runtime.errors import InvalidField
 

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from services.catalog.resources import Actor, Script, Token, TokenFilter, etag_of
+from services.catalog.models import Actor, Script, Token, TokenFilter, etag_of
 from services.catalog.store import CatalogStore
 from services.runtime.database import Database
 from services.runtime.errors import (

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from services.catalog.resources import TokenFilter
+from services.catalog.models import TokenFilter
 from services.catalog.store import CatalogStore, Ring
 from services.runtime.database import Database
 from tests.integration.plans import MEASURED, buffers, plans_of, statements_of

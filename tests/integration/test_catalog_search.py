@@ -7,8 +7,8 @@ import unicodedata
 
 import pytest
 
-from services.catalog.lines import ActorRecord
-from services.catalog.resources import Actor, Token
+from services.catalog.import_records import ActorRecord
+from services.catalog.models import Actor, Token
 from services.catalog.store import CatalogStore
 
 SURNAMES = "김이박최정강조윤장임한오서신권황안송전홍"

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from services.catalog.resources import Actor, Script, Token, TokenFilter, Word, etag_of
+from services.catalog.models import Actor, Script, Token, TokenFilter, Word, etag_of
 from services.catalog.store import CatalogStore, Creation, Ring
 from services.runtime.database import Database
 from services.runtime.errors import (

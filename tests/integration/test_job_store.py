@@ -38,8 +38,8 @@ async def test_of_two_reports_at_once_one_wins(store: JobStore) -> None:
     first, second = await asyncio.gather(
         store.complete(job_id, b"first", ""), store.complete(job_id, b"second", "")
     )
-    assert sorted([first.moved, second.moved]) == [False, True]
-    assert (await store.get(job_id)).result == (b"first" if first.moved else b"second")
+    assert sorted([first.applied, second.applied]) == [False, True]
+    assert (await store.get(job_id)).result == (b"first" if first.applied else b"second")
 
 
 async def test_a_report_before_the_dispatch_was_answered_counts(
@@ -47,7 +47,7 @@ async def test_a_report_before_the_dispatch_was_answered_counts(
 ) -> None:
     job_id = await queued(store)
     await claimed(queue)
-    assert (await store.complete(job_id, b"", "")).moved
+    assert (await store.complete(job_id, b"", "")).applied
 
 
 async def test_a_late_result_completes_a_job_that_timed_out(
@@ -66,13 +66,13 @@ async def test_a_late_result_does_not_revive_a_job_that_failed_otherwise(
 ) -> None:
     job_id = await queued(store)
     await store.fail(job_id, "SILENT_AUDIO", "")
-    assert not (await store.complete(job_id, b"", "")).moved
+    assert not (await store.complete(job_id, b"", "")).applied
 
 
 async def test_a_result_does_not_revive_a_cancelled_job(store: JobStore) -> None:
     job_id = await queued(store)
-    assert (await store.cancel(job_id)).moved
-    assert not (await store.complete(job_id, b"", "")).moved
+    assert (await store.cancel(job_id)).applied
+    assert not (await store.complete(job_id, b"", "")).applied
     assert (await store.get(job_id)).state is State.CANCELLED
 
 
@@ -149,8 +149,8 @@ async def test_a_newer_upload_of_the_same_request_takes_over(store: JobStore) ->
     await store.open(older, 1, LONG, "request")
     assert await store.open(newer, 1, LONG, "request") is None
     transition = await store.attach(older, RECORDING, 1, LONG, None)
-    assert (transition.moved, transition.failure_reason) == (False, "UPLOAD_SUPERSEDED")
-    assert (await store.attach(newer, RECORDING, 1, LONG, None)).moved
+    assert (transition.applied, transition.failure_reason) == (False, "UPLOAD_SUPERSEDED")
+    assert (await store.attach(newer, RECORDING, 1, LONG, None)).applied
 
 
 async def test_of_uploads_of_one_request_at_once_one_goes_on(store: JobStore) -> None:

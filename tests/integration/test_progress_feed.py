@@ -12,7 +12,7 @@ from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
 from services.analysis.jobs import State
-from services.analysis.notices import Notices
+from services.analysis.notifications import JobNotifications
 from services.analysis.progress import ProgressFeed
 from services.analysis.store import JobStore
 from services.runtime.database import Database
@@ -21,18 +21,18 @@ from tests.integration.jobs import LONG, RECORDING, opened
 
 
 @pytest.fixture
-def notices(database: Database) -> Notices:
-    return Notices(database)
+def notices(database: Database) -> JobNotifications:
+    return JobNotifications(database)
 
 
 @pytest.fixture
-def telling_store(database: Database, notices: Notices, store: JobStore) -> JobStore:
+def telling_store(database: Database, notices: JobNotifications, store: JobStore) -> JobStore:
     """A store whose changes are told."""
     return JobStore(database, notices.tell)
 
 
 @pytest.fixture
-async def feed(notices: Notices, telling_store: JobStore) -> AsyncIterator[ProgressFeed]:
+async def feed(notices: JobNotifications, telling_store: JobStore) -> AsyncIterator[ProgressFeed]:
     feed = ProgressFeed(telling_store, heartbeat_seconds=60)
     listening = asyncio.Event()
     notices.follow(feed.changed, feed.missed)
@@ -89,7 +89,7 @@ async def test_a_slow_watcher_gets_the_newest_state_only(
 
 
 async def test_every_change_is_told_to_those_who_follow(
-    feed: ProgressFeed, notices: Notices, telling_store: JobStore, job_id: UUID
+    feed: ProgressFeed, notices: JobNotifications, telling_store: JobStore, job_id: UUID
 ) -> None:
     told: asyncio.Queue[tuple[UUID, State]] = asyncio.Queue()
     notices.follow(lambda *change: told.put_nowait(change), lambda: None)
@@ -99,7 +99,7 @@ async def test_every_change_is_told_to_those_who_follow(
 
 
 async def test_many_changes_at_once_are_all_told(
-    feed: ProgressFeed, notices: Notices, telling_store: JobStore
+    feed: ProgressFeed, notices: JobNotifications, telling_store: JobStore
 ) -> None:
     told: asyncio.Queue[UUID] = asyncio.Queue()
     notices.follow(lambda job_id, _: told.put_nowait(job_id), lambda: None)

@@ -9,9 +9,9 @@ from contextlib import aclosing
 import pytest
 from sqlalchemy import text
 
-from services.catalog.resources import Actor, Script, Token, TokenChange
+from services.catalog.models import Actor, Script, Token, TokenChange
 from services.catalog.store import CatalogStore
-from services.catalog.watching import Notice, TokenWatch
+from services.catalog.token_watch import Notice, TokenWatch
 from services.runtime.database import Database
 from services.runtime.errors import InvalidField, ShuttingDown
 

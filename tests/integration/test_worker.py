@@ -8,7 +8,7 @@ from typing import cast
 import httpx
 from pydantic import SecretStr
 
-from services.analysis.dispatch import AnalysisServer, Preparer
+from services.analysis.dispatch import AnalyzerClient, DispatchRequestBuilder
 from services.analysis.settings import AnalysisSettings
 from services.analysis.store import JobQueue, JobStore
 from services.analysis.worker import Worker
@@ -28,8 +28,8 @@ async def test_a_job_that_kills_every_worker_ends(
         await claimed(queue, NOW)
     async with httpx.AsyncClient() as client:
         # Every attempt breaks here, as unexpectedly as a crash.
-        broken = cast("Preparer", None)
-        server = AnalysisServer(client, "http://localhost")
+        broken = cast("DispatchRequestBuilder", None)
+        server = AnalyzerClient(client, "http://localhost")
         ended = asyncio.Event()
         worker = Worker(settings, store, JobQueue(database, lambda *_: ended.set()), broken, server)
         running = asyncio.create_task(worker.run())

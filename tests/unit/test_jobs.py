@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from services.analysis.jobs import (
     ENDS,
-    MOVES,
     PROGRESS,
+    TRANSITIONS,
     Event,
     State,
-    after,
+    next_state,
     reported_progress,
 )
 
@@ -28,7 +28,7 @@ def states_through(events: list[tuple[Event, str]]) -> list[tuple[State, str | N
     """The states of a job, each with why it has failed, if it has."""
     states: list[tuple[State, str | None]] = [(State.OPENED, None)]
     for event, reason in events:
-        target = after(states[-1][0], event, states[-1][1])
+        target = next_state(states[-1][0], event, states[-1][1])
         if target is not None:
             states.append((target, reason if target is State.FAILED else None))
     return states
@@ -61,7 +61,7 @@ def test_a_job_has_its_recording_before_it_is_dispatched(events: list[tuple[Even
 def test_every_state_that_is_no_end_can_fail_and_be_cancelled() -> None:
     for end in (State.FAILED, State.CANCELLED):
         leading = {
-            source for move in MOVES.values() if move.target is end for source in move.sources
+            source for move in TRANSITIONS.values() if move.target is end for source in move.sources
         }
         assert leading == set(State) - ENDS
 
@@ -88,6 +88,6 @@ def test_the_diagram_of_the_document_draws_every_move() -> None:
     }
     assert drawn == {
         f"{source} --> {move.target or source}: {event}"
-        for event, move in MOVES.items()
+        for event, move in TRANSITIONS.items()
         for source in move.sources | ({State.FAILED} if move.after_failures else set())
     }

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from services.analysis.webhook import Webhook
+from services.analysis.webhook import WebhookSigner
 from services.runtime.errors import SignatureInvalid, SignatureMissing
 
 JOB = UUID("01a20810-e3b2-705b-90e5-b52e27a5d578")
@@ -15,8 +15,8 @@ OTHER_JOB = UUID("01a20810-e3b2-705b-90e5-b52e27a5d579")
 URL = "https://sori.example/tokens/webhook/analysis-complete?tenant=7"
 
 
-def webhook(key: str = "a key of some length", *, required: bool = True) -> Webhook:
-    return Webhook(URL, key, signature_required=required)
+def webhook(key: str = "a key of some length", *, required: bool = True) -> WebhookSigner:
+    return WebhookSigner(URL, key, signature_required=required)
 
 
 def query(url: str) -> dict[str, str]:
@@ -38,7 +38,7 @@ def test_a_forged_signature_is_refused(forged: str) -> None:
 
 def test_while_a_key_is_replaced_both_are_taken_and_the_new_one_signs() -> None:
     old, new = "a key of some length", "another key of some length"
-    both = Webhook(URL, new, signature_required=True, previous_key=old)
+    both = WebhookSigner(URL, new, signature_required=True, previous_key=old)
     both.check(JOB, query(webhook(old).url_for(JOB))["signature"])
     webhook(new).check(JOB, query(both.url_for(JOB))["signature"])
 

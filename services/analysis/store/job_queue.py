@@ -18,15 +18,15 @@ from services.analysis.jobs import (
     ANALYSIS_SERVER_UNAVAILABLE,
     ANALYSIS_TIMED_OUT,
     ENDS,
-    MOVES,
+    TRANSITIONS,
     UPLOAD_TIMED_OUT,
     AttemptOutcome,
     Claim,
     Event,
     State,
 )
-from services.analysis.store.moves import Changed, consequences, locked, update_of, write
 from services.analysis.store.rows import AnyRow
+from services.analysis.store.transitions import Changed, consequences, locked, update_of, write
 from services.analysis.tables import attempts, jobs
 from services.runtime.database import Database
 
@@ -216,7 +216,7 @@ class JobQueue:
         return True
 
     async def _time_out(self, event: Event, reason: str, limit: int) -> int:
-        move = MOVES[event]
+        move = TRANSITIONS[event]
         overdue = _due(limit, jobs.c.state.in_(move.sources), jobs.c.deadline <= func.now())
         statement = (
             update(jobs)

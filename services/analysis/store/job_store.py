@@ -33,7 +33,6 @@ from services.analysis.jobs import (
     Recording,
     State,
 )
-from services.analysis.store.moves import Changed, Transition, locked, until, write
 from services.analysis.store.reuse import Reuse, copied_result, donor_of
 from services.analysis.store.rows import (
     HISTORY_COLUMNS,
@@ -45,6 +44,7 @@ from services.analysis.store.rows import (
     attempt_of,
     job_of,
 )
+from services.analysis.store.transitions import Changed, Transition, locked, until, write
 from services.analysis.tables import attempts, jobs
 from services.runtime.database import Database
 from services.runtime.errors import DatabaseUnavailable, JobNotFound, RequestIdReused

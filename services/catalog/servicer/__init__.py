@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from services.catalog.peers import Analysis
+from services.catalog.clients import AnalysisClient
 from services.catalog.servicer.actors import ActorRpcs
 from services.catalog.servicer.bulk import BulkRpcs
 from services.catalog.servicer.scripts import ScriptRpcs
 from services.catalog.servicer.tokens import TokenRpcs
 from services.catalog.store import CatalogStore
-from services.catalog.views import ViewCounter
-from services.catalog.watching import TokenWatch
-from services.runtime.objects import ObjectStore
+from services.catalog.token_watch import TokenWatch
+from services.catalog.view_counter import ViewCounter
+from services.runtime.object_store import ObjectStore
 from sori.catalog.v1 import catalog_pb2_grpc
 
 
@@ -23,7 +23,7 @@ class CatalogServicer(
         self,
         store: CatalogStore,
         objects: ObjectStore,
-        analysis: Analysis,
+        analysis: AnalysisClient,
         views: ViewCounter,
         watch: TokenWatch,
     ) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from google.protobuf.empty_pb2 import Empty
 
-from services.catalog import messages, rules
-from services.catalog.masks import merged
-from services.catalog.resources import Actor
+from services.catalog import converters, validation
+from services.catalog.field_masks import merged
+from services.catalog.models import Actor
 from services.catalog.servicer.common import creation_of, page_of
 from services.catalog.store import ActorStore, Search
-from services.runtime.calls import Context
+from services.runtime.interceptors import Context
 from services.runtime.paging import page_size_of, page_token, position_of
 from sori.catalog.v1 import catalog_pb2 as pb
 
@@ -25,21 +25,21 @@ class ActorRpcs:
         self._search = search
 
     async def CreateActor(self, request: pb.CreateActorRequest, context: Context) -> pb.Actor:
-        actor = messages.actor_from(request.actor)
-        rules.check_actor(actor)
-        creation = creation_of(request, messages.actor_to(actor))
-        return messages.actor_to(await self._actors.create(actor, creation))
+        actor = converters.actor_from(request.actor)
+        validation.check_actor(actor)
+        creation = creation_of(request, converters.actor_to(actor))
+        return converters.actor_to(await self._actors.create(actor, creation))
 
     async def GetActor(self, request: pb.GetActorRequest, context: Context) -> pb.Actor:
-        rules.check_id("id", request.id)
-        return messages.actor_to(await self._actors.get(request.id))
+        validation.check_id("id", request.id)
+        return converters.actor_to(await self._actors.get(request.id))
 
     async def BatchGetActors(
         self, request: pb.BatchGetActorsRequest, context: Context
     ) -> pb.BatchGetActorsResponse:
-        rules.check_ids(request.ids)
+        validation.check_ids(request.ids)
         found = await self._actors.get_many(request.ids)
-        return pb.BatchGetActorsResponse(actors=map(messages.actor_to, found))
+        return pb.BatchGetActorsResponse(actors=map(converters.actor_to, found))
 
     async def ListActors(
         self, request: pb.ListActorsRequest, context: Context
@@ -47,28 +47,28 @@ class ActorRpcs:
         size = page_size_of(request.page_size)
         (after_id,) = position_of(request, int) or (0,)
         page, last = page_of(await self._actors.page(size + 1, int(after_id)), size)
-        answer = pb.ListActorsResponse(actors=map(messages.actor_to, page))
+        answer = pb.ListActorsResponse(actors=map(converters.actor_to, page))
         if last is not None:
             answer.next_page_token = page_token(request, [last.id or 0])
         return answer
 
     async def UpdateActor(self, request: pb.UpdateActorRequest, context: Context) -> pb.Actor:
-        rules.check_id("actor.id", request.actor.id)
+        validation.check_id("actor.id", request.actor.id)
 
         def change(actor: Actor) -> Actor:
-            message = merged(messages.actor_to(actor), request.actor, request.update_mask)
-            changed = messages.actor_over(actor, message)
-            rules.check_actor(changed)
+            message = merged(converters.actor_to(actor), request.actor, request.update_mask)
+            changed = converters.actor_over(actor, message)
+            validation.check_actor(changed)
             return changed
 
-        return messages.actor_to(
+        return converters.actor_to(
             await self._actors.update(
                 request.actor.id, request.actor.etag, change, validate_only=request.validate_only
             )
         )
 
     async def DeleteActor(self, request: pb.DeleteActorRequest, context: Context) -> Empty:
-        rules.check_id("id", request.id)
+        validation.check_id("id", request.id)
         await self._actors.delete(
             request.id, request.etag, force=request.force, validate_only=request.validate_only
         )
@@ -77,14 +77,14 @@ class ActorRpcs:
     async def SearchActors(
         self, request: pb.SearchActorsRequest, context: Context
     ) -> pb.SearchActorsResponse:
-        rules.check_query(request.query)
+        validation.check_query(request.query)
         size = match_count_of(request.page_size)
         found = await self._search.actors(request.query, size)
         actors = await self._actors.get_known([actor_id for actor_id, _ in found])
         return pb.SearchActorsResponse(
             matches=[
                 pb.ActorMatch(
-                    actor=messages.actor_to(actors[actor_id]), match=messages.match_to(match)
+                    actor=converters.actor_to(actors[actor_id]), match=converters.match_to(match)
                 )
                 for actor_id, match in found
                 if actor_id in actors

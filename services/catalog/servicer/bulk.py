@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from services.catalog.importing import Progress, imported
+from services.catalog.importer import Progress, imported
 from services.catalog.store import Exports, Imports
-from services.runtime.calls import Context
+from services.runtime.interceptors import Context
 from sori.catalog.v1 import catalog_pb2 as pb
 
 

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 from google.protobuf.message import Message
 
-from services.catalog import rules
+from services.catalog import validation
 from services.catalog.store import Creation
 
 Found = TypeVar("Found")
@@ -25,7 +25,7 @@ def creation_of(request: CreateRequest, message: Message) -> Creation:
     """How `message` is created. Errors: InvalidField when the request id is no UUID."""
     content = message.DESCRIPTOR.full_name.encode() + message.SerializeToString(deterministic=True)
     return Creation(
-        rules.request_id_of(request.request_id),
+        validation.request_id_of(request.request_id),
         hashlib.sha256(content).digest(),
         request.validate_only,
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from google.protobuf.empty_pb2 import Empty
 
-from services.catalog import messages, rules
-from services.catalog.masks import merged
-from services.catalog.resources import Script
+from services.catalog import converters, validation
+from services.catalog.field_masks import merged
+from services.catalog.models import Script
 from services.catalog.servicer.common import creation_of, page_of
 from services.catalog.store import ScriptStore
-from services.runtime.calls import Context
+from services.runtime.interceptors import Context
 from services.runtime.paging import page_size_of, page_token, position_of
 from sori.catalog.v1 import catalog_pb2 as pb
 
@@ -21,26 +21,26 @@ class ScriptRpcs:
         self._scripts = scripts
 
     async def CreateScript(self, request: pb.CreateScriptRequest, context: Context) -> pb.Script:
-        script = messages.script_from(request.script)
-        rules.check_script(script)
-        creation = creation_of(request, messages.script_to(script))
-        return messages.script_to(await self._scripts.create(script, creation))
+        script = converters.script_from(request.script)
+        validation.check_script(script)
+        creation = creation_of(request, converters.script_to(script))
+        return converters.script_to(await self._scripts.create(script, creation))
 
     async def GetScript(self, request: pb.GetScriptRequest, context: Context) -> pb.Script:
-        rules.check_id("id", request.id)
-        return messages.script_to(await self._scripts.get(request.id))
+        validation.check_id("id", request.id)
+        return converters.script_to(await self._scripts.get(request.id))
 
     async def BatchGetScripts(
         self, request: pb.BatchGetScriptsRequest, context: Context
     ) -> pb.BatchGetScriptsResponse:
-        rules.check_ids(request.ids)
+        validation.check_ids(request.ids)
         found = await self._scripts.get_many(request.ids)
-        return pb.BatchGetScriptsResponse(scripts=map(messages.script_to, found))
+        return pb.BatchGetScriptsResponse(scripts=map(converters.script_to, found))
 
     async def ListScripts(
         self, request: pb.ListScriptsRequest, context: Context
     ) -> pb.ListScriptsResponse:
-        rules.check_optional_id("token_id", request.token_id)
+        validation.check_optional_id("token_id", request.token_id)
         size = page_size_of(request.page_size)
         start, after_id = position_of(request, float, int) or (-1.0, 0)
         if request.token_id:
@@ -49,21 +49,21 @@ class ScriptRpcs:
         else:
             found = await self._scripts.page(size + 1, int(after_id))
         page, last = page_of(found, size)
-        answer = pb.ListScriptsResponse(scripts=map(messages.script_to, page))
+        answer = pb.ListScriptsResponse(scripts=map(converters.script_to, page))
         if last is not None:
             answer.next_page_token = page_token(request, [last.start_time, last.id or 0])
         return answer
 
     async def UpdateScript(self, request: pb.UpdateScriptRequest, context: Context) -> pb.Script:
-        rules.check_id("script.id", request.script.id)
+        validation.check_id("script.id", request.script.id)
 
         def change(script: Script) -> Script:
-            message = merged(messages.script_to(script), request.script, request.update_mask)
-            changed = messages.script_over(script, message)
-            rules.check_script(changed)
+            message = merged(converters.script_to(script), request.script, request.update_mask)
+            changed = converters.script_over(script, message)
+            validation.check_script(changed)
             return changed
 
-        return messages.script_to(
+        return converters.script_to(
             await self._scripts.update(
                 request.script.id,
                 request.script.etag,
@@ -73,6 +73,6 @@ class ScriptRpcs:
         )
 
     async def DeleteScript(self, request: pb.DeleteScriptRequest, context: Context) -> Empty:
-        rules.check_id("id", request.id)
+        validation.check_id("id", request.id)
         await self._scripts.delete(request.id, request.etag, validate_only=request.validate_only)
         return Empty()

@@ -9,18 +9,18 @@ from dataclasses import astuple
 
 from google.protobuf.empty_pb2 import Empty
 
-from services.catalog import messages, rules, shuffling
-from services.catalog.masks import merged
-from services.catalog.peers import Analysis
-from services.catalog.resources import ReferenceAssets, Token, TokenFilter, TokenOrder
+from services.catalog import converters, shuffle, validation
+from services.catalog.clients import AnalysisClient
+from services.catalog.field_masks import merged
+from services.catalog.models import ReferenceAssets, Token, TokenFilter, TokenOrder
 from services.catalog.servicer.actors import match_count_of
 from services.catalog.servicer.common import creation_of, page_of
 from services.catalog.store import Ring, Search, TokenPages, TokenStore
-from services.catalog.views import ViewCounter
-from services.catalog.watching import TokenWatch
-from services.runtime.calls import Context
+from services.catalog.token_watch import TokenWatch
+from services.catalog.view_counter import ViewCounter
 from services.runtime.errors import TokenInUse
-from services.runtime.objects import ObjectStore
+from services.runtime.interceptors import Context
+from services.runtime.object_store import ObjectStore
 from services.runtime.paging import page_size_of, page_token, position_of
 from sori.catalog.v1 import catalog_pb2 as pb
 
@@ -37,7 +37,7 @@ class TokenRpcs:
         pages: TokenPages,
         search: Search,
         objects: ObjectStore,
-        analysis: Analysis,
+        analysis: AnalysisClient,
         views: ViewCounter,
         watch: TokenWatch,
     ) -> None:
@@ -50,35 +50,35 @@ class TokenRpcs:
         self._watch = watch
 
     async def CreateToken(self, request: pb.CreateTokenRequest, context: Context) -> pb.Token:
-        token = messages.token_from(request.token)
-        rules.check_token(token)
-        creation = creation_of(request, messages.token_to(token))
-        return messages.token_to(await self._tokens.create(token, creation))
+        token = converters.token_from(request.token)
+        validation.check_token(token)
+        creation = creation_of(request, converters.token_to(token))
+        return converters.token_to(await self._tokens.create(token, creation))
 
     async def GetToken(self, request: pb.GetTokenRequest, context: Context) -> pb.Token:
-        rules.check_id("id", request.id)
+        validation.check_id("id", request.id)
         if request.view != pb.TOKEN_VIEW_FULL:
-            return messages.token_to(await self._tokens.get(request.id))
+            return converters.token_to(await self._tokens.get(request.id))
         token = await self._tokens.get_with_scripts(request.id)
-        return messages.token_to(token, await self._presigned_urls(token.reference_assets))
+        return converters.token_to(token, await self._presigned_urls(token.reference_assets))
 
     async def BatchGetTokens(
         self, request: pb.BatchGetTokensRequest, context: Context
     ) -> pb.BatchGetTokensResponse:
-        rules.check_ids(request.ids)
+        validation.check_ids(request.ids)
         found = await self._tokens.get_many(request.ids)
-        return pb.BatchGetTokensResponse(tokens=map(messages.token_to, found))
+        return pb.BatchGetTokensResponse(tokens=map(converters.token_to, found))
 
     async def ListTokens(
         self, request: pb.ListTokensRequest, context: Context
     ) -> pb.ListTokensResponse:
         wanted = TokenFilter(
-            category=messages.nfc(request.category),
+            category=converters.nfc(request.category),
             actor_id=request.actor_id or None,
             max_duration=request.max_duration or None,
-            text=messages.nfc(request.text).strip(),
+            text=converters.nfc(request.text).strip(),
         )
-        rules.check_filter(wanted, request.order_by, request.seed)
+        validation.check_filter(wanted, request.order_by, request.seed)
         match TokenOrder(request.order_by or TokenOrder.LATEST):
             case TokenOrder.LATEST:
                 return await self._latest(request, wanted)
@@ -90,33 +90,33 @@ class TokenRpcs:
     async def ListRelatedTokens(
         self, request: pb.ListRelatedTokensRequest, context: Context
     ) -> pb.ListRelatedTokensResponse:
-        rules.check_id("id", request.id)
+        validation.check_id("id", request.id)
         size = page_size_of(request.page_size)
         views, before_id = position_of(request, int, int) or (_LAST, _LAST)
         found = await self._pages.related(request.id, size + 1, (int(views), int(before_id)))
         page, last = page_of(found, size)
-        answer = pb.ListRelatedTokensResponse(tokens=map(messages.token_to, page))
+        answer = pb.ListRelatedTokensResponse(tokens=map(converters.token_to, page))
         if last is not None:
             answer.next_page_token = page_token(request, [last.view_count, last.id or 0])
         return answer
 
     async def UpdateToken(self, request: pb.UpdateTokenRequest, context: Context) -> pb.Token:
-        rules.check_id("token.id", request.token.id)
+        validation.check_id("token.id", request.token.id)
 
         def change(token: Token) -> Token:
-            message = merged(messages.token_to(token), request.token, request.update_mask)
-            changed = messages.token_over(token, message)
-            rules.check_token(changed)
+            message = merged(converters.token_to(token), request.token, request.update_mask)
+            changed = converters.token_over(token, message)
+            validation.check_token(changed)
             return changed
 
-        return messages.token_to(
+        return converters.token_to(
             await self._tokens.update(
                 request.token.id, request.token.etag, change, validate_only=request.validate_only
             )
         )
 
     async def DeleteToken(self, request: pb.DeleteTokenRequest, context: Context) -> Empty:
-        rules.check_id("id", request.id)
+        validation.check_id("id", request.id)
         await self._tokens.get(request.id)
         if not request.force and await self._analysis.has_analyses(request.id):
             raise TokenInUse(token_id=request.id, users="analyses")
@@ -128,14 +128,14 @@ class TokenRpcs:
     async def SearchTokens(
         self, request: pb.SearchTokensRequest, context: Context
     ) -> pb.SearchTokensResponse:
-        rules.check_query(request.query)
+        validation.check_query(request.query)
         size = match_count_of(request.page_size)
         found = await self._search.tokens(request.query, size)
         tokens = await self._tokens.get_known([token_id for token_id, _ in found])
         return pb.SearchTokensResponse(
             matches=[
                 pb.TokenMatch(
-                    token=messages.token_to(tokens[token_id]), match=messages.match_to(match)
+                    token=converters.token_to(tokens[token_id]), match=converters.match_to(match)
                 )
                 for token_id, match in found
                 if token_id in tokens
@@ -145,7 +145,7 @@ class TokenRpcs:
     async def RecordTokenView(
         self, request: pb.RecordTokenViewRequest, context: Context
     ) -> pb.RecordTokenViewResponse:
-        rules.check_id("id", request.id)
+        validation.check_id("id", request.id)
         await self._views.record(request.id)
         return pb.RecordTokenViewResponse()
 
@@ -155,7 +155,7 @@ class TokenRpcs:
         async with aclosing(self._watch.watch(request.cursor)) as notices:
             async for notice in notices:
                 yield pb.WatchTokensResponse(
-                    changes=map(messages.change_to, notice.changes),
+                    changes=map(converters.change_to, notice.changes),
                     cursor=notice.cursor,
                     snapshot=notice.is_snapshot,
                 )
@@ -184,13 +184,13 @@ class TokenRpcs:
         position = position_of(request, int, int, int, int)
         if position is None:
             seed = request.seed or secrets.randbelow(_LAST) + 1
-            after = Ring.begin(shuffling.start_of(seed))
+            after = Ring.begin(shuffle.start_of(seed))
         else:
             seed, is_past_end, place, passed_id = map(int, position)
-            after = Ring(shuffling.start_of(seed), bool(is_past_end), place, passed_id)
+            after = Ring(shuffle.start_of(seed), bool(is_past_end), place, passed_id)
         found = await self._pages.shuffled(wanted, size + 1, after)
         page, last = page_of(found, size)
-        mixed = shuffling.mixed([token for _, token in page], seed)
+        mixed = shuffle.mixed([token for _, token in page], seed)
         end = [seed, int(last[0].is_past_end), last[0].hash, last[0].id] if last else None
         return _token_page(request, mixed, end)
 
@@ -206,6 +206,6 @@ def _token_page(
     request: pb.ListTokensRequest, page: Sequence[Token], end: Sequence[int] | None
 ) -> pb.ListTokensResponse:
     return pb.ListTokensResponse(
-        tokens=map(messages.token_to, page),
+        tokens=map(converters.token_to, page),
         next_page_token=page_token(request, end) if end else "",
     )

@@ -9,12 +9,12 @@ from __future__ import annotations
 from services.catalog.store.actors import ActorStore
 from services.catalog.store.changes import ChangeStore
 from services.catalog.store.exports import Exports
+from services.catalog.store.idempotency import Creation
 from services.catalog.store.imports import Imports, Outcome
 from services.catalog.store.pages import Ring, TokenPages
 from services.catalog.store.scripts import ScriptStore
 from services.catalog.store.search import Search
 from services.catalog.store.tokens import TokenStore
-from services.catalog.store.writes import Creation
 from services.runtime.database import Database
 
 __all__ = [

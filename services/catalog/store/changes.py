@@ -13,8 +13,8 @@ from datetime import timedelta
 
 from sqlalchemy import delete, func, text
 
-from services.catalog.resources import TokenChange
-from services.catalog.store.writes import REQUEST_ID_AGE
+from services.catalog.models import TokenChange
+from services.catalog.store.idempotency import REQUEST_ID_AGE
 from services.catalog.tables import requests, token_changes
 from services.runtime.database import Database
 

@@ -15,10 +15,10 @@ from typing import Any
 import asyncpg
 from sqlalchemy import text
 
-from services.catalog.lines import ActorRecord, Record, ScriptRecord, TokenKey, TokenRecord
-from services.catalog.resources import ReferenceAssets, Script, Token, Word
-from services.catalog.rules import check_clip_holds, check_script_fits
+from services.catalog.import_records import ActorRecord, Record, ScriptRecord, TokenKey, TokenRecord
+from services.catalog.models import ReferenceAssets, Script, Token, Word
 from services.catalog.store import import_statements as statements
+from services.catalog.validation import check_clip_holds, check_script_fits
 from services.runtime.database import Database
 from services.runtime.errors import DatabaseUnavailable, InvalidField
 

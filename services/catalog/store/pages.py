@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, func, select, tuple_, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.catalog.resources import Token, TokenFilter
+from services.catalog.models import Token, TokenFilter
 from services.catalog.store.rows import read_token, select_tokens, token_of
 from services.catalog.store.search import contains
 from services.catalog.tables import scripts, token_actors, tokens

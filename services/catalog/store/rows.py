@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Row, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.catalog.resources import ReferenceAssets, Token
+from services.catalog.models import ReferenceAssets, Token
 from services.catalog.tables import token_actors, tokens
 from services.runtime.errors import TokenNotFound
 

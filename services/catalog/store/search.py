@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, func, literal, text
 
 from services.catalog.matching import has_letters, highlights, is_initials
-from services.catalog.resources import TextMatch
+from services.catalog.models import TextMatch
 from services.runtime.database import Database
 
 # Least similarities, from 0 to 1, of the whole name and of a part of it: found by trial

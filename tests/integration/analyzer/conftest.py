@@ -11,13 +11,13 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from tests.integration.analyzer.fake_peers import FakePeers, QuietServer
 from tests.integration.analyzer.server import Analyzer, analyzer_with
-from tests.integration.analyzer.surroundings import QuietServer, Surroundings
 
 
 @pytest.fixture
-async def surroundings() -> AsyncIterator[Surroundings]:
-    here = Surroundings()
+async def fake_peers() -> AsyncIterator[FakePeers]:
+    here = FakePeers()
     app = Starlette(
         routes=[
             Route("/files/{name}", here.file),

@@ -7,14 +7,14 @@ import uuid
 
 import pytest
 
+from tests.integration.analyzer.fake_peers import CLOSE, FakePeers
 from tests.integration.analyzer.server import Analyzer, analyzer_with
-from tests.integration.analyzer.surroundings import CLOSE, Surroundings
 
 
-async def test_the_status_is_what_the_webhook_is_told(surroundings: Surroundings) -> None:
-    surroundings.gates = {CLOSE: asyncio.Event(), "final": asyncio.Event()}
+async def test_the_status_is_what_the_webhook_is_told(fake_peers: FakePeers) -> None:
+    fake_peers.gates = {CLOSE: asyncio.Event(), "final": asyncio.Event()}
     async with analyzer_with(progress_reports=False) as analyzer:
-        job = surroundings.job()
+        job = fake_peers.job()
         status_url = (await analyzer.post(job)).json()["status_url"]
         waiting = (await analyzer.client.get(status_url)).json()
         assert waiting == {
@@ -22,22 +22,22 @@ async def test_the_status_is_what_the_webhook_is_told(surroundings: Surroundings
             "progress": 0,
             "message": "분석 차례를 기다리고 있습니다.",
         }
-        surroundings.gates[CLOSE].set()
-        await surroundings.called[job["job_id"]].wait()
+        fake_peers.gates[CLOSE].set()
+        await fake_peers.called[job["job_id"]].wait()
         undelivered = (await analyzer.client.get(status_url)).json()
-        surroundings.gates["final"].set()
-        report = await surroundings.report(job["job_id"])
+        fake_peers.gates["final"].set()
+        report = await fake_peers.report(job["job_id"])
         delivered = (await analyzer.client.get(status_url)).json()
         assert [undelivered, delivered] == [report, report]
-        assert surroundings.told[job["job_id"]] == [report]
+        assert fake_peers.told[job["job_id"]] == [report]
 
 
 async def test_the_status_of_a_failed_job_has_reason_and_sentence(
-    analyzer: Analyzer, surroundings: Surroundings
+    analyzer: Analyzer, fake_peers: FakePeers
 ) -> None:
-    job = surroundings.job("silence_2s.wav")
+    job = fake_peers.job("silence_2s.wav")
     await analyzer.post(job)
-    report = await surroundings.report(job["job_id"])
+    report = await fake_peers.report(job["job_id"])
     assert (await analyzer.status(job)).json() == report
     assert set(report) == {"status", "reason", "error"}
 
@@ -49,129 +49,129 @@ async def test_the_status_of_an_unknown_job_is_404(analyzer: Analyzer) -> None:
 
 
 async def test_the_status_url_begins_as_the_server_was_called(
-    analyzer: Analyzer, surroundings: Surroundings
+    analyzer: Analyzer, fake_peers: FakePeers
 ) -> None:
-    job = surroundings.job()
+    job = fake_peers.job()
     answer = await analyzer.post(job, Host="analyzer.example:81")
     expected = f"http://analyzer.example:81/analyze-voice/{job['job_id']}"
     assert answer.json()["status_url"] == expected
 
 
-async def test_the_status_url_begins_as_it_is_set(surroundings: Surroundings) -> None:
+async def test_the_status_url_begins_as_it_is_set(fake_peers: FakePeers) -> None:
     async with analyzer_with(public_url="https://analyzer.example/one/") as analyzer:
-        job = surroundings.job()
+        job = fake_peers.job()
         answer = await analyzer.post(job)
         expected = f"https://analyzer.example/one/analyze-voice/{job['job_id']}"
         assert answer.json()["status_url"] == expected
 
 
 async def test_a_result_outlives_a_lost_webhook_and_is_delivered_to_a_repeat(
-    analyzer: Analyzer, surroundings: Surroundings
+    analyzer: Analyzer, fake_peers: FakePeers
 ) -> None:
-    surroundings.answers = [403]
-    job, other = surroundings.job(), surroundings.job()
+    fake_peers.answers = [403]
+    job, other = fake_peers.job(), fake_peers.job()
     await analyzer.post(job)
-    await surroundings.called[job["job_id"]].wait()
+    await fake_peers.called[job["job_id"]].wait()
     await analyzer.post(other)
-    await surroundings.report(other["job_id"])
+    await fake_peers.report(other["job_id"])
     kept = (await analyzer.status(job)).json()
     assert "analysis_results" in kept
 
     assert (await analyzer.post(job)).status_code == 202
-    assert await surroundings.report(job["job_id"]) == kept
+    assert await fake_peers.report(job["job_id"]) == kept
     assert (await analyzer.status(job)).json() == kept
-    assert surroundings.fetched[CLOSE] == 2
+    assert fake_peers.fetched[CLOSE] == 2
 
 
 async def test_a_job_beyond_the_most_remembered_is_computed_again(
-    surroundings: Surroundings,
+    fake_peers: FakePeers,
 ) -> None:
     async with analyzer_with(remembered_reports=1) as analyzer:
-        jobs = [surroundings.job() for _ in range(3)]
+        jobs = [fake_peers.job() for _ in range(3)]
         for job in jobs:
             await analyzer.post(job)
-            await surroundings.report(job["job_id"])
+            await fake_peers.report(job["job_id"])
         assert (await analyzer.status(jobs[0])).status_code == 404
         assert (await analyzer.status(jobs[2])).status_code == 200
         await analyzer.post(jobs[0])
-        assert "analysis_results" in await surroundings.report(jobs[0]["job_id"])
+        assert "analysis_results" in await fake_peers.report(jobs[0]["job_id"])
 
 
 @pytest.mark.parametrize("setting", ["remembered_bytes", "remembered_seconds"])
 async def test_without_room_or_time_nothing_is_remembered(
-    surroundings: Surroundings, setting: str
+    fake_peers: FakePeers, setting: str
 ) -> None:
     async with analyzer_with(**{setting: 0}) as analyzer:
-        ended, after = surroundings.job(), surroundings.job()
+        ended, after = fake_peers.job(), fake_peers.job()
         for job in (ended, after):
             await analyzer.post(job)
-            await surroundings.report(job["job_id"])
+            await fake_peers.report(job["job_id"])
         assert (await analyzer.status(ended)).status_code == 404
 
 
 async def test_progress_is_told_before_the_report(
-    analyzer: Analyzer, surroundings: Surroundings
+    analyzer: Analyzer, fake_peers: FakePeers
 ) -> None:
-    surroundings.gates[CLOSE] = asyncio.Event()
+    fake_peers.gates[CLOSE] = asyncio.Event()
     (worker,) = analyzer.workers()
     worker.suspend()
-    job = surroundings.job()
+    job = fake_peers.job()
     await analyzer.post(job)
-    surroundings.gates[CLOSE].set()
-    fetched = await surroundings.progress_report(job["job_id"])
-    analysing = await surroundings.progress_report(job["job_id"])
+    fake_peers.gates[CLOSE].set()
+    fetched = await fake_peers.progress_report(job["job_id"])
+    analysing = await fake_peers.progress_report(job["job_id"])
     assert [fetched, analysing] == [
         {"status": "processing", "progress": 20, "message": "녹음을 받았습니다."},
         {"status": "processing", "progress": 40, "message": "목소리를 분석하고 있습니다."},
     ]
     assert (await analyzer.status(job)).json() == analysing
     worker.resume()
-    report = await surroundings.report(job["job_id"])
-    assert surroundings.told[job["job_id"]] == [fetched, analysing, report]
+    report = await fake_peers.report(job["job_id"])
+    assert fake_peers.told[job["job_id"]] == [fetched, analysing, report]
 
 
 async def test_a_job_that_waits_for_a_worker_is_not_said_to_be_analysed(
-    analyzer: Analyzer, surroundings: Surroundings
+    analyzer: Analyzer, fake_peers: FakePeers
 ) -> None:
     (worker,) = analyzer.workers()
     worker.suspend()
-    first, second = surroundings.job(), surroundings.job()
+    first, second = fake_peers.job(), fake_peers.job()
     await analyzer.post(first)
     for _ in range(2):
-        await surroundings.progress_report(first["job_id"])
+        await fake_peers.progress_report(first["job_id"])
     await analyzer.post(second)
-    assert (await surroundings.progress_report(second["job_id"]))["progress"] == 20
+    assert (await fake_peers.progress_report(second["job_id"]))["progress"] == 20
     assert (await analyzer.status(second)).json()["progress"] == 20
     worker.resume()
-    assert (await surroundings.progress_report(second["job_id"]))["progress"] == 40
-    await surroundings.report(second["job_id"])
+    assert (await fake_peers.progress_report(second["job_id"]))["progress"] == 40
+    await fake_peers.report(second["job_id"])
 
 
 async def test_a_job_waits_for_no_progress_report_and_sends_none_after_its_end(
-    analyzer: Analyzer, surroundings: Surroundings
+    analyzer: Analyzer, fake_peers: FakePeers
 ) -> None:
-    surroundings.gates["progress"] = asyncio.Event()
-    job, after = surroundings.job(), surroundings.job()
+    fake_peers.gates["progress"] = asyncio.Event()
+    job, after = fake_peers.job(), fake_peers.job()
     await analyzer.post(job)
-    assert "analysis_results" in await surroundings.report(job["job_id"])
-    surroundings.gates["progress"].set()
+    assert "analysis_results" in await fake_peers.report(job["job_id"])
+    fake_peers.gates["progress"].set()
     await analyzer.post(after)
-    await surroundings.report(after["job_id"])
-    first, last = surroundings.told[job["job_id"]]
+    await fake_peers.report(after["job_id"])
+    first, last = fake_peers.told[job["job_id"]]
     assert (first["progress"], "analysis_results" in last) == (20, True)
 
 
 async def test_refused_progress_is_not_told_again(
-    analyzer: Analyzer, surroundings: Surroundings
+    analyzer: Analyzer, fake_peers: FakePeers
 ) -> None:
-    surroundings.progress_answer = 503
+    fake_peers.progress_answer = 503
     (worker,) = analyzer.workers()
     worker.suspend()
-    job = surroundings.job()
+    job = fake_peers.job()
     await analyzer.post(job)
     for _ in range(2):
-        await surroundings.progress_report(job["job_id"])
+        await fake_peers.progress_report(job["job_id"])
     worker.resume()
-    report = await surroundings.report(job["job_id"])
-    assert [told.get("progress") for told in surroundings.told[job["job_id"]]] == [20, 40, None]
+    report = await fake_peers.report(job["job_id"])
+    assert [told.get("progress") for told in fake_peers.told[job["job_id"]]] == [20, 40, None]
     assert "analysis_results" in report

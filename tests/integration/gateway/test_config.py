@@ -19,8 +19,8 @@ from gateway.settings import GatewaySettings
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from sori.upload.v1 import upload_pb2, upload_pb2_grpc
+from tests.integration.gateway.fake_services import MIB, Services
 from tests.integration.gateway.process import Gateway, details, reason, wait_for_status
-from tests.integration.gateway.stand_ins import MIB, Services
 
 JSON_HEADERS = {"content-type": "application/json"}
 WEBHOOK = "/tokens/webhook/analysis-complete"

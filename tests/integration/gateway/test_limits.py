@@ -13,8 +13,8 @@ import pytest
 
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from stack.ports import free_ports
+from tests.integration.gateway.fake_services import Services
 from tests.integration.gateway.process import Gateway, reason, wait_for_status, wait_until_refused
-from tests.integration.gateway.stand_ins import Services
 
 BURST = 5
 WEBHOOK = "/tokens/webhook/analysis-complete?job_id=1"

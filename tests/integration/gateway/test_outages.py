@@ -11,8 +11,8 @@ import pytest
 
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from stack.ports import free_ports
+from tests.integration.gateway.fake_services import MIB, Relay, Services
 from tests.integration.gateway.process import Gateway, details, reason, wait_until_refused
-from tests.integration.gateway.stand_ins import MIB, Relay, Services
 
 
 def test_a_service_that_is_gone_is_unavailable(tmp_path: Path) -> None:

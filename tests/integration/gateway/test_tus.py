@@ -23,7 +23,6 @@ import httpx
 import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from services.runtime.calls import CallInterceptor
 from services.runtime.errors import (
     ChunkChecksumMismatch,
     RecordingTooLarge,
@@ -35,6 +34,7 @@ from services.runtime.errors import (
     UploadNotFound,
     UploadOffsetBehind,
 )
+from services.runtime.interceptors import CallInterceptor
 from services.upload.checksums import Checksum
 from services.upload.engine import Uploads
 from services.upload.stream import Content
@@ -42,8 +42,8 @@ from services.upload.tus_servicer import TusServicer
 from services.upload.uploads import Plan, State, Upload
 from sori.upload.v1 import tus_pb2, tus_pb2_grpc, upload_pb2, upload_pb2_grpc
 from stack.ports import free_ports
+from tests.integration.gateway.fake_services import NAMES, Context
 from tests.integration.gateway.process import Gateway, reason
-from tests.integration.gateway.stand_ins import NAMES, Context
 
 MIB = 1024 * 1024
 TUS = {"Tus-Resumable": "1.0.0"}

@@ -8,7 +8,7 @@ import pytest
 
 from services.analyzer.align import Aligner
 from services.analyzer.analysis import AnalysisResults, compare, hear, reference_line
-from services.analyzer.job import Script
+from services.analyzer.request import Script
 
 AUDIO = Path(__file__).parents[2] / "audio"
 MAX_SECONDS = 120.0

@@ -14,7 +14,7 @@ from services.analyzer.align import Aligner
 from services.analyzer.analysis import AnalysisResults, compare, hear, reference_line
 from services.analyzer.decode import decode
 from services.analyzer.failures import AnalysisFailure, Reason
-from services.analyzer.job import Script
+from services.analyzer.request import Script
 from services.analyzer.worker import Analyst
 from tests.unit.analyzer.conftest import MAX_SECONDS, Analyse, ReadAudio, ScriptOf
 from tests.unit.analyzer.test_decode import wav

@@ -1,0 +1,201 @@
+"""Between the protobuf messages of the catalog and its resources."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from services.catalog.models import (
+    Actor,
+    ReferenceAssets,
+    Script,
+    TextMatch,
+    Token,
+    TokenChange,
+    Word,
+    etag_of,
+)
+from services.runtime.times import timestamp_of
+from sori.catalog.v1 import catalog_pb2 as pb
+
+
+def actor_from(message: pb.Actor) -> Actor:
+    """An actor to create; output-only fields are ignored."""
+    return Actor(nfc(message.name), tuple(map(nfc, message.aliases)))
+
+
+def actor_to(actor: Actor) -> pb.Actor:
+    """A stored actor."""
+    return pb.Actor(
+        id=actor.id or 0,
+        name=actor.name,
+        aliases=actor.aliases,
+        token_count=actor.token_count,
+        etag=_etag(actor),
+        create_time=_timestamp(actor.create_time),
+        update_time=_timestamp(actor.update_time),
+    )
+
+
+def actor_over(actor: Actor, message: pb.Actor) -> Actor:
+    """A stored actor with the fields of a message that can be set."""
+    new = actor_from(message)
+    return replace(actor, name=new.name, aliases=new.aliases)
+
+
+def token_from(message: pb.Token) -> Token:
+    """A token to create; output-only fields are ignored."""
+    return Token(
+        name=nfc(message.name),
+        actor_ids=tuple(message.actor_ids),
+        category=nfc(message.category),
+        source_url=message.source_url,
+        start_time=message.start_time,
+        end_time=message.end_time,
+        reference_assets=_assets_from(message.reference_assets),
+        thumbnail_url=message.thumbnail_url,
+    )
+
+
+def token_over(token: Token, message: pb.Token) -> Token:
+    """A stored token with the fields of a message that can be set."""
+    return replace(
+        token_from(message),
+        view_count=token.view_count,
+        revision=token.revision,
+        id=token.id,
+        create_time=token.create_time,
+        update_time=token.update_time,
+        version=token.version,
+    )
+
+
+def token_to(token: Token, urls: Mapping[str, str] | None = None) -> pb.Token:
+    """A stored token; `urls` are the presigned URLs of its assets by object key."""
+    return pb.Token(
+        id=token.id or 0,
+        name=token.name,
+        actor_ids=token.actor_ids,
+        category=token.category,
+        source_url=token.source_url,
+        start_time=token.start_time,
+        end_time=token.end_time,
+        reference_assets=_assets_to(token.reference_assets, urls or {}),
+        view_count=token.view_count,
+        revision=token.revision,
+        scripts=map(script_to, token.scripts),
+        thumbnail_url=token.thumbnail_url,
+        etag=_etag(token),
+        create_time=_timestamp(token.create_time),
+        update_time=_timestamp(token.update_time),
+    )
+
+
+def script_from(message: pb.Script) -> Script:
+    """A script to create; output-only fields are ignored."""
+    return Script(
+        token_id=message.token_id,
+        text=nfc(message.text),
+        translation=nfc(message.translation),
+        language_code=message.language_code,
+        start_time=message.start_time,
+        end_time=message.end_time,
+        words=tuple(map(_word_from, message.words)),
+    )
+
+
+def script_over(script: Script, message: pb.Script) -> Script:
+    """A stored script with the fields of a message that can be set."""
+    return replace(
+        script_from(message),
+        id=script.id,
+        create_time=script.create_time,
+        update_time=script.update_time,
+        version=script.version,
+    )
+
+
+def script_to(script: Script) -> pb.Script:
+    """A stored script."""
+    return pb.Script(
+        id=script.id or 0,
+        token_id=script.token_id,
+        text=script.text,
+        translation=script.translation,
+        language_code=script.language_code,
+        start_time=script.start_time,
+        end_time=script.end_time,
+        words=[
+            pb.Word(
+                text=word.text,
+                start_time=word.start_time,
+                end_time=word.end_time,
+                probability=word.probability,
+            )
+            for word in script.words
+        ],
+        etag=_etag(script),
+        create_time=_timestamp(script.create_time),
+        update_time=_timestamp(script.update_time),
+    )
+
+
+def match_to(match: TextMatch) -> pb.TextMatch:
+    """What a search has found."""
+    return pb.TextMatch(
+        text=match.text,
+        score=match.score,
+        highlights=[pb.TextRange(start=start, end=end) for start, end in match.highlights],
+    )
+
+
+def change_to(change: TokenChange) -> pb.TokenChange:
+    """A change of a token."""
+    return pb.TokenChange(
+        token_id=change.token_id, revision=change.revision, deleted=change.deleted
+    )
+
+
+def _word_from(message: pb.Word) -> Word:
+    probability = message.probability if message.HasField("probability") else None
+    return Word(nfc(message.text), message.start_time, message.end_time, probability)
+
+
+def _etag(resource: Actor | Token | Script) -> str:
+    """What was only checked has neither id nor etag."""
+    return etag_of(resource) if resource.id else ""
+
+
+def _assets_from(message: pb.ReferenceAssets) -> ReferenceAssets:
+    return ReferenceAssets(
+        voice=message.voice.object_key if message.HasField("voice") else None,
+        pitch=message.pitch.object_key if message.HasField("pitch") else None,
+        alignment=message.alignment.object_key if message.HasField("alignment") else None,
+        background=message.background.object_key if message.HasField("background") else None,
+    )
+
+
+def _assets_to(assets: ReferenceAssets, urls: Mapping[str, str]) -> pb.ReferenceAssets:
+    return pb.ReferenceAssets(
+        voice=_asset_to(assets.voice, urls),
+        pitch=_asset_to(assets.pitch, urls),
+        alignment=_asset_to(assets.alignment, urls),
+        background=_asset_to(assets.background, urls),
+    )
+
+
+def _asset_to(key: str | None, urls: Mapping[str, str]) -> pb.ReferenceAsset | None:
+    return None if key is None else pb.ReferenceAsset(object_key=key, url=urls.get(key, ""))
+
+
+def nfc(text: str) -> str:
+    """The text in its composed form, in which all text is stored."""
+    return unicodedata.normalize("NFC", text)
+
+
+def _timestamp(time: datetime | None) -> Timestamp | None:
+    return None if time is None else timestamp_of(time)

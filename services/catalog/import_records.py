@@ -1,0 +1,236 @@
+"""The lines of an import: from bytes in chunks to checked records. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from services.catalog import validation
+from services.catalog.converters import nfc
+from services.catalog.models import Actor, ReferenceAssets, Script, Token, Word
+from services.runtime.errors import InvalidField
+
+MAX_LINE_BYTES = 1024 * 1024
+MAX_PROBLEMS = 5
+
+
+@dataclass(frozen=True)
+class TokenKey:
+    """What a token is known by where there are no ids."""
+
+    name: str
+    source_url: str
+    start_time: float
+
+
+@dataclass(frozen=True)
+class ActorRecord:
+    """An actor of a line."""
+
+    line: int
+    actor: Actor
+
+    @property
+    def key(self) -> object:
+        """What it is known by."""
+        return self.actor.name
+
+
+@dataclass(frozen=True)
+class TokenRecord:
+    """A token of a line, and the names of its actors; `token.actor_ids` mean nothing yet."""
+
+    line: int
+    token: Token
+    actor_names: tuple[str, ...]
+
+    @property
+    def key(self) -> TokenKey:
+        """What it is known by."""
+        return TokenKey(self.token.name, self.token.source_url, self.token.start_time)
+
+
+@dataclass(frozen=True)
+class ScriptRecord:
+    """A script of a line, and its token; `script.token_id` means nothing yet."""
+
+    line: int
+    script: Script
+    token_key: TokenKey
+
+    @property
+    def key(self) -> object:
+        """What it is known by."""
+        return (self.token_key, self.script.start_time, self.script.text)
+
+
+Record = ActorRecord | TokenRecord | ScriptRecord
+
+
+class LineTooLong(Exception):
+    """A line is longer than any resource needs."""
+
+
+class LineSplitter:
+    """Cuts bytes that come in chunks into numbered lines; memory is bounded by a line."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._number = 0
+
+    def feed(self, chunk: bytes) -> Iterator[tuple[int, bytes]]:
+        """The lines that the chunk completes. Errors: LineTooLong."""
+        first, *others = chunk.split(b"\n")
+        self._keep(first)
+        for part in others:
+            yield from self.rest()
+            self._keep(part)
+
+    def rest(self) -> Iterator[tuple[int, bytes]]:
+        """The line that has begun; at the end of the file it may lack its newline."""
+        self._number += 1
+        yield self._number, b"".join(self._parts)
+        self._parts, self._size = [], 0
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether a line has begun."""
+        return self._size > 0
+
+    def _keep(self, part: bytes) -> None:
+        self._parts.append(part)
+        self._size += len(part)
+        if self._size > MAX_LINE_BYTES:
+            raise LineTooLong(f"line {self._number + 1}")
+
+
+def record_of(number: int, line: bytes) -> Record | None:
+    """What a line says; None when it is blank. Errors: ValueError that says what is wrong."""
+    if not line.strip():
+        return None
+    try:
+        parsed = _Line.model_validate_json(line)
+        return _checked(number, parsed)
+    except ValidationError as error:
+        problems = (_problem(each["loc"], each["msg"]) for each in error.errors()[:MAX_PROBLEMS])
+        raise ValueError("; ".join(problems)) from None
+    except InvalidField as error:
+        raise ValueError(str(error)) from None
+
+
+def _problem(place: tuple[int | str, ...], message: str) -> str:
+    return f"{'.'.join(map(str, place)) or 'line'}: {message}"
+
+
+def _checked(number: int, line: _Line) -> Record:
+    match line:
+        case _Line(actor=_ActorLine() as actor, token=None, script=None):
+            made = Actor(actor.name, tuple(actor.aliases))
+            validation.check_actor(made)
+            return ActorRecord(number, made)
+        case _Line(actor=None, token=_TokenLine() as token, script=None):
+            return _token_record(number, token)
+        case _Line(actor=None, token=None, script=_ScriptLine() as script):
+            return _script_record(number, script)
+        case _:
+            raise ValueError("line: must have one of the keys actor, token and script")
+
+
+def _token_record(number: int, line: _TokenLine) -> TokenRecord:
+    token = Token(
+        name=line.name,
+        # Stand for the actors until their ids are known, so that they are counted.
+        actor_ids=tuple(range(1, len(line.actors) + 1)),
+        category=line.category,
+        source_url=line.source_url,
+        start_time=line.start_time,
+        end_time=line.end_time,
+        thumbnail_url=line.thumbnail_url,
+        reference_assets=ReferenceAssets(**line.reference_assets.model_dump()),
+    )
+    validation.check_token(token)
+    if len(set(line.actors)) < len(line.actors):
+        raise ValueError("token.actors: must not repeat a value")
+    return TokenRecord(number, token, tuple(line.actors))
+
+
+def _script_record(number: int, line: _ScriptLine) -> ScriptRecord:
+    script = Script(
+        token_id=1,
+        text=line.text,
+        translation=line.translation,
+        language_code=line.language_code,
+        start_time=line.start_time,
+        end_time=line.end_time,
+        words=tuple(
+            Word(word.text, word.start_time, word.end_time, word.probability) for word in line.words
+        ),
+    )
+    validation.check_script(script)
+    token = line.token
+    return ScriptRecord(number, script, TokenKey(token.name, token.source_url, token.start_time))
+
+
+_Text = Annotated[str, AfterValidator(nfc)]
+
+
+class _Part(BaseModel):
+    """Fields as ExportCatalog writes them; others are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _ActorLine(_Part):
+    name: _Text
+    aliases: list[_Text] = []
+
+
+class _AssetsLine(_Part):
+    voice: str | None = None
+    pitch: str | None = None
+    alignment: str | None = None
+    background: str | None = None
+
+
+class _TokenKeyLine(_Part):
+    name: _Text
+    source_url: str = ""
+    start_time: float = 0
+
+
+class _TokenLine(_Part):
+    name: _Text
+    actors: list[_Text]
+    category: _Text = ""
+    source_url: str = ""
+    start_time: float = 0
+    end_time: float
+    thumbnail_url: str = ""
+    reference_assets: _AssetsLine = Field(default_factory=_AssetsLine)
+
+
+class _WordLine(_Part):
+    text: _Text
+    start_time: float = 0
+    end_time: float = 0
+    probability: float | None = None
+
+
+class _ScriptLine(_Part):
+    token: _TokenKeyLine
+    text: _Text
+    translation: _Text = ""
+    language_code: str = ""
+    start_time: float = 0
+    end_time: float
+    words: list[_WordLine] = []
+
+
+class _Line(_Part):
+    actor: _ActorLine | None = None
+    token: _TokenLine | None = None
+    script: _ScriptLine | None = None

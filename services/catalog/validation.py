@@ -1,0 +1,244 @@
+"""What makes an actor, a token, a script or a query valid. Pure.
+
+Each `check_*` raises InvalidField naming every bad field at once; the paths are
+those of the request. The rules are here and not in annotations of the proto
+(protovalidate), because rpcs and imports share them, some look at stored data, and
+one place is easier to trust than two; the proto's comments state them for callers.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple, fields
+from uuid import UUID
+
+from pydantic import HttpUrl, TypeAdapter, ValidationError
+
+from services.catalog.matching import has_run_of_letters
+from services.catalog.models import (
+    Actor,
+    ReferenceAssets,
+    Script,
+    Token,
+    TokenFilter,
+    TokenOrder,
+    Word,
+)
+from services.runtime.errors import FieldViolation, InvalidField
+
+MAX_NAME_LENGTH = 200
+MAX_ALIASES = 50
+MAX_ACTORS = 50
+MAX_CATEGORY_LENGTH = 100
+MAX_URL_LENGTH = 2_000
+MAX_CLIP_SECONDS = 600
+MAX_TEXT_LENGTH = 2_000
+MAX_LANGUAGE_LENGTH = 35
+MAX_WORDS = 500
+MAX_KEY_LENGTH = 500
+MAX_BATCH = 1_000
+MAX_QUERY_LENGTH = 100
+MIN_TEXT_LETTERS = 3
+
+_OBJECT_KEY = re.compile(r"references/[A-Za-z0-9/_.-]+")
+_LANGUAGE_CODE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
+_URL = TypeAdapter(HttpUrl)
+
+Violations = Iterator[FieldViolation]
+
+
+def check_id(field: str, value: int) -> None:
+    """An id is 1 or more."""
+    if value < 1:
+        raise InvalidField(FieldViolation(field, "must be 1 or more"))
+
+
+def check_optional_id(field: str, value: int) -> None:
+    """An id is 1 or more, or 0 for none."""
+    if value < 0:
+        raise InvalidField(FieldViolation(field, "must be 1 or more, or 0 for any"))
+
+
+def check_ids(ids: Sequence[int]) -> None:
+    """Ids to read at once."""
+    _raise_if_any(_ids_violations(ids))
+
+
+def request_id_of(text: str) -> UUID | None:
+    """A request id; None when there is none."""
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        raise InvalidField(FieldViolation("request_id", "must be a UUID")) from None
+
+
+def check_filter(wanted: TokenFilter, order_by: str, seed: int) -> None:
+    """Check which tokens are to be listed, and how."""
+    _raise_if_any(_filter_violations(wanted, order_by, seed))
+
+
+def check_query(query: str) -> None:
+    """Check what is to be searched."""
+    _raise_if_any(_text("query", query, MAX_QUERY_LENGTH, required=True))
+
+
+def check_actor(actor: Actor) -> None:
+    """Check an actor that is to be created."""
+    _raise_if_any(_actor_violations(actor))
+
+
+def check_token(token: Token) -> None:
+    """Check a token that is to be created."""
+    _raise_if_any(_token_violations(token))
+
+
+def check_script(script: Script) -> None:
+    """Check a script that is to be created, apart from its place in its token."""
+    _raise_if_any(_script_violations(script))
+
+
+def check_script_fits(script: Script, token: Token) -> None:
+    """A script lies within its token's clip."""
+    if script.end_time > token.duration:
+        length = f"{token.duration:g}"
+        problem = f"must not pass the clip's length of {length} seconds"
+        raise InvalidField(FieldViolation("script.end_time", problem))
+
+
+def check_clip_holds(token: Token, last_end: float) -> None:
+    """The clip of a token is long enough for the script that ends last, in seconds."""
+    if last_end > token.duration:
+        problem = f"must leave {last_end:g} seconds for the scripts of the token"
+        raise InvalidField(FieldViolation("token.end_time", problem))
+
+
+def check_same_token(before: Script, after: Script) -> None:
+    """A script stays in its token."""
+    if after.token_id != before.token_id:
+        raise InvalidField(FieldViolation("script.token_id", "can't be changed"))
+
+
+def _raise_if_any(violations: Iterable[FieldViolation]) -> None:
+    if found := tuple(violations):
+        raise InvalidField(*found)
+
+
+def _ids_violations(ids: Sequence[int]) -> Violations:
+    if not ids:
+        yield FieldViolation("ids", "must name at least one")
+    yield from _list("ids", tuple(ids), MAX_BATCH)
+    if any(each < 1 for each in ids):
+        yield FieldViolation("ids", "must be 1 or more each")
+
+
+def _filter_violations(wanted: TokenFilter, order_by: str, seed: int) -> Violations:
+    yield from _text("category", wanted.category, MAX_CATEGORY_LENGTH)
+    yield from _text("text", wanted.text, MAX_NAME_LENGTH)
+    if wanted.text and not has_run_of_letters(wanted.text, MIN_TEXT_LETTERS):
+        # Less is in every sentence, and in no index.
+        yield FieldViolation("text", "must have three letters in a row, or a syllable with three")
+    if wanted.actor_id is not None and wanted.actor_id < 1:
+        yield FieldViolation("actor_id", "must be 1 or more, or 0 for any")
+    if wanted.max_duration is not None and not wanted.max_duration > 0:
+        yield FieldViolation("max_duration", "must be 0 or more")
+    if order_by and order_by not in set(TokenOrder):
+        yield FieldViolation("order_by", f"must be one of {', '.join(TokenOrder)}")
+    if seed < 0:
+        yield FieldViolation("seed", "must be 0 or more")
+
+
+def _actor_violations(actor: Actor) -> Violations:
+    yield from _text("actor.name", actor.name, MAX_NAME_LENGTH, required=True)
+    yield from _list("actor.aliases", actor.aliases, MAX_ALIASES)
+    for number, alias in enumerate(actor.aliases):
+        yield from _text(f"actor.aliases[{number}]", alias, MAX_NAME_LENGTH, required=True)
+
+
+def _token_violations(token: Token) -> Violations:
+    yield from _text("token.name", token.name, MAX_NAME_LENGTH, required=True)
+    yield from _text("token.category", token.category, MAX_CATEGORY_LENGTH)
+    yield from _url("token.source_url", token.source_url)
+    yield from _url("token.thumbnail_url", token.thumbnail_url)
+    yield from _list("token.actor_ids", token.actor_ids, MAX_ACTORS)
+    if not token.actor_ids:
+        yield FieldViolation("token.actor_ids", "must name at least one actor")
+    yield from _span("token", token.start_time, token.end_time)
+    if token.duration > MAX_CLIP_SECONDS:
+        yield FieldViolation(
+            "token.end_time", f"must be at most {MAX_CLIP_SECONDS} seconds after start_time"
+        )
+    yield from _asset_violations(token.reference_assets)
+
+
+def _asset_violations(assets: ReferenceAssets) -> Violations:
+    for field, key in zip(fields(assets), astuple(assets), strict=True):
+        if key is None:
+            continue
+        if len(key) > MAX_KEY_LENGTH or ".." in key or not _OBJECT_KEY.fullmatch(key):
+            yield FieldViolation(
+                f"token.reference_assets.{field.name}.object_key",
+                "must be 'references/' and letters, digits, '/', '-', '_' or '.'",
+            )
+
+
+def _script_violations(script: Script) -> Violations:
+    if script.token_id < 1:
+        yield FieldViolation("script.token_id", "must be 1 or more")
+    yield from _text("script.text", script.text, MAX_TEXT_LENGTH, required=True)
+    yield from _text("script.translation", script.translation, MAX_TEXT_LENGTH)
+    code = script.language_code
+    if code and (len(code) > MAX_LANGUAGE_LENGTH or not _LANGUAGE_CODE.fullmatch(code)):
+        yield FieldViolation("script.language_code", "must be a BCP-47 code such as 'en'")
+    yield from _span("script", script.start_time, script.end_time)
+    if len(script.words) > MAX_WORDS:
+        yield FieldViolation("script.words", f"must be at most {MAX_WORDS}")
+    yield from _word_violations(script.words)
+
+
+def _word_violations(words: tuple[Word, ...]) -> Violations:
+    earliest = 0.0
+    for number, word in enumerate(words):
+        path = f"script.words[{number}]"
+        yield from _text(f"{path}.text", word.text, MAX_NAME_LENGTH, required=True)
+        if not (math.isfinite(word.start_time) and word.start_time >= earliest):
+            yield FieldViolation(f"{path}.start_time", "must not be before the word ahead")
+        if not (math.isfinite(word.end_time) and word.end_time >= word.start_time):
+            yield FieldViolation(f"{path}.end_time", "must not be before start_time")
+        if word.probability is not None and not 0 <= word.probability <= 1:
+            yield FieldViolation(f"{path}.probability", "must be from 0 to 1")
+        earliest = word.start_time
+
+
+def _text(field: str, value: str, limit: int, *, required: bool = False) -> Violations:
+    if required and not value.strip():
+        yield FieldViolation(field, "must not be empty")
+    if len(value) > limit:
+        yield FieldViolation(field, f"must be at most {limit} characters")
+    if "\0" in value:
+        yield FieldViolation(field, "must not contain NUL characters")
+
+
+def _list(field: str, values: tuple[object, ...], limit: int) -> Violations:
+    if len(values) > limit:
+        yield FieldViolation(field, f"must be at most {limit}")
+    if len(set(values)) < len(values):
+        yield FieldViolation(field, "must not repeat a value")
+
+
+def _url(field: str, value: str) -> Violations:
+    if not value:
+        return
+    try:
+        _URL.validate_python(value)
+    except ValidationError:
+        yield FieldViolation(field, "must be an http or https URL")
+    yield from _text(field, value, MAX_URL_LENGTH)
+
+
+def _span(path: str, start: float, end: float) -> Violations:
+    if not (math.isfinite(start) and start >= 0):
+        yield FieldViolation(f"{path}.start_time", "must be 0 or more")
+    if not (math.isfinite(end) and end > start):
+        yield FieldViolation(f"{path}.end_time", "must be greater than start_time")

@@ -1,0 +1,87 @@
+"""Actors, tokens and scripts: what is valid, and that every bad field is named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from services.catalog.models import Actor, ReferenceAssets, Script, Token, Word
+from services.catalog.validation import check_actor, check_script, check_script_fits, check_token
+from services.runtime.errors import InvalidField
+
+TOKEN = Token(name="line", actor_ids=(1,), category="", source_url="", start_time=10, end_time=15.5)
+SCRIPT = Script(
+    token_id=1, text="hello", translation="", language_code="en", start_time=0, end_time=2
+)
+
+
+def fields(error: pytest.ExceptionInfo[InvalidField]) -> list[str]:
+    return [violation.field for violation in error.value.violations]
+
+
+@pytest.mark.parametrize("name", ["수지", "👩‍🎤", "e\u0301", "سلمى", "x" * 200])
+def test_names_of_any_language_are_valid(name: str) -> None:
+    check_actor(Actor(name))
+
+
+def test_every_bad_field_of_an_actor_is_named() -> None:
+    with pytest.raises(InvalidField) as error:
+        check_actor(Actor(" ", ("a", "a", "x" * 201)))
+    assert fields(error) == ["actor.name", "actor.aliases", "actor.aliases[2]"]
+
+
+@pytest.mark.parametrize(
+    ("token", "field"),
+    [
+        (replace(TOKEN, name="a\0b"), "token.name"),
+        (replace(TOKEN, actor_ids=()), "token.actor_ids"),
+        (replace(TOKEN, actor_ids=(1, 1)), "token.actor_ids"),
+        (replace(TOKEN, start_time=-1), "token.start_time"),
+        (replace(TOKEN, end_time=10), "token.end_time"),
+        (replace(TOKEN, end_time=float("nan")), "token.end_time"),
+        (replace(TOKEN, end_time=611), "token.end_time"),
+        (replace(TOKEN, source_url="javascript:alert(1)"), "token.source_url"),
+        (replace(TOKEN, source_url="http://x/a\0b"), "token.source_url"),
+        (replace(TOKEN, thumbnail_url="nowhere"), "token.thumbnail_url"),
+        (
+            replace(TOKEN, reference_assets=ReferenceAssets(voice="recordings/1/x")),
+            "token.reference_assets.voice.object_key",
+        ),
+        (
+            replace(TOKEN, reference_assets=ReferenceAssets(pitch="references/../x")),
+            "token.reference_assets.pitch.object_key",
+        ),
+    ],
+)
+def test_a_bad_field_of_a_token_is_named(token: Token, field: str) -> None:
+    with pytest.raises(InvalidField) as error:
+        check_token(token)
+    assert fields(error) == [field]
+
+
+@pytest.mark.parametrize(
+    ("script", "field"),
+    [
+        (replace(SCRIPT, token_id=0), "script.token_id"),
+        (replace(SCRIPT, text=""), "script.text"),
+        (replace(SCRIPT, language_code="not a code"), "script.language_code"),
+        (replace(SCRIPT, words=(Word("a", 1, 2), Word("b", 0.5, 1))), "script.words[1].start_time"),
+        (replace(SCRIPT, words=(Word("a", 1, 0.5),)), "script.words[0].end_time"),
+        (replace(SCRIPT, words=(Word("a", 0, 1, 1.5),)), "script.words[0].probability"),
+        (
+            replace(SCRIPT, words=(Word("a", 0, 1, float("nan")),)),
+            "script.words[0].probability",
+        ),
+    ],
+)
+def test_a_bad_field_of_a_script_is_named(script: Script, field: str) -> None:
+    with pytest.raises(InvalidField) as error:
+        check_script(script)
+    assert fields(error) == [field]
+
+
+def test_a_script_lies_within_its_clip() -> None:
+    check_script_fits(replace(SCRIPT, end_time=5.5), TOKEN)
+    with pytest.raises(InvalidField):
+        check_script_fits(replace(SCRIPT, end_time=5.6), TOKEN)
