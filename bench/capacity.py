@@ -131,6 +131,7 @@ class Meter:
             "SELECT (pg_current_wal_lsn() - '0/0')::bigint,"
             " pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
         )
+        assert row is not None  # noqa: S101 (a SELECT without FROM)
         return row[0], row[1]
 
 

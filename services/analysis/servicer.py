@@ -20,23 +20,18 @@ from services.analysis.converters import (
     recording_from,
     result_to,
 )
+from services.analysis.errors import AnalysisEnded, AnalysisNotFailed, RecordingMissing
 from services.analysis.jobs import UPLOAD_SUPERSEDED, State, reported_progress
 from services.analysis.progress import ProgressFeed
 from services.analysis.reports import REASON, Failure, Progress, Report, Results, report_of
 from services.analysis.settings import AnalysisSettings
 from services.analysis.store import JobStore, Reuse, Transition
 from services.analysis.webhook import WebhookSigner
-from services.runtime.errors import (
-    AnalysisEnded,
-    AnalysisNotFailed,
-    FieldViolation,
-    InvalidField,
-    JobEnded,
-    RecordingMissing,
-    UploadSuperseded,
-)
+from services.runtime.errors import FieldViolation, InvalidField
 from services.runtime.interceptors import Context, call_language
 from services.runtime.paging import page_size_of, page_token
+from services.runtime.shared_errors import JobEnded
+from services.upload.errors import UploadSuperseded
 from sori.analysis.v1 import analysis_pb2 as pb
 from sori.analysis.v1 import analysis_pb2_grpc
 

@@ -12,7 +12,7 @@ from uuid import UUID
 import httpx
 from itsdangerous import Signer
 
-from services.runtime.errors import SignatureInvalid, SignatureMissing
+from services.analysis.errors import SignatureInvalid, SignatureMissing
 
 
 class WebhookSigner:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import grpc
 
-from services.runtime.errors import AnalysisUnavailable
+from services.runtime.shared_errors import AnalysisUnavailable
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 
 

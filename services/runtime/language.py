@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -10,6 +12,22 @@ class Language(StrEnum):
 
     KOREAN = "ko"
     ENGLISH = "en"
+
+
+@dataclass(frozen=True)
+class LearnerMessage:
+    """A sentence for the learner in every language of the product; may be a template."""
+
+    korean: str
+    english: str
+
+    def text(self, language: Language) -> str:
+        """The sentence in one language."""
+        return self.korean if language is Language.KOREAN else self.english
+
+    def filled_with(self, values: Mapping[str, object]) -> LearnerMessage:
+        """The message with the placeholders of its templates replaced."""
+        return LearnerMessage(self.korean.format(**values), self.english.format(**values))
 
 
 DEFAULT_LANGUAGE = Language.KOREAN

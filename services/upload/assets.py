@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from uuid_utils.compat import uuid7
 
-from services.runtime.errors import IncompleteUpload
 from services.upload.clients import CatalogClient
 from services.upload.engine import Uploads
+from services.upload.errors import IncompleteUpload
 from services.upload.stream import AssetStart, Item, content_of
 from services.upload.uploads import Kind, Plan
 from services.upload.writer import StoredObject

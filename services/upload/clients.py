@@ -15,16 +15,15 @@ from cachetools import LRUCache
 from google.protobuf.duration_pb2 import Duration
 from grpc import StatusCode
 
-from services.runtime.errors import (
+from services.runtime.errors import SoriError
+from services.runtime.shared_errors import (
     AnalysisUnavailable,
-    CatalogUnavailable,
     JobEnded,
     RequestIdReused,
-    SoriError,
     TokenNotFound,
-    UploadSuperseded,
 )
 from services.runtime.times import duration_of
+from services.upload.errors import CatalogUnavailable, UploadSuperseded
 from services.upload.stream import AssetKind
 from services.upload.writer import StoredObject
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc

@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Protocol
 
-from services.runtime.errors import AnalysisUnavailable
+from services.runtime.shared_errors import AnalysisUnavailable
 from services.upload.clients import AnalysisClient, CatalogClient
 from services.upload.stream import AssetKind
 from services.upload.uploads import Holding, Kind

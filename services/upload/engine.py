@@ -17,27 +17,26 @@ from uuid import UUID
 import structlog
 from uuid_utils.compat import uuid7
 
-from services.runtime.errors import (
+from services.runtime.errors import SoriError, StorageUnavailable
+from services.runtime.object_store import ObjectMissing, ObjectStore
+from services.runtime.shared_errors import JobEnded
+from services.upload.checksums import Checksum
+from services.upload.cleanup import CleanUpTasks
+from services.upload.clients import CatalogClient
+from services.upload.completion import Owner, Owners
+from services.upload.errors import (
     ChecksumMismatch,
     ChunkChecksumMismatch,
     EmptyRecording,
     IncompleteUpload,
-    JobEnded,
     RecordingTooLarge,
     RecordingTooLong,
     SizeMismatch,
-    SoriError,
-    StorageUnavailable,
     UnsupportedAudio,
     UploadLost,
     UploadNotFound,
     UploadSuperseded,
 )
-from services.runtime.object_store import ObjectMissing, ObjectStore
-from services.upload.checksums import Checksum
-from services.upload.cleanup import CleanUpTasks
-from services.upload.clients import CatalogClient
-from services.upload.completion import Owner, Owners
 from services.upload.media_type import Head, any_type, audio_type, json_type
 from services.upload.memory_budget import MemoryBudget
 from services.upload.settings import UploadSettings
@@ -332,7 +331,7 @@ class Uploads:
             return None
         declared = holding.upload.plan.size
         if size is not None and declared != size:
-            raise SizeMismatch(received_bytes=size, declared_bytes=declared)
+            raise SizeMismatch(received_bytes=size, declared_bytes=declared or 0)
         return holding
 
     def _writer(self, holding: Holding, *, commits: bool) -> UploadWriter:

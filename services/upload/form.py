@@ -14,7 +14,8 @@ from multipart import (
     parse_options_header,
 )
 
-from services.runtime.errors import FieldViolation, IncompleteUpload, InvalidField
+from services.runtime.errors import FieldViolation, InvalidField
+from services.upload.errors import IncompleteUpload
 from services.upload.stream import AssetStart, Item, Start, Whole
 from sori.upload.v1 import upload_pb2 as pb
 

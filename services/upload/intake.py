@@ -13,9 +13,10 @@ from uuid import UUID
 import structlog
 from uuid_utils.compat import uuid7
 
-from services.runtime.errors import IncompleteUpload, RecordingTooLarge, RequestIdReused
+from services.runtime.shared_errors import RequestIdReused
 from services.upload.clients import AnalysisClient, Attached, CatalogClient
 from services.upload.engine import Uploads, recording_key
+from services.upload.errors import IncompleteUpload, RecordingTooLarge
 from services.upload.stream import Content, Item, Start, Whole, content_of
 from services.upload.uploads import Kind, Plan
 

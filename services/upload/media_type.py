@@ -8,7 +8,7 @@ from collections.abc import Callable
 import filetype
 from tinytag import TinyTag, TinyTagException
 
-from services.runtime.errors import RecordingTooLong, UnsupportedAsset, UnsupportedAudio
+from services.upload.errors import RecordingTooLong, UnsupportedAsset, UnsupportedAudio
 
 SNIFFED_BYTES = 4096
 """How many first bytes tell the type."""

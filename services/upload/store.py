@@ -25,8 +25,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from uuid_utils.compat import uuid7
 
 from services.runtime.database import Database
-from services.runtime.errors import RequestIdReused, UploadNotFound
 from services.runtime.object_store import UploadedPart
+from services.runtime.shared_errors import RequestIdReused
+from services.upload.errors import UploadNotFound
 from services.upload.stream import AssetKind
 from services.upload.tables import parts, uploads
 from services.upload.uploads import Holding, Kind, Plan, Progress, State, TailObject, Upload

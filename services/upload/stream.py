@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
-from services.runtime.errors import FieldViolation, IncompleteUpload, InvalidField, UploadIdle
+from services.runtime.errors import FieldViolation, InvalidField
+from services.upload.errors import IncompleteUpload, UploadIdle
 from sori.upload.v1 import upload_pb2 as pb
 
 MAX_FILE_NAME_LENGTH = 255

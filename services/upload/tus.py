@@ -10,14 +10,9 @@ from dataclasses import dataclass
 from email.utils import format_datetime
 from uuid import UUID
 
-from services.runtime.errors import (
-    FieldViolation,
-    InvalidField,
-    TusVersionUnsupported,
-    UnsupportedMediaType,
-    UploadNotFound,
-)
+from services.runtime.errors import FieldViolation, InvalidField
 from services.upload.checksums import DIGEST_BYTES, Checksum
+from services.upload.errors import TusVersionUnsupported, UnsupportedMediaType, UploadNotFound
 from services.upload.stream import start
 from services.upload.uploads import Kind, Plan, State, Upload
 

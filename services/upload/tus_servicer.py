@@ -7,11 +7,11 @@ from contextlib import aclosing
 
 from google.api.httpbody_pb2 import HttpBody
 
-from services.runtime.errors import UploadEnded, UploadIsFinal
 from services.runtime.interceptors import HTTP_STATUS, Context, call_metadata
 from services.upload import tus
 from services.upload.converters import idempotency_key
 from services.upload.engine import Uploads
+from services.upload.errors import UploadEnded, UploadIsFinal
 from services.upload.uploads import State, Upload
 from sori.upload.v1 import tus_pb2 as pb
 from sori.upload.v1 import tus_pb2_grpc

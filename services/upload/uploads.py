@@ -7,16 +7,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from services.runtime.errors import (
-    FieldViolation,
-    InvalidField,
+from services.runtime.errors import FieldViolation, InvalidField
+from services.runtime.object_store import UploadedPart
+from services.upload.errors import (
     SizeMismatch,
     UploadEnded,
     UploadIncomplete,
     UploadOffsetAhead,
     UploadOffsetBehind,
 )
-from services.runtime.object_store import UploadedPart
 from services.upload.stream import AssetKind
 
 MIN_PART_BYTES = 5 * 1024**2

@@ -17,16 +17,16 @@ from typing import Any, TypeVar
 
 from uuid_utils.compat import uuid7
 
-from services.runtime.errors import (
+from services.runtime.errors import StorageUnavailable
+from services.runtime.object_store import ObjectMissing, ObjectStore, UploadedPart
+from services.upload.errors import (
     ChecksumMismatch,
     EmptyRecording,
     RecordingTooLarge,
     SizeMismatch,
-    StorageUnavailable,
     UploadLost,
     UploadSuperseded,
 )
-from services.runtime.object_store import ObjectMissing, ObjectStore, UploadedPart
 from services.upload.media_type import Head
 from services.upload.memory_budget import MemoryBudget
 from services.upload.sha256 import Sha256

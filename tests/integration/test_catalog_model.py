@@ -20,21 +20,20 @@ from hypothesis.stateful import (
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from services.catalog.models import Actor, Script, Token, TokenFilter, etag_of
-from services.catalog.store import CatalogStore
-from services.runtime.database import Database
-from services.runtime.errors import (
+from services.catalog.errors import (
     ActorInUse,
     ActorNotFound,
     AlreadyExists,
     EtagMismatch,
-    InvalidField,
     ScriptNotFound,
-    SoriError,
     TokenInUse,
-    TokenNotFound,
 )
+from services.catalog.models import Actor, Script, Token, TokenFilter, etag_of
+from services.catalog.store import CatalogStore
+from services.runtime.database import Database
+from services.runtime.errors import InvalidField, SoriError
 from services.runtime.settings import DatabaseSettings
+from services.runtime.shared_errors import TokenNotFound
 
 LAST = 2**31 - 1
 Result = TypeVar("Result")

@@ -10,19 +10,18 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from services.catalog.models import Actor, Script, Token, TokenFilter, Word, etag_of
-from services.catalog.store import CatalogStore, Creation, Ring
-from services.runtime.database import Database
-from services.runtime.errors import (
+from services.catalog.errors import (
     ActorInUse,
     ActorNotFound,
     AlreadyExists,
     EtagMismatch,
-    InvalidField,
-    RequestIdReused,
     TokenInUse,
-    TokenNotFound,
 )
+from services.catalog.models import Actor, Script, Token, TokenFilter, Word, etag_of
+from services.catalog.store import CatalogStore, Creation, Ring
+from services.runtime.database import Database
+from services.runtime.errors import InvalidField
+from services.runtime.shared_errors import RequestIdReused, TokenNotFound
 
 LAST = 2**31 - 1
 

@@ -10,10 +10,11 @@ import pytest
 from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
+from services.analysis.errors import JobNotFound
 from services.analysis.jobs import AttemptOutcome, State
 from services.analysis.store import Filter, JobQueue, JobStore, Reuse
 from services.runtime.database import Database
-from services.runtime.errors import JobNotFound, RequestIdReused
+from services.runtime.shared_errors import RequestIdReused
 from tests.integration.jobs import LONG, NOW, RECORDING, WORKER, claimed, dispatched, opened, queued
 
 REUSE = Reuse(None)

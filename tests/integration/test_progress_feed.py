@@ -11,12 +11,13 @@ import pytest
 from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
+from services.analysis.errors import JobNotFound
 from services.analysis.jobs import State
 from services.analysis.notifications import JobNotifications
 from services.analysis.progress import ProgressFeed
 from services.analysis.store import JobStore
 from services.runtime.database import Database
-from services.runtime.errors import JobNotFound, ShuttingDown
+from services.runtime.errors import ShuttingDown
 from tests.integration.jobs import LONG, RECORDING, opened
 
 

@@ -7,15 +7,16 @@ import re
 import pytest
 from google.rpc import error_details_pb2
 
-from services.runtime.errors import (
-    FieldViolation,
-    InvalidField,
-    SoriError,
-    TokenNotFound,
-    status_details,
-)
+import services.analysis.errors as analysis_errors
+import services.catalog.errors as catalog_errors
+import services.runtime.shared_errors as shared_errors
+import services.upload.errors as upload_errors
+from services.runtime.errors import FieldViolation, InvalidField, SoriError, status_details
 from services.runtime.language import Language
+from services.runtime.shared_errors import TokenNotFound
 
+# Importing a service's errors registers them.
+MODULES = (catalog_errors, upload_errors, analysis_errors, shared_errors)
 CATALOGUE = SoriError.__subclasses__()
 
 
@@ -26,8 +27,9 @@ def placeholders(template: str) -> set[str]:
 @pytest.mark.parametrize("error", CATALOGUE, ids=lambda error: error.reason)
 def test_both_languages_are_there_and_say_as_much(error: type[SoriError]) -> None:
     assert re.fullmatch(r"[A-Z]+(_[A-Z]+)*", error.reason)
-    assert re.search("[가-힣]", error.korean)
-    assert placeholders(error.korean) <= placeholders(error.english)
+    assert re.search("[가-힣]", error.learner.korean)
+    for text in (error.learner.korean, error.learner.english):
+        assert placeholders(text) <= placeholders(error.developer) | {"limit_seconds", "supported"}
 
 
 def test_reasons_are_unique() -> None:

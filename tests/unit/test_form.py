@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runtime.errors import IncompleteUpload, InvalidField
+from services.runtime.errors import InvalidField
+from services.upload.errors import IncompleteUpload
 from services.upload.form import items_of_form
 from services.upload.stream import Item, Start, Whole, start
 from sori.upload.v1 import upload_pb2 as pb

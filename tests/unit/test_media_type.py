@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.runtime.errors import UnsupportedAudio
+from services.upload.errors import UnsupportedAudio
 from services.upload.media_type import SNIFFED_BYTES, audio_type
 
 AUDIO = Path(__file__).parents[1] / "audio"

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runtime.errors import InvalidField, UploadNotFound
+from services.runtime.errors import InvalidField
 from services.upload import tus
+from services.upload.errors import UploadNotFound
 from services.upload.uploads import Kind
 
 HEADERS = (

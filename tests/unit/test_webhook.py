@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
+from services.analysis.errors import SignatureInvalid, SignatureMissing
 from services.analysis.webhook import WebhookSigner
-from services.runtime.errors import SignatureInvalid, SignatureMissing
 
 JOB = UUID("01a20810-e3b2-705b-90e5-b52e27a5d578")
 OTHER_JOB = UUID("01a20810-e3b2-705b-90e5-b52e27a5d579")

@@ -23,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.analysis.errors import JobNotFound
 from services.analysis.jobs import (
     CANCELLED,
     PROGRESS,
@@ -47,7 +48,8 @@ from services.analysis.store.rows import (
 from services.analysis.store.transitions import Changed, Transition, locked, until, write
 from services.analysis.tables import attempts, jobs
 from services.runtime.database import Database
-from services.runtime.errors import DatabaseUnavailable, JobNotFound, RequestIdReused
+from services.runtime.errors import DatabaseUnavailable
+from services.runtime.shared_errors import RequestIdReused
 
 REQUEST_ID_KEPT = timedelta(hours=24)
 """How long a request id names the same job."""

@@ -11,10 +11,10 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.analysis.errors import JobNotFound
 from services.analysis.jobs import ENDS, PROGRESS, Event, State, next_state
 from services.analysis.store.rows import AnyRow
 from services.analysis.tables import jobs
-from services.runtime.errors import JobNotFound
 
 Changed = Callable[[UUID, State], None]
 """Told of every change after its commit."""

@@ -11,6 +11,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from services.catalog import converters, shuffle, validation
 from services.catalog.clients import AnalysisClient
+from services.catalog.errors import TokenInUse
 from services.catalog.field_masks import merged
 from services.catalog.models import ReferenceAssets, Token, TokenFilter, TokenOrder
 from services.catalog.servicer.actors import match_count_of
@@ -18,7 +19,6 @@ from services.catalog.servicer.common import creation_of, page_of
 from services.catalog.store import Ring, Search, TokenPages, TokenStore
 from services.catalog.token_watch import TokenWatch
 from services.catalog.view_counter import ViewCounter
-from services.runtime.errors import TokenInUse
 from services.runtime.interceptors import Context
 from services.runtime.object_store import ObjectStore
 from services.runtime.paging import page_size_of, page_token, position_of

@@ -9,11 +9,11 @@ from typing import Any
 from sqlalchemy import Row, Select, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.catalog.errors import ActorInUse, ActorNotFound
 from services.catalog.models import Actor
 from services.catalog.store.idempotency import Creation, check_etag, made_before, note_made, writing
 from services.catalog.tables import actor_aliases, actors, token_actors, tokens
 from services.runtime.database import Database
-from services.runtime.errors import ActorInUse, ActorNotFound
 
 
 class ActorStore:

@@ -13,17 +13,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.catalog.errors import AlreadyExists, EtagMismatch
 from services.catalog.models import Actor, Script, Token, etag_of
 from services.catalog.tables import requests
 from services.runtime.database import Database
-from services.runtime.errors import (
-    AlreadyExists,
-    EtagMismatch,
-    FieldViolation,
-    InvalidField,
-    RequestIdReused,
-    SoriError,
-)
+from services.runtime.errors import FieldViolation, InvalidField, SoriError
+from services.runtime.shared_errors import RequestIdReused
 
 REQUEST_ID_AGE = timedelta(hours=24)
 """How long a repeated creation is recognised."""

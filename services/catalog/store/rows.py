@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.catalog.models import ReferenceAssets, Token
 from services.catalog.tables import token_actors, tokens
-from services.runtime.errors import TokenNotFound
+from services.runtime.shared_errors import TokenNotFound
 
 
 def select_tokens() -> Select[Any]:

@@ -10,13 +10,13 @@ from typing import Any
 from sqlalchemy import Select, delete, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.catalog.errors import ScriptNotFound
 from services.catalog.models import Script, Word
 from services.catalog.store.idempotency import Creation, check_etag, made_before, note_made, writing
 from services.catalog.store.rows import locked_token
 from services.catalog.tables import scripts, tokens, words
 from services.catalog.validation import check_same_token, check_script_fits
 from services.runtime.database import Database
-from services.runtime.errors import ScriptNotFound
 
 
 class ScriptStore:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.catalog.errors import ActorNotFound, TokenInUse
 from services.catalog.models import Token
 from services.catalog.store.idempotency import Creation, check_etag, made_before, note_made, writing
 from services.catalog.store.rows import locked_token, read_token, select_tokens, token_of
@@ -15,7 +16,7 @@ from services.catalog.store.scripts import read_scripts, scripts_of
 from services.catalog.tables import actors, scripts, token_actors, tokens
 from services.catalog.validation import check_clip_holds
 from services.runtime.database import Database
-from services.runtime.errors import ActorNotFound, TokenInUse, TokenNotFound
+from services.runtime.shared_errors import TokenNotFound
 
 _ADD_VIEWS = text(
     """

@@ -23,20 +23,19 @@ import httpx
 import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from services.runtime.errors import (
+from services.runtime.errors import SoriError, StorageUnavailable
+from services.runtime.interceptors import CallInterceptor
+from services.upload.checksums import Checksum
+from services.upload.engine import Uploads
+from services.upload.errors import (
     ChunkChecksumMismatch,
     RecordingTooLarge,
-    SoriError,
-    StorageUnavailable,
     UnsupportedAudio,
     UploadEnded,
     UploadIdle,
     UploadNotFound,
     UploadOffsetBehind,
 )
-from services.runtime.interceptors import CallInterceptor
-from services.upload.checksums import Checksum
-from services.upload.engine import Uploads
 from services.upload.stream import Content
 from services.upload.tus_servicer import TusServicer
 from services.upload.uploads import Plan, State, Upload

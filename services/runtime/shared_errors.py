@@ -1,0 +1,58 @@
+"""Errors that several services raise, with the same meaning in each."""
+
+from __future__ import annotations
+
+from grpc import StatusCode
+
+from services.runtime.errors import SoriError
+
+
+class TokenNotFound(
+    SoriError,
+    code=StatusCode.NOT_FOUND,
+    developer="Token {token_id} does not exist. Use the id of an existing token.",
+    korean="{token_id}번 토큰이 없습니다. 번호를 확인해 주세요.",
+    english="Token {token_id} does not exist. Check its number.",
+):
+    """The token does not exist; metadata: token_id, or several ids separated by commas."""
+
+
+class JobEnded(
+    SoriError,
+    code=StatusCode.FAILED_PRECONDITION,
+    developer="Job {job_id} has ended and accepts no recording. Upload again.",
+    korean="이미 끝난 작업입니다. 다시 업로드해 주세요.",
+    english="This analysis has already ended. Upload again.",
+):
+    """A recording arrived for a job that has failed or was cancelled; metadata: job_id."""
+
+
+class RequestIdReused(
+    SoriError,
+    code=StatusCode.INVALID_ARGUMENT,
+    developer="This request id belongs to a different request. Use a new one.",
+    korean="이미 다른 요청에 쓰인 요청 번호입니다. 새 요청 번호를 써 주세요.",
+    english="This request number belongs to a different request. Use a new one.",
+    http_status=422,
+):
+    """A request id arrived again with a different recording or different content."""
+
+
+class RequestSuperseded(
+    SoriError,
+    code=StatusCode.ABORTED,
+    developer="A newer request with the same request id replaced this one. Wait for its answer.",
+    korean="같은 요청의 새 업로드가 시작되어 이 업로드는 중단되었습니다.",
+    english="A newer upload of the same request replaced this one.",
+):
+    """A repeated request uploads the recording instead of this one."""
+
+
+class AnalysisUnavailable(
+    SoriError,
+    code=StatusCode.UNAVAILABLE,
+    developer="The analysis service does not respond. Retry in a few seconds.",
+    korean="잠시 서비스를 이용할 수 없습니다. 잠시 후 다시 시도해 주세요.",
+    english="The service is temporarily unavailable. Try again in a few seconds.",
+):
+    """The analysis service does not respond."""
