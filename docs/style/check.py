@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,11 +54,11 @@ def read_rules(text: str) -> list[Rule]:
 def check(path: str, text: str, rules: list[Rule]) -> Iterator[Finding]:
     """The refused phrases in the prose of one file."""
     for first_line, prose in _prose(path, text):
-        # A phrase may stand on two lines.
-        joined = re.sub(r"\s*\n\s*(#|//|--)?\s*", lambda found: "\n" + " " * 0, prose)
+        stripped = re.sub(r"\s*\n\s*(#|//|--)?\s*", "\n", prose)
         for rule in rules:
-            for found in re.finditer(rule.pattern, joined.replace("\n", " ")):
-                line = first_line + joined[: found.start()].count("\n")
+            # A phrase may continue on the next line.
+            for found in re.finditer(rule.pattern, stripped.replace("\n", " ")):
+                line = first_line + stripped[: found.start()].count("\n")
                 yield Finding(path, line, found.group(), rule.advice)
 
 
@@ -89,7 +89,9 @@ def _python_prose(text: str) -> Iterator[tuple[int, str]]:
     yield from _blocks(lines, lambda line: line)
 
 
-def _blocks(lines, prose_of) -> Iterator[tuple[int, str]]:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _blocks(
+    lines: Iterable[tuple[int, str]], prose_of: Callable[[str], str]
+) -> Iterator[tuple[int, str]]:
     """Join neighbouring lines of prose."""
     block: list[str] = []
     start = 0
