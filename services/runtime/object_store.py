@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Self
 
 from aiobotocore.config import AioConfig
@@ -14,19 +13,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from services.runtime.errors import StorageUnavailable
 from services.runtime.settings import ObjectStoreSettings
+from services.runtime.uploaded_part import UploadedPart
 
 READ_BYTES = 1024**2
 
 _MISSING = {"404", "NoSuchKey", "NoSuchUpload"}
-
-
-@dataclass(frozen=True)
-class UploadedPart:
-    """A part of a multipart upload that S3 holds: its number from 1, and its proof."""
-
-    number: int
-    etag: str
-    checksum: str
 
 
 class ObjectMissing(Exception):

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 from services.runtime.channels import open_channel
 from services.runtime.database import Database
 from services.runtime.logs import configure_logs
 from services.runtime.object_store import ObjectStore
+from services.runtime.periodic import PeriodicTask
 from services.runtime.server import Background, Server
-from services.upload.assets import AssetIntake
 from services.upload.cleanup import CleanUpTasks
 from services.upload.clients import AnalysisClient, CatalogClient
-from services.upload.completion import owners_of
-from services.upload.engine import Uploads
-from services.upload.intake import Intake
+from services.upload.completion import Completion
+from services.upload.memory_budget import MemoryBudget
+from services.upload.one_shot import OneShotUploads
 from services.upload.reaper import UploadReaper
+from services.upload.received import Limits
 from services.upload.servicer import UploadServicer
+from services.upload.session import SessionResources
 from services.upload.settings import UploadSettings
 from services.upload.store import UploadStore
 from services.upload.tus_servicer import TusServicer
+from services.upload.uploads import Uploads
 from sori.upload.v1 import tus_pb2, tus_pb2_grpc, upload_pb2, upload_pb2_grpc
 
 NAMES = [
@@ -29,7 +33,7 @@ NAMES = [
 
 
 async def main() -> None:
-    """Serve until told to stop."""
+    """Serve until SIGTERM."""
     settings = UploadSettings.read()
     configure_logs("upload", settings.log_level)
     async with (
@@ -39,22 +43,36 @@ async def main() -> None:
         open_channel(settings.analysis_address, settings.tls) as analysis_channel,
     ):
         catalog, analysis = CatalogClient(catalog_channel), AnalysisClient(analysis_channel)
-        store, clean_ups = UploadStore(database), CleanUpTasks()
-        owners = owners_of(catalog, analysis)
-        uploads = Uploads(settings, store, objects, catalog, owners, clean_ups)
-        reaper = UploadReaper(store, uploads, settings.upload_sweep_seconds)
-        probes = {"database": database.probe, "object store": objects.probe}
-        server = Server(settings, names=NAMES, probes=probes)
-        upload_pb2_grpc.add_UploadServiceServicer_to_server(
-            UploadServicer(
-                uploads, Intake(catalog, analysis, uploads), AssetIntake(catalog, uploads)
+        store, lifetime = UploadStore(database), timedelta(seconds=settings.upload_expiry_seconds)
+        completion = Completion(store, objects, catalog, analysis, kept_for=lifetime)
+        resources = SessionResources(
+            store=store,
+            objects=objects,
+            budget=MemoryBudget(settings.upload_memory_bytes),
+            completion=completion,
+            clean_ups=CleanUpTasks(),
+            limits=Limits(
+                recording_bytes=settings.max_recording_bytes,
+                asset_bytes=settings.max_asset_bytes,
+                recording_seconds=settings.max_recording_seconds,
             ),
-            server.grpc,
+            idle_seconds=settings.upload_idle_seconds,
+        )
+        uploads = Uploads(resources, catalog, lifetime)
+        reaper = UploadReaper(store, uploads, completion)
+        server = Server(
+            settings,
+            names=NAMES,
+            probes={"database": database.probe, "object store": objects.probe},
+        )
+        one_shot = OneShotUploads(resources, catalog, analysis)
+        upload_pb2_grpc.add_UploadServiceServicer_to_server(
+            UploadServicer(uploads, one_shot), server.grpc
         )
         tus_pb2_grpc.add_TusServiceServicer_to_server(TusServicer(uploads), server.grpc)
-        background = [Background(catalog.run), Background(reaper.run)]
-        await server.run(settings.upload_listen, background)
-        await clean_ups.drain()
+        reaping = PeriodicTask("upload reaper", reaper.reap, settings.upload_sweep_seconds)
+        await server.run(settings.upload_listen, [Background(catalog.run), Background(reaping.run)])
+        await resources.clean_ups.drain()
 
 
 if __name__ == "__main__":

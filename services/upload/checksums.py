@@ -11,28 +11,28 @@ import google_crc32c
 Algorithm = Literal["sha1", "sha256", "crc32c"]
 
 DIGEST_BYTES: dict[Algorithm, int] = {"sha1": 20, "sha256": 32, "crc32c": 4}
-"""The algorithms, and how long a digest is."""
+"""The supported algorithms, and the size of each digest."""
 
 
 class Hasher(Protocol):
-    """A checksum under way."""
+    """A checksum that is being computed."""
 
     def update(self, content: bytes, /) -> None:
-        """Take the next bytes."""
+        """Add the next bytes."""
 
     def digest(self) -> bytes:
-        """The checksum of all bytes so far."""
+        """The checksum of all bytes added."""
 
 
 @dataclass(frozen=True)
 class Checksum:
-    """What the bytes of one write must come to. digest: as bytes, big-endian for CRCs."""
+    """The declared checksum of one write. digest: bytes, big-endian for CRCs."""
 
     algorithm: Algorithm
     digest: bytes
 
     def hasher(self) -> Hasher:
-        """One that has seen nothing yet."""
+        """A new checksum of the same algorithm."""
         if self.algorithm == "crc32c":
             checksum: Hasher = google_crc32c.Checksum()  # type: ignore[no-untyped-call]
             return checksum

@@ -1,4 +1,4 @@
-"""Clean-ups that run to their end, whatever becomes of the call that needs them."""
+"""Clean-ups that run to their end even when the call that needs them is cancelled."""
 
 from __future__ import annotations
 
@@ -6,41 +6,41 @@ import asyncio
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 
-PATIENCE_SECONDS = 10.0
-"""How long the end of a process waits for them."""
+DRAIN_SECONDS = 10.0
+"""How long a process that shuts down waits for clean-ups."""
 
 
 class CleanUpTasks:
-    """The clean-ups of this process that are under way, and the calls that may need some."""
+    """The running clean-ups of this process, and the calls that may start some."""
 
     def __init__(self) -> None:
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._calls = 0
-        self._quiet = asyncio.Event()
-        self._quiet.set()
+        self._no_calls = asyncio.Event()
+        self._no_calls.set()
 
     @contextmanager
     def expected(self) -> Iterator[None]:
-        """A call that cleans up in its end, also when it is cancelled."""
+        """Mark a call that cleans up when it ends, also when it is cancelled."""
         self._calls += 1
-        self._quiet.clear()
+        self._no_calls.clear()
         try:
             yield
         finally:
             self._calls -= 1
             if not self._calls:
-                self._quiet.set()
+                self._no_calls.set()
 
     async def run(self, work: Coroutine[None, None, None]) -> None:
-        """Do this to the end, even if the call is cancelled meanwhile."""
+        """Run a clean-up to its end, even if the caller is cancelled meanwhile."""
         task = asyncio.create_task(work)
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         await asyncio.shield(task)
 
     async def drain(self) -> None:
-        """Wait for all of them, and for the calls that may need some."""
+        """Wait, up to DRAIN_SECONDS, for all clean-ups and for the calls that may start some."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await self._quiet.wait()
-                await asyncio.gather(*self._under_way, return_exceptions=True)
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self._no_calls.wait()
+                await asyncio.gather(*self._tasks, return_exceptions=True)

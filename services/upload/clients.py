@@ -1,4 +1,4 @@
-"""What the upload service asks of catalog and analysis."""
+"""Clients of the services that the upload service calls: the catalog and analysis."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from services.runtime.shared_errors import (
     AnalysisUnavailable,
     JobEnded,
     RequestIdReused,
+    RequestSuperseded,
     TokenNotFound,
 )
 from services.runtime.times import duration_of
-from services.upload.errors import CatalogUnavailable, UploadSuperseded
-from services.upload.stream import AssetKind
-from services.upload.writer import StoredObject
+from services.upload.errors import CatalogUnavailable, UploadFailure
+from services.upload.models import AssetKind, StoredObject
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
@@ -36,41 +36,41 @@ _logger = structlog.get_logger(__name__)
 
 
 class CatalogClient:
-    """The revisions of tokens, remembered for as long as their changes are heard of."""
+    """Calls the catalog; caches token revisions while the stream of token changes is open."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = catalog_pb2_grpc.CatalogServiceStub(channel)
-        self._known: LRUCache[int, int] = LRUCache(MAX_CACHED_TOKENS)
-        self._is_heard = False
-        self._heard = 0
+        self._revisions: LRUCache[int, int] = LRUCache(MAX_CACHED_TOKENS)
+        self._is_current = False
+        self._changes_received = 0
 
     async def run(self) -> None:
-        """Hear of changes for ever."""
+        """Follow the changes of tokens; returns only when cancelled."""
         cursor = ""
         while True:
             try:
-                async for notice in self._stub.WatchTokens(
-                    catalog_pb2.WatchTokensRequest(cursor=cursor)
-                ):
-                    self._hear(notice)
-                    cursor = notice.cursor or cursor
+                request = catalog_pb2.WatchTokensRequest(cursor=cursor)
+                async for response in self._stub.WatchTokens(request):
+                    self._apply(response)
+                    cursor = response.cursor or cursor
             except grpc.aio.AioRpcError as error:
-                _logger.info("changes of tokens are not heard of", code=error.code().name)
-            self._is_heard = False
-            self._known.clear()
+                _logger.info("token changes interrupted", code=error.code().name)
+            finally:
+                self._is_current = False
+                self._revisions.clear()
             await asyncio.sleep(RECONNECT_SECONDS)
 
-    def _hear(self, notice: catalog_pb2.WatchTokensResponse) -> None:
-        self._heard += 1
-        for change in notice.changes:
+    def _apply(self, response: catalog_pb2.WatchTokensResponse) -> None:
+        self._changes_received += 1
+        for change in response.changes:
             if change.deleted:
-                self._known.pop(change.token_id, None)
-            elif change.token_id in self._known:
-                self._known[change.token_id] = change.revision
-        # Within a snapshot there is no cursor yet.
-        self._is_heard = self._is_heard or bool(notice.cursor)
+                self._revisions.pop(change.token_id, None)
+            elif change.token_id in self._revisions:
+                self._revisions[change.token_id] = change.revision
+        # A snapshot is complete only with its last message, which has the cursor.
+        self._is_current = self._is_current or bool(response.cursor)
 
-    async def use_asset(self, token_id: int, kind: AssetKind, object_key: str) -> int:
+    async def set_asset(self, token_id: int, kind: AssetKind, object_key: str) -> int:
         """Make an object a reference asset of a token; returns the token's revision.
 
         Errors: TokenNotFound, CatalogUnavailable.
@@ -83,11 +83,11 @@ class CatalogClient:
             {StatusCode.NOT_FOUND: TokenNotFound(token_id=token_id)}, otherwise=CatalogUnavailable()
         ):
             token = await self._stub.UpdateToken(update)
-        self._known.pop(token_id, None)
+        self._revisions.pop(token_id, None)
         return token.revision
 
     async def has_asset(self, token_id: int, kind: AssetKind, object_key: str) -> bool:
-        """Whether an object is the reference asset of a token now.
+        """Whether an object is the current reference asset of a token.
 
         Errors: CatalogUnavailable.
         """
@@ -100,14 +100,14 @@ class CatalogClient:
 
     async def token_revision(self, token_id: int) -> int:
         """The revision of a token. Errors: TokenNotFound, CatalogUnavailable."""
-        known: int | None = self._known.get(token_id)
-        if known is not None:
-            return known
-        heard = self._heard
+        cached: int | None = self._revisions.get(token_id)
+        if cached is not None:
+            return cached
+        changes_before = self._changes_received
         token = await self._token(token_id)
-        # What is heard meanwhile may be newer than the answer.
-        if self._is_heard and heard == self._heard:
-            self._known[token_id] = token.revision
+        # A change that arrived meanwhile may be newer than the answer.
+        if self._is_current and changes_before == self._changes_received:
+            self._revisions[token_id] = token.revision
         return token.revision
 
     async def _token(self, token_id: int) -> catalog_pb2.Token:
@@ -118,30 +118,30 @@ class CatalogClient:
 
 
 @dataclass(frozen=True)
-class Attached:
-    """A recording that came with the same request id before. sha256: 32 bytes."""
+class EarlierRecording:
+    """A recording that an earlier request with the same id uploaded. sha256: 32 bytes."""
 
     job_id: UUID
     sha256: bytes
 
 
 class AnalysisClient:
-    """The jobs of recordings on their way."""
+    """Calls the analysis service about the jobs of recordings."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = analysis_pb2_grpc.AnalysisIntakeServiceStub(channel)
 
-    async def open(
+    async def open_job(
         self,
         job_id: UUID,
         token_id: int,
         request_id: str = "",
         timeout: timedelta | None = None,
-    ) -> Attached | None:
-        """Open a job, or learn which recording the request id has brought already.
+    ) -> EarlierRecording | None:
+        """Open a job, or find the recording that an earlier request with this id uploaded.
 
-        timeout: how long it waits to hear of its recording. Errors: RequestIdReused,
-        AnalysisUnavailable.
+        timeout: how long the job waits for a heartbeat of its upload.
+        Errors: RequestIdReused, AnalysisUnavailable.
         """
         with _translated(
             {StatusCode.INVALID_ARGUMENT: RequestIdReused()}, otherwise=AnalysisUnavailable()
@@ -156,25 +156,25 @@ class AnalysisClient:
             )
         if not answer.HasField("attached"):
             return None
-        return Attached(UUID(answer.attached.job_id), answer.attached.sha256)
+        return EarlierRecording(UUID(answer.attached.job_id), answer.attached.sha256)
 
     async def start_upload(self, job_id: UUID, timeout: timedelta | None = None) -> None:
-        """Tell that the recording is on its way; timeout: how long the job waits for more.
+        """Report that the upload continues. timeout: until the next heartbeat.
 
-        Errors: JobEnded, UploadSuperseded, AnalysisUnavailable.
+        Errors: JobEnded, RequestSuperseded, AnalysisUnavailable.
         """
-        with _translated(_endings(job_id), otherwise=AnalysisUnavailable()):
+        with _translated(_end_errors(job_id), otherwise=AnalysisUnavailable()):
             await self._stub.StartUpload(
                 analysis_pb2.StartUploadRequest(
                     job_id=str(job_id), upload_timeout=_optional(timeout)
                 )
             )
 
-    async def attach(
+    async def attach_recording(
         self, job_id: UUID, recording: StoredObject, file_name: str, token_revision: int
     ) -> None:
-        """Hand the recording over. Errors: JobEnded, UploadSuperseded, AnalysisUnavailable."""
-        with _translated(_endings(job_id), otherwise=AnalysisUnavailable()):
+        """Hand the recording over. Errors: JobEnded, RequestSuperseded, AnalysisUnavailable."""
+        with _translated(_end_errors(job_id), otherwise=AnalysisUnavailable()):
             await self._stub.AttachRecording(
                 analysis_pb2.AttachRecordingRequest(
                     job_id=str(job_id),
@@ -189,14 +189,14 @@ class AnalysisClient:
                 )
             )
 
-    async def fail_upload(self, job_id: UUID, reason: str) -> bool:
-        """End the job; False when the recording was attached and the job goes on.
+    async def fail_upload(self, job_id: UUID, failure: UploadFailure) -> bool:
+        """End the job; False when it has its recording and continues.
 
         Errors: AnalysisUnavailable.
         """
         with _translated({}, otherwise=AnalysisUnavailable()):
             answer = await self._stub.FailUpload(
-                analysis_pb2.FailUploadRequest(job_id=str(job_id), reason=reason)
+                analysis_pb2.FailUploadRequest(job_id=str(job_id), reason=failure.reason)
             )
         return not answer.recording_attached
 
@@ -205,17 +205,17 @@ def _optional(span: timedelta | None) -> Duration | None:
     return None if span is None else duration_of(span)
 
 
-def _endings(job_id: UUID) -> dict[StatusCode, SoriError]:
-    """How a job may have ended while its recording was on its way."""
+def _end_errors(job_id: UUID) -> dict[StatusCode, SoriError]:
+    """The errors for a job that ended while its recording was uploaded."""
     return {
         StatusCode.FAILED_PRECONDITION: JobEnded(job_id=job_id),
-        StatusCode.ABORTED: UploadSuperseded(),
+        StatusCode.ABORTED: RequestSuperseded(),
     }
 
 
 @contextmanager
 def _translated(expected: dict[StatusCode, SoriError], *, otherwise: SoriError) -> Iterator[None]:
-    """Turn the status of a failed call into an error of the catalogue."""
+    """Translate the status of a failed call into an error of this service."""
     try:
         yield
     except grpc.aio.AioRpcError as error:

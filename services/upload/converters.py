@@ -1,32 +1,34 @@
-"""Between protobuf messages and what the domain knows of uploads."""
+"""Conversions between protobuf messages and the domain objects of uploads."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from uuid import UUID
 
 from services.runtime.errors import FieldViolation, InvalidField
 from services.runtime.interceptors import Context, call_metadata
 from services.runtime.times import timestamp_of
-from services.upload.stream import Whole, start
-from services.upload.uploads import Kind, Plan, Upload
+from services.upload.models import Kind, Plan, Upload
+from services.upload.state import State
+from services.upload.stream import Content, Finish, recording_start
 from sori.upload.v1 import upload_pb2 as pb
 
 
 def plan_from(request: pb.CreateUploadRequest, idempotency_key: str) -> Plan:
-    """What is to be uploaded. Errors: InvalidField."""
-    begun = start(request.token_id, request.file_name, request.request_id or idempotency_key)
+    """The plan of an upload. Errors: InvalidField."""
+    request_id = request.request_id or idempotency_key
+    start = recording_start(request.token_id, request.file_name, request_id)
     size = request.size if request.HasField("size") else None
     sha256 = request.sha256 if request.HasField("sha256") else None
     if size is not None and size < 1:
         raise InvalidField(FieldViolation("size", "must be 1 or more"))
     if sha256 is not None and len(sha256) != 32:
         raise InvalidField(FieldViolation("sha256", "must be 32 bytes"))
-    return Plan(Kind.RECORDING, begun.token_id, begun.file_name, size, sha256, begun.request_id)
+    return Plan(Kind.RECORDING, start.token_id, start.file_name, size, sha256, start.request_id)
 
 
 def idempotency_key(context: Context) -> str:
-    """The header of that name, without the quotes that its draft standard wants."""
+    """The idempotency-key header, without the quotes of its draft standard."""
     return call_metadata(context).get("idempotency-key", "").strip('"')
 
 
@@ -39,37 +41,37 @@ def upload_id_from(text: str) -> UUID:
 
 
 def offset_from(first: pb.WriteUploadRequest) -> int:
-    """Where a write begins. Errors: InvalidField."""
+    """The offset of the first byte of a write. Errors: InvalidField."""
     if first.write_offset < 0:
         raise InvalidField(FieldViolation("write_offset", "must be 0 or more"))
     return first.write_offset
 
 
-async def items_of_writes(
+async def content_of_writes(
     first: pb.WriteUploadRequest, others: AsyncIterator[pb.WriteUploadRequest]
-) -> AsyncGenerator[bytes | Whole]:
-    """The bytes of a write, and its end if it states one."""
+) -> Content:
+    """The bytes of a write, and its finish if it states one."""
     request: pb.WriteUploadRequest | None = first
     del first
     while request is not None:
-        chunk, ends = request.chunk, request.finish_write
-        # Each would hold the bytes once more while they are taken.
+        chunk, finishes = request.chunk, request.finish_write
+        # Each reference would keep the bytes in memory while they are processed.
         del request
         if chunk:
             yield chunk
         del chunk
-        if ends:
-            yield Whole()
+        if finishes:
+            yield Finish()
             return
         request = await anext(others, None)
 
 
 def upload_to(upload: Upload) -> pb.Upload:
-    """The upload as its message."""
+    """An upload as its message."""
     plan = upload.plan
     return pb.Upload(
         upload_id=str(upload.upload_id),
-        state=pb.UploadState.Value(f"UPLOAD_STATE_{upload.state.upper()}"),
+        state=_state_to(upload.state),
         token_id=plan.token_id,
         job_id=str(upload.job_id or ""),
         committed_size=upload.committed_size,
@@ -79,3 +81,9 @@ def upload_to(upload: Upload) -> pb.Upload:
         file_name=plan.file_name,
         failure_reason=upload.failure_reason,
     )
+
+
+def _state_to(state: State) -> pb.UploadState.ValueType:
+    """A stored upload still waits for the end of its stream, as far as clients are concerned."""
+    shown = State.RECEIVING if state is State.STORED else state
+    return pb.UploadState.Value(f"UPLOAD_STATE_{shown.upper()}")

@@ -5,9 +5,45 @@ The learner's texts of an error are also those of the job that fails because of 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from grpc import StatusCode
 
 from services.runtime.errors import SoriError
+from services.runtime.language import LearnerMessage
+
+
+@dataclass(frozen=True)
+class UploadFailure:
+    """Why an upload has no result. reason: UPPER_SNAKE_CASE; learner_message: what to do."""
+
+    reason: str
+    learner_message: LearnerMessage
+
+    @classmethod
+    def of(cls, error: SoriError) -> UploadFailure:
+        """The failure that an error causes."""
+        return cls(error.reason, error.learner_message)
+
+
+UPLOAD_EXPIRED = UploadFailure(
+    "UPLOAD_EXPIRED",
+    LearnerMessage(
+        "업로드가 끝나지 않은 채 기한이 지났습니다. 다시 업로드해 주세요.",
+        "The upload was not finished in time. Upload the recording again.",
+    ),
+)
+UPLOAD_TIMED_OUT = UploadFailure(
+    "UPLOAD_TIMED_OUT",
+    LearnerMessage(
+        "업로드가 제시간에 끝나지 않았습니다. 다시 업로드해 주세요.",
+        "The upload did not finish in time. Upload the recording again.",
+    ),
+)
+UPLOAD_CANCELLED = UploadFailure(
+    "UPLOAD_CANCELLED",
+    LearnerMessage("업로드가 취소되었습니다.", "The upload was cancelled."),
+)
 
 
 class CatalogUnavailable(

@@ -1,8 +1,9 @@
-"""A recording inside a multipart/form-data body, parsed as it streams (RFC 7578)."""
+"""A file inside a multipart/form-data body, parsed as it streams (RFC 7578)."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections import deque
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
 
@@ -16,78 +17,96 @@ from multipart import (
 
 from services.runtime.errors import FieldViolation, InvalidField
 from services.upload.errors import IncompleteUpload
-from services.upload.stream import AssetStart, Item, Start, Whole
+from services.upload.stream import Content, Finish, IncomingFile, Start
 from sori.upload.v1 import upload_pb2 as pb
 
 PART_NAME = "file"
 FormRequest = pb.UploadAudioFormRequest | pb.UploadReferenceAssetFormRequest
-StartOf = Callable[[Any, str], Start | AssetStart]
+StartOf = Callable[[Any, str], Start]
+"""Converts the first request and the name of the file."""
 
 MAX_PART_HEADER_BYTES = 16 * 1024
 """Room for a file name of 4 KB in any encoding."""
 
 
-async def items_of_form(
-    requests: AsyncIterator[FormRequest], start_of: StartOf
-) -> AsyncGenerator[Item]:
-    """The items of an upload by form.
+async def file_of_form(
+    requests: AsyncIterator[FormRequest], start_of: StartOf[Start]
+) -> IncomingFile[Start]:
+    """The file of a form.
 
-    start_of: makes the start of the first request and the file's name.
-    Errors: InvalidField when the body is no form, or has not exactly one part
+    Errors: InvalidField when the body is not a form, or does not have exactly one part
     named `file`; IncompleteUpload when the closing boundary is missing; those of
-    `start_of`.
+    `start_of`. The content raises the same errors for what follows the start.
     """
     first = await anext(requests, None)
     if first is None:
         raise IncompleteUpload
-    parser = PushMultipartParser(
-        _boundary(first.form.content_type), max_header_size=MAX_PART_HEADER_BYTES
-    )
-    form = _Form(partial(start_of, first))
-    for item in form.items(parser, first.form.data):
-        yield item
+    form = _Form(_boundary(first.form.content_type))
+    start_of_name = partial(start_of, first)
+    form.feed(first.form.data)
+    # The message would stay in memory for as long as the call.
+    del first
+    while form.file_name is None:
+        request = await anext(requests, None)
+        if request is None:
+            form.require_end()
+        else:
+            form.feed(request.form.data)
+    return IncomingFile(start_of_name(form.file_name), _content_of_form(requests, form))
+
+
+async def _content_of_form(requests: AsyncIterator[FormRequest], form: _Form) -> Content:
+    while form.chunks:
+        yield form.chunks.popleft()
     async for request in requests:
-        for item in form.items(parser, request.form.data):
-            yield item
-    _require_closing_boundary(parser)
-    if not form.has_file:
-        raise _invalid_form(f"must have a part named '{PART_NAME}' with the recording")
-    yield Whole()
+        form.feed(request.form.data)
+        del request
+        while form.chunks:
+            yield form.chunks.popleft()
+    form.require_end()
+    yield Finish()
 
 
 class _Form:
-    """What was seen of a form so far."""
+    """The state of a form that is being parsed.
 
-    def __init__(self, start_of: Callable[[str], Start | AssetStart]) -> None:
-        self.has_file = False
-        self._start_of = start_of
+    file_name: None until the file's part begins. chunks: bytes of the file, to be consumed.
+    """
 
-    def items(self, parser: PushMultipartParser, data: bytes) -> list[Item]:
+    def __init__(self, boundary: str) -> None:
+        self.file_name: str | None = None
+        self.chunks: deque[bytes] = deque()
+        self._parser = PushMultipartParser(boundary, max_header_size=MAX_PART_HEADER_BYTES)
+
+    def feed(self, data: bytes) -> None:
+        """Parse the next bytes of the body. Errors: InvalidField."""
+        if not data:
+            return
         try:
-            events = list(parser.parse(data)) if data else []
+            events = list(self._parser.parse(data))
         except ParserLimitReached:
             raise _invalid_form("has a part whose headers are too long") from None
         except MultipartError:
             raise _invalid_form("is not valid multipart/form-data") from None
-        return [item for event in events for item in self._items_of_event(event)]
+        for event in events:
+            if isinstance(event, MultipartSegment):
+                self._begin_part(event)
+            elif event:
+                self.chunks.append(bytes(event))
 
-    def _items_of_event(self, event: MultipartSegment | bytes | bytearray | None) -> list[Item]:
-        if isinstance(event, MultipartSegment):
-            self._check_part(event)
-            return [self._start_of(event.filename or "")]
-        return [bytes(event)] if event else []
+    def require_end(self) -> None:
+        """Check that the form is complete. Errors: IncompleteUpload, InvalidField."""
+        try:
+            self._parser.close()
+        except MultipartError:
+            raise IncompleteUpload from None
+        if self.file_name is None:
+            raise _invalid_form(f"must have a part named '{PART_NAME}' with the recording")
 
-    def _check_part(self, part: MultipartSegment) -> None:
-        if part.name != PART_NAME or self.has_file:
+    def _begin_part(self, part: MultipartSegment) -> None:
+        if part.name != PART_NAME or self.file_name is not None:
             raise _invalid_form(f"must have one part named '{PART_NAME}' and no other")
-        self.has_file = True
-
-
-def _require_closing_boundary(parser: PushMultipartParser) -> None:
-    try:
-        parser.close()
-    except MultipartError:
-        raise IncompleteUpload from None
+        self.file_name = part.filename or ""
 
 
 def _boundary(content_type: str) -> str:

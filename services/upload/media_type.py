@@ -1,4 +1,4 @@
-"""What a file is, told from its first bytes. Pure."""
+"""The media type and duration of a file, read from its first bytes. Pure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tinytag import TinyTag, TinyTagException
 from services.upload.errors import RecordingTooLong, UnsupportedAsset, UnsupportedAudio
 
 SNIFFED_BYTES = 4096
-"""How many first bytes tell the type."""
+"""How many of the first bytes are needed for the media type."""
 
 HEAD_BYTES = 64 * 1024
-"""How many first bytes tell the duration, where the file tells it at its beginning."""
+"""How many of the first bytes are needed for the duration, in formats that start with it."""
 
 SUPPORTED = "WAV, FLAC, MP3, Ogg, WebM, MP4/M4A, AAC"
 
@@ -29,12 +29,12 @@ _CONTENT_TYPES = {
     "audio/aac": "audio/aac",
 }
 
-# Others would have to be read to their end, or are guessed from their size.
+# Other formats must be read to their end, or the duration is estimated from the size.
 _NAME_WITH_DURATION = {"audio/wav": "a.wav", "audio/flac": "a.flac", "audio/mp4": "a.m4a"}
 
 
 def audio_type(first_bytes: bytes) -> str:
-    """The media type of a recording that begins so. Errors: UnsupportedAudio."""
+    """The media type of a recording with these first bytes. Errors: UnsupportedAudio."""
     found = filetype.guess_mime(first_bytes)
     if found not in _CONTENT_TYPES:
         raise UnsupportedAudio(supported=SUPPORTED)
@@ -42,19 +42,19 @@ def audio_type(first_bytes: bytes) -> str:
 
 
 def json_type(first_bytes: bytes, kind: str) -> str:
-    """The media type of JSON. Errors: UnsupportedAsset when it begins otherwise."""
+    """The media type of JSON. Errors: UnsupportedAsset when the file does not start as JSON."""
     if first_bytes.lstrip()[:1] not in (b"{", b"["):
         raise UnsupportedAsset(kind=kind)
     return "application/json"
 
 
 def any_type(_first_bytes: bytes) -> str:
-    """The media type of what nobody looks into."""
+    """The media type of a file that is not inspected."""
     return "application/octet-stream"
 
 
 def duration_of(first_bytes: bytes, content_type: str) -> float | None:
-    """Seconds that a recording says it has: WAV, FLAC, MP4; None when it doesn't say."""
+    """The duration in seconds that a WAV, FLAC or MP4 file states; None for other files."""
     name = _NAME_WITH_DURATION.get(content_type)
     if name is None:
         return None
@@ -65,7 +65,7 @@ def duration_of(first_bytes: bytes, content_type: str) -> float | None:
 
 
 class Head:
-    """The first bytes of a file as they come in, looked at as soon as they say enough."""
+    """Collects the first bytes of a file, and inspects them as soon as there are enough."""
 
     def __init__(self, type_of: Callable[[bytes], str], limit_seconds: float) -> None:
         self._type_of = type_of
@@ -74,7 +74,7 @@ class Head:
         self._is_sniffed = False
 
     def feed(self, content: bytes) -> str | None:
-        """Take the next bytes; returns the media type once the head is complete.
+        """Add the next bytes; returns the media type once the head is complete.
 
         Errors: those of `type_of`, RecordingTooLong.
         """
@@ -84,7 +84,7 @@ class Head:
         return self.settle() if len(self._first) == HEAD_BYTES else None
 
     def settle(self) -> str:
-        """The media type of what is here. Errors: as `feed`."""
+        """The media type of a file that is shorter than the head. Errors: as `feed`."""
         content_type = self._sniff()
         seconds = duration_of(bytes(self._first), content_type)
         if seconds is not None and seconds > self._limit_seconds:

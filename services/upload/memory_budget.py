@@ -7,10 +7,10 @@ from collections import deque
 
 
 class MemoryBudget:
-    """So many bytes, lent in the order in which they are asked for.
+    """A number of bytes, lent first come, first served.
 
-    Who waits must hold nothing: then whoever holds something can always go on, and
-    gives it back.
+    An upload that waits for memory must hold none: then each upload that holds memory
+    can always continue, and releases it.
     """
 
     def __init__(self, total: int) -> None:
@@ -20,21 +20,21 @@ class MemoryBudget:
 
     @property
     def free(self) -> int:
-        """Bytes that nobody has."""
+        """Bytes that are not lent."""
         return self._free
 
-    def take_now(self, size: int) -> bool:
-        """Take so many bytes, if they are free and nobody waits for any."""
+    def try_acquire(self, size: int) -> bool:
+        """Borrow bytes if they are free and no other upload waits; False otherwise."""
         if self._waiting or size > self._free:
             return False
         self._free -= size
         return True
 
-    async def take(self, size: int) -> None:
-        """Wait for so many bytes, at most all there are."""
+    async def acquire(self, size: int) -> None:
+        """Borrow bytes, waiting until they are free; at most the total."""
         if size > self._total:
-            raise ValueError(f"{size} bytes of {self._total} will never be free")
-        if self.take_now(size):
+            raise ValueError(f"{size} bytes exceed the budget of {self._total}")
+        if self.try_acquire(size):
             return
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append((size, turn))
@@ -42,18 +42,18 @@ class MemoryBudget:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self.give_back(size)
+                self.release(size)
             else:
                 self._waiting.remove((size, turn))
-                self._serve()
+                self._serve_waiting()
             raise
 
-    def give_back(self, size: int) -> None:
-        """Give back what was taken."""
+    def release(self, size: int) -> None:
+        """Return borrowed bytes."""
         self._free += size
-        self._serve()
+        self._serve_waiting()
 
-    def _serve(self) -> None:
+    def _serve_waiting(self) -> None:
         while self._waiting and self._waiting[0][0] <= self._free:
             size, turn = self._waiting.popleft()
             self._free -= size

@@ -1,8 +1,7 @@
-"""Looking after uploads that nobody looks after any more.
+"""Completes, expires and sweeps uploads that no session works on.
 
-Those that are whole are finished, those that were left expire, and S3 is swept of what
-is left of ended ones: when they end, and once more before they are forgotten, for what
-came late.
+An upload whose bytes are all durable is completed; an abandoned one expires. S3 is swept
+when an upload ends, and once more before its row is deleted, for requests that arrived late.
 """
 
 from __future__ import annotations
@@ -14,9 +13,12 @@ from uuid import UUID
 import structlog
 
 from services.runtime.errors import SoriError
-from services.upload.engine import Uploads
+from services.upload.completion import Completion
+from services.upload.errors import UPLOAD_EXPIRED, UPLOAD_TIMED_OUT
+from services.upload.models import Kind, UploadRecord
+from services.upload.state import OPEN, Event, State
 from services.upload.store import UploadStore
-from services.upload.uploads import Holding, Kind, State
+from services.upload.uploads import Uploads
 
 BATCH = 20
 
@@ -24,53 +26,58 @@ _logger = structlog.get_logger(__name__)
 
 
 class UploadReaper:
-    """Looks after uploads; any number of processes may at once."""
+    """Handles uploads that are due; any number of processes may do so at once."""
 
-    def __init__(self, store: UploadStore, uploads: Uploads, pause_seconds: float) -> None:
+    def __init__(self, store: UploadStore, uploads: Uploads, completion: Completion) -> None:
         self._store = store
         self._uploads = uploads
-        self._pause_seconds = pause_seconds
+        self._completion = completion
 
-    async def run(self) -> None:
-        """Look after them for ever."""
-        while True:
-            try:
-                found = await self._store.claim_due(BATCH)
-            except SoriError as error:
-                _logger.warning("uploads are not looked after", reason=error.reason)
-                found = []
-            await asyncio.gather(*(self._look_after(upload_id) for upload_id in found))
-            if len(found) < BATCH:
-                await asyncio.sleep(self._pause_seconds)
+    async def reap(self) -> bool:
+        """Handle a batch of due uploads; returns whether there may be more.
 
-    async def _look_after(self, upload_id: UUID) -> None:
-        """Do what one upload needs; what fails is tried again when its time is over."""
+        Errors: DatabaseUnavailable.
+        """
+        due = await self._store.claim_due(BATCH)
+        await asyncio.gather(*map(self._handle, due))
+        return len(due) == BATCH
+
+    async def _handle(self, upload_id: UUID) -> None:
+        """Do what one upload needs; a failure is retried when the claim ends."""
         try:
-            holding = await self._store.take_over(upload_id)
-            if holding is not None:
-                await self._help(holding)
+            if _needs_work(await self._store.get(upload_id)):
+                record = await self._store.take_over(upload_id)
+                if record is not None:
+                    await self._reap_one(record)
+            else:
+                await self._store.postpone(upload_id)
         except SoriError as error:
-            _logger.warning(
-                "an upload is not looked after", upload_id=str(upload_id), reason=error.reason
-            )
+            _logger.warning("upload not reaped", upload_id=str(upload_id), reason=error.reason)
 
-    async def _help(self, holding: Holding) -> None:
-        upload = holding.upload
-        expired = upload.expire_time <= datetime.now(UTC)
-        if upload.state is not State.RECEIVING:
-            await self._sweep(holding, expired)
-        elif holding.progress.whole:
-            await self._uploads.finish(holding)
-        elif expired:
-            reason = "UPLOAD_EXPIRED" if upload.plan.resumable else "UPLOAD_TIMED_OUT"
-            await self._uploads.give_up(holding, State.EXPIRED, reason)
+    async def _reap_one(self, record: UploadRecord) -> None:
+        if record.upload.state not in OPEN:
+            await self._sweep(record)
+        elif record.is_complete:
+            await self._uploads.complete(record)
+        else:
+            failure = UPLOAD_EXPIRED if record.plan.resumable else UPLOAD_TIMED_OUT
+            await self._completion.end(record, Event.EXPIRED, failure)
 
-    async def _sweep(self, holding: Holding, expired: bool) -> None:
-        upload = holding.upload
-        is_used = upload.state is State.COMPLETED and upload.plan.kind is not Kind.PIECE
-        if not (is_used and holding.is_tidy):
-            await self._uploads.sweep(holding, whole=not is_used)
-        if expired:
-            await self._store.forget(upload.upload_id)
+    async def _sweep(self, record: UploadRecord) -> None:
+        upload = record.upload
+        is_used = upload.state is State.COMPLETED and record.plan.kind is not Kind.PARTIAL
+        if not (is_used and record.had_one_writer):
+            await self._completion.sweep(record, include_object=not is_used)
+        if _is_expired(record):
+            await self._store.delete(upload.upload_id)
         else:
             await self._store.postpone(upload.upload_id)
+
+
+def _needs_work(record: UploadRecord) -> bool:
+    """Whether the reaper must take the upload over; that would stop a session."""
+    return record.upload.state not in OPEN or record.is_complete or _is_expired(record)
+
+
+def _is_expired(record: UploadRecord) -> bool:
+    return record.upload.expire_time <= datetime.now(UTC)

@@ -7,40 +7,40 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from services.runtime.settings import DatabaseSettings, ObjectStoreSettings
-from services.upload.uploads import part_bytes_for
+from services.upload.models import part_bytes_for
 
 
 class UploadSettings(DatabaseSettings, ObjectStoreSettings):
-    """Where the upload service listens, whom it asks, and how much it takes."""
+    """Addresses and limits of the upload service."""
 
     upload_listen: str = Field("127.0.0.1:50052", description="host:port to listen on.")
-    catalog_address: str = Field("localhost:50051", description="host:port of the catalog.")
-    analysis_address: str = Field("localhost:50053", description="host:port of analysis.")
-    max_recording_bytes: int = Field(
-        1024**3, ge=1, description="Largest recording that is taken, in bytes."
+    catalog_address: str = Field("localhost:50051", description="host:port of the catalog service.")
+    analysis_address: str = Field(
+        "localhost:50053", description="host:port of the analysis service."
     )
+    max_recording_bytes: int = Field(1024**3, ge=1, description="Largest recording, in bytes.")
     max_asset_bytes: int = Field(
-        256 * 1024**2, ge=1, description="Largest reference asset that is taken, in bytes."
+        256 * 1024**2, ge=1, description="Largest reference asset, in bytes."
     )
     max_recording_seconds: float = Field(
         4 * 3600.0,
         gt=0,
-        description="Longest recording that is taken, where its first 64 KiB tell how long it is.",
+        description="Longest recording, in seconds, if its first 64 KiB state a duration.",
     )
     upload_memory_bytes: int = Field(
         128 * 1024**2,
         ge=1,
         description=(
-            "Memory that all uploads of a process share; it must hold two parts of the largest "
-            "recording. Each upload has 64 KiB besides."
+            "Memory that all uploads of a process share, in bytes; it must hold two parts of "
+            "the largest recording. Each upload uses up to 64 KiB more."
         ),
     )
     upload_idle_seconds: float = Field(
         120,
         gt=0,
         description=(
-            "How long an upload may send nothing before it is cut; time for one message of gRPC, "
-            "of which nothing is seen before it is whole."
+            "How long an upload may send nothing before the server cuts it, in seconds. It must "
+            "be time enough for one gRPC message, which arrives as a whole."
         ),
     )
     upload_expiry_seconds: float = Field(
@@ -48,12 +48,12 @@ class UploadSettings(DatabaseSettings, ObjectStoreSettings):
         ge=1,
         le=29 * 24 * 3600,
         description=(
-            "How long after its last bytes a resumable upload can be gone on with, and after its "
-            "end be asked about."
+            "How long a resumable upload can be resumed after its last bytes, and queried after "
+            "its end, in seconds."
         ),
     )
     upload_sweep_seconds: float = Field(
-        5, gt=0, description="Pause between two looks for uploads that were left behind."
+        5, gt=0, description="Pause between two runs of the upload reaper, in seconds."
     )
 
     @model_validator(mode="after")

@@ -1,8 +1,8 @@
-"""SHA-256 that can be put away in the middle and gone on with elsewhere.
+"""SHA-256 whose state can be saved and continued in another process.
 
-hashlib keeps its state to itself, so this calls OpenSSL's libcrypto, which hashlib
-calls, too, at the same speed. Its `SHA256_CTX` is plain data: the state is those
-bytes. They are native, so all replicas must have the same byte order.
+hashlib does not expose its state, so this calls OpenSSL's libcrypto directly, as hashlib
+does, at the same speed. `SHA256_CTX` is plain data, and the state is its bytes. They are in
+native byte order, so all replicas must have the same byte order.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ DIGEST_BYTES = 32
 
 
 class Sha256:
-    """A SHA-256 under way."""
+    """A SHA-256 that is being computed."""
 
     def __init__(self, state: bytes | None = None) -> None:
-        """Begin anew, or go on from what `state` gave."""
+        """Start anew, or continue from a saved state."""
         self._context = ctypes.create_string_buffer(STATE_BYTES)
         if state is None:
             _libcrypto().SHA256_Init(self._context)
         elif len(state) == STATE_BYTES:
             self._context.raw = state
         else:
-            raise ValueError(f"a state has {STATE_BYTES} bytes")
+            raise ValueError(f"a state must have {STATE_BYTES} bytes")
 
     def update(self, content: bytes) -> None:
-        """Take the next bytes."""
+        """Add the next bytes."""
         _libcrypto().SHA256_Update(self._context, content, len(content))
 
     def copy(self) -> Self:
-        """The same, to go on apart."""
+        """An independent copy."""
         return type(self)(self.state)
 
     @property
     def state(self) -> bytes:
-        """What is needed to go on: STATE_BYTES long."""
+        """The state from which to continue: STATE_BYTES long."""
         return self._context.raw
 
     def digest(self) -> bytes:
-        """The SHA-256 of all bytes so far: DIGEST_BYTES long."""
+        """The SHA-256 of all bytes added: DIGEST_BYTES long."""
         digest = ctypes.create_string_buffer(DIGEST_BYTES)
         _libcrypto().SHA256_Final(digest, self.copy()._context)
         return digest.raw

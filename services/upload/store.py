@@ -1,4 +1,4 @@
-"""All SQL of the upload service: what is known of uploads and of their parts."""
+"""All SQL of the upload service: uploads and their parts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    or_,
     select,
     update,
 )
@@ -25,22 +24,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from uuid_utils.compat import uuid7
 
 from services.runtime.database import Database
-from services.runtime.object_store import UploadedPart
 from services.runtime.shared_errors import RequestIdReused
+from services.runtime.uploaded_part import UploadedPart
 from services.upload.errors import UploadNotFound
-from services.upload.stream import AssetKind
+from services.upload.models import AssetKind, Kind, Plan, Progress, TailObject, Upload, UploadRecord
+from services.upload.state import OPEN, TRANSITIONS, Event, State
 from services.upload.tables import parts, uploads
-from services.upload.uploads import Holding, Kind, Plan, Progress, State, TailObject, Upload
 
-ATTENTION = timedelta(seconds=60)
-"""How long who takes care of an upload has it, unless it says that it goes on."""
+CLAIM_DURATION = timedelta(seconds=60)
+"""How long the reaper, or a session without a heartbeat, has an upload for itself."""
 
-# SQLAlchemy types a row by its columns; these are all of the table.
+# SQLAlchemy types a row by its columns; this one has all columns of the table.
 _Row = Any
 
 
 class UploadStore:
-    """Reads and moves uploads."""
+    """Reads uploads, and changes them as `state.TRANSITIONS` allows."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -55,10 +54,10 @@ class UploadStore:
         part_bytes: int,
         job_id: UUID | None = None,
         token_revision: int = 0,
-    ) -> Holding:
-        """Store a new upload, or find the one that this request has stored before.
+    ) -> UploadRecord:
+        """Insert a new upload, or find the one that the same request inserted before.
 
-        lifetime: how long after the last sign of life it expires.
+        lifetime: the upload expires after this time without a heartbeat.
         Errors: RequestIdReused.
         """
         row = {
@@ -70,7 +69,8 @@ class UploadStore:
             "asset_kind": plan.asset_kind or "",
             "file_name": plan.file_name,
             "client_metadata": plan.client_metadata,
-            "concat": plan.concat,
+            "client_concat": plan.client_concat,
+            "is_concatenation": plan.is_concatenation,
             "request_id": plan.request_id or None,
             "size": plan.size,
             "sha256": plan.sha256,
@@ -88,36 +88,38 @@ class UploadStore:
         async with self._database.transaction() as connection:
             created = (await connection.execute(statement.returning(uploads))).one_or_none()
             if created is not None:
-                return _holding(created)
-            named = uploads.c.request_id == plan.request_id
-            first = (await connection.execute(select(uploads).where(named))).one()
-            if not _plan(first).is_repeated_by(plan):
+                return _record(created)
+            same_request = uploads.c.request_id == plan.request_id
+            earlier = (await connection.execute(select(uploads).where(same_request))).one()
+            if not _plan(earlier).is_repeated_by(plan):
                 raise RequestIdReused
-            return _holding(first)
+            return _record(earlier)
 
-    async def get(self, upload_id: UUID) -> Holding:
+    async def get(self, upload_id: UUID) -> UploadRecord:
         """An upload, without its parts. Errors: UploadNotFound."""
         async with self._database.transaction() as connection:
-            return _holding(await _row(connection, upload_id))
+            return _record(await _row(connection, upload_id))
 
-    async def open(
+    async def acquire(
         self, upload_id: UUID, first: int, last: int, size: int | None = None
-    ) -> Holding | None:
-        """Let a new writer write, and no other.
+    ) -> UploadRecord | None:
+        """Make the caller the only writer of an open upload.
 
-        None when the upload takes no more bytes, or its committed size is not between
-        `first` and `last`. size: of the whole, kept if it was not known.
+        None when the upload accepts no more bytes, or its committed size is not between
+        `first` and `last`. size: of the file, saved if it was unknown.
         """
         values = {
             **_new_writer(),
             "size": func.coalesce(uploads.c.size, size),
-            **_lives_on(),
+            "expire_time": func.now() + uploads.c.lifetime,
+            # Until the session's first heartbeat, which comes sooner.
+            "due_time": func.now() + CLAIM_DURATION,
         }
         statement = (
             update(uploads)
             .where(
                 uploads.c.upload_id == upload_id,
-                uploads.c.state == State.RECEIVING,
+                uploads.c.state.in_(OPEN),
                 uploads.c.expire_time > func.now(),
                 uploads.c.committed_size.between(first, last),
             )
@@ -128,18 +130,23 @@ class UploadStore:
             row = (await connection.execute(statement)).one_or_none()
             return None if row is None else await _with_parts(connection, row)
 
-    async def touch(self, holding: Holding) -> bool:
-        """Say that its writer goes on; False when it is the writer no more."""
-        return await self._write(holding, _lives_on())
+    async def heartbeat(self, record: UploadRecord, is_complete: bool) -> bool:
+        """Extend the life of an upload; False when the caller is no longer its writer.
 
-    async def note_multipart(self, holding: Holding, s3_upload_id: str) -> bool:
-        """Keep the id of its multipart upload; False as in `touch`."""
-        return await self._write(holding, {"s3_upload_id": s3_upload_id})
+        is_complete: all bytes are durable, so that the reaper completes it soon if the
+        session dies.
+        """
+        is_stored = uploads.c.state == State.STORED
+        return await self._write(record, _alive(is_stored | literal(is_complete)))
 
-    async def next_part(self, holding: Holding) -> int | None:
-        """A number for a part that no part has had; None when it is the writer no more."""
+    async def set_multipart(self, record: UploadRecord, s3_upload_id: str) -> bool:
+        """Save the id of the multipart upload; False as for `heartbeat`."""
+        return await self._write(record, {"s3_upload_id": s3_upload_id})
+
+    async def next_part_number(self, record: UploadRecord) -> int | None:
+        """A part number that no part has had; None when the caller is no longer the writer."""
         statement = (
-            _if_written_by(holding)
+            _if_writer(record, OPEN)
             .values(next_part=uploads.c.next_part + 1)
             .returning(uploads.c.next_part - 1)
         )
@@ -147,53 +154,61 @@ class UploadStore:
             number: int | None = await connection.scalar(statement)
             return number
 
-    async def commit(
-        self, holding: Holding, progress: Progress, new_parts: Iterable[UploadedPart]
+    async def checkpoint(
+        self,
+        record: UploadRecord,
+        progress: Progress,
+        new_parts: Iterable[UploadedPart],
+        event: Event,
     ) -> bool:
-        """Keep what is durable now; False as in `touch`."""
-        at_size = uploads.c.ends_at_size & (uploads.c.size == progress.size)
-        whole = or_(literal(progress.whole), func.coalesce(at_size, False))
+        """Save what is durable; False as for `heartbeat`, or when the event is not legal.
+
+        event: CHECKPOINTED or ALL_STORED.
+        """
+        transition = TRANSITIONS[event]
+        is_complete = transition.target is State.STORED or record.plan.is_complete_at(progress.size)
         values = {
+            "state": transition.target,
             "committed_size": progress.size,
             "hash_state": progress.hash_state,
             "content_type": progress.content_type,
             "tail": [asdict(each) for each in progress.tail],
-            "whole": whole,
-            **_lives_on(whole),
+            **_alive(literal(is_complete)),
         }
-        rows = [{"upload_id": holding.upload.upload_id, **asdict(part)} for part in new_parts]
+        rows = [{"upload_id": record.upload.upload_id, **asdict(part)} for part in new_parts]
         async with self._database.transaction() as connection:
-            if not await _written(connection, holding, values):
+            statement = _if_writer(record, transition.sources).values(values)
+            if (await connection.execute(statement)).rowcount != 1:
                 return False
             if rows:
                 await connection.execute(insert(parts), rows)
             return True
 
     async def end(
-        self, holding: Holding, state: State, kept_for: timedelta, reason: str = ""
+        self, record: UploadRecord, event: Event, kept_for: timedelta, failure_reason: str = ""
     ) -> bool:
-        """End it: it takes no more bytes; False as in `touch`.
+        """End an upload; False as for `heartbeat`, or when the event is not legal.
 
-        kept_for: how long from now it can still be asked about.
+        kept_for: how long from now clients can ask about it.
         """
+        transition = TRANSITIONS[event]
         expires = func.now() + kept_for
         values = {
-            "state": state,
-            "failure_reason": reason,
+            "state": transition.target,
+            "failure_reason": failure_reason,
             "end_time": func.now(),
             "expire_time": expires,
-            # What is left in S3 is swept at once, or when other writers must have noticed.
-            "due_time": _sweep_time(holding, state, expires),
+            "due_time": _sweep_time(record, transition.target, expires),
         }
-        return await self._write(holding, values)
+        return await self._write(record, values, transition.sources)
 
-    async def forget(self, upload_id: UUID) -> None:
-        """Delete it."""
+    async def delete(self, upload_id: UUID) -> None:
+        """Delete an upload and its parts."""
         async with self._database.transaction() as connection:
             await connection.execute(delete(uploads).where(uploads.c.upload_id == upload_id))
 
     async def claim_due(self, limit: int) -> list[UUID]:
-        """Uploads that need a caretaker, which this caller alone has for ATTENTION."""
+        """Claim uploads that need the reaper, for CLAIM_DURATION."""
         due = (
             select(uploads.c.upload_id)
             .where(uploads.c.due_time <= func.now())
@@ -204,14 +219,14 @@ class UploadStore:
         statement = (
             update(uploads)
             .where(uploads.c.upload_id.in_(due))
-            .values(due_time=func.now() + ATTENTION)
+            .values(due_time=func.now() + CLAIM_DURATION)
             .returning(uploads.c.upload_id)
         )
         async with self._database.transaction() as connection:
             return list((await connection.execute(statement)).scalars())
 
-    async def take_over(self, upload_id: UUID) -> Holding | None:
-        """Let nobody else write it, whatever state it is in; None when it is gone."""
+    async def take_over(self, upload_id: UUID) -> UploadRecord | None:
+        """Make the caller the only writer, in any state; None when the upload does not exist."""
         statement = (
             update(uploads)
             .where(uploads.c.upload_id == upload_id)
@@ -223,7 +238,7 @@ class UploadStore:
             return None if row is None else await _with_parts(connection, row)
 
     async def postpone(self, upload_id: UUID) -> None:
-        """It needs no caretaker until it expires."""
+        """Make an upload due when it expires, not before."""
         statement = (
             update(uploads)
             .where(uploads.c.upload_id == upload_id)
@@ -232,43 +247,44 @@ class UploadStore:
         async with self._database.transaction() as connection:
             await connection.execute(statement)
 
-    async def _write(self, holding: Holding, values: dict[str, Any]) -> bool:
+    async def _write(
+        self, record: UploadRecord, values: dict[str, Any], states: Iterable[State] = OPEN
+    ) -> bool:
+        statement = _if_writer(record, states).values(values)
         async with self._database.transaction() as connection:
-            return await _written(connection, holding, values)
+            return (await connection.execute(statement)).rowcount == 1
 
 
-async def _written(connection: AsyncConnection, holding: Holding, values: dict[str, Any]) -> bool:
-    return (await connection.execute(_if_written_by(holding).values(values))).rowcount == 1
-
-
-def _if_written_by(holding: Holding) -> Update:
+def _if_writer(record: UploadRecord, states: Iterable[State]) -> Update:
+    """An update that only the current writer of an upload can make, in these states."""
     return update(uploads).where(
-        uploads.c.upload_id == holding.upload.upload_id,
-        uploads.c.writer == holding.writer,
-        uploads.c.state == State.RECEIVING,
+        uploads.c.upload_id == record.upload.upload_id,
+        uploads.c.writer == record.writer,
+        uploads.c.state.in_(states),
     )
 
 
 def _sweep_time(
-    holding: Holding, state: State, expires: ColumnElement[datetime]
+    record: UploadRecord, state: State, expires: ColumnElement[datetime]
 ) -> ColumnElement[datetime]:
+    """When S3 is to be swept: now, or when superseded writers must have noticed."""
     if state is not State.COMPLETED:
         return func.now()
-    return expires if holding.is_tidy else func.now() + ATTENTION
+    return expires if record.had_one_writer else func.now() + CLAIM_DURATION
 
 
 def _new_writer() -> dict[str, Any]:
-    more = case((uploads.c.state == State.RECEIVING, 1), else_=0)
+    more = case((uploads.c.state.in_(OPEN), 1), else_=0)
     return {"writer": uuid7(), "writers": uploads.c.writers + more}
 
 
-def _lives_on(whole: ColumnElement[bool] = uploads.c.whole) -> dict[str, Any]:
-    """A sign of life: it expires later, and needs a caretaker not before that.
+def _alive(is_complete: ColumnElement[bool]) -> dict[str, Any]:
+    """An upload that is alive expires later, and the reaper handles it when it does.
 
-    One that is whole needs one soon: its writer may have died before it was finished.
+    A complete one is due soon: its session may die before it hands the upload over.
     """
     expires = func.now() + uploads.c.lifetime
-    due = case((whole, func.now() + ATTENTION), else_=expires)
+    due = case((is_complete, func.now() + CLAIM_DURATION), else_=expires)
     return {"expire_time": expires, "due_time": due}
 
 
@@ -280,17 +296,17 @@ async def _row(connection: AsyncConnection, upload_id: UUID) -> _Row:
     return row
 
 
-async def _with_parts(connection: AsyncConnection, row: _Row) -> Holding:
-    holding = _holding(row)
-    if holding.s3_upload_id is None:
-        return holding
+async def _with_parts(connection: AsyncConnection, row: _Row) -> UploadRecord:
+    record = _record(row)
+    if record.s3_upload_id is None:
+        return record
     found = (
         select(parts.c.number, parts.c.etag, parts.c.checksum)
         .where(parts.c.upload_id == row.upload_id)
         .order_by(parts.c.number)
     )
     sent = tuple(UploadedPart(*each) for each in await connection.execute(found))
-    return replace(holding, progress=replace(holding.progress, parts=sent))
+    return replace(record, progress=replace(record.progress, parts=sent))
 
 
 def _plan(row: _Row) -> Plan:
@@ -303,14 +319,15 @@ def _plan(row: _Row) -> Plan:
         request_id=row.request_id or "",
         ends_at_size=row.ends_at_size,
         client_metadata=row.client_metadata,
-        concat=row.concat,
+        client_concat=row.client_concat,
+        is_concatenation=row.is_concatenation,
         asset_kind=AssetKind(row.asset_kind) if row.asset_kind else None,
         resumable=row.resumable,
     )
 
 
-def _holding(row: _Row) -> Holding:
-    return Holding(
+def _record(row: _Row) -> UploadRecord:
+    return UploadRecord(
         upload=Upload(
             upload_id=row.upload_id,
             plan=_plan(row),
@@ -333,6 +350,5 @@ def _holding(row: _Row) -> Holding:
             hash_state=row.hash_state,
             content_type=row.content_type,
             tail=tuple(TailObject(**each) for each in row.tail),
-            whole=row.whole,
         ),
     )

@@ -1,50 +1,43 @@
-"""A file as it streams in, whatever protocol carries it.
+"""A file as it streams in, whatever protocol carries it. Pure, apart from reading the stream.
 
-A stream is one `Start` or `AssetStart`, any number of `bytes`, and one `Whole`. A client that
-vanishes looks like a client that is done, so only `Whole` says that nothing is
-missing: a stream that ends without it is cut short.
+A client that vanishes looks like a client that has finished: both end the stream. So only
+`Finish` states that nothing is missing; a stream that ends without it was cut short.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from services.runtime.errors import FieldViolation, InvalidField
-from services.upload.errors import IncompleteUpload, UploadIdle
+from services.upload.errors import IncompleteUpload
+from services.upload.models import AssetKind
 from sori.upload.v1 import upload_pb2 as pb
 
 MAX_FILE_NAME_LENGTH = 255
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
-class AssetKind(StrEnum):
-    """What a reference asset is."""
+@dataclass(frozen=True)
+class Finish:
+    """States that nothing is missing. size: bytes; sha256: 32 bytes; each verified if given."""
 
-    VOICE = "voice"
-    PITCH = "pitch"
-    ALIGNMENT = "alignment"
-    BACKGROUND = "background"
+    size: int | None = None
+    sha256: bytes | None = None
+
+
+Content = AsyncGenerator[bytes | Finish]
+"""The bytes of a file, and its finish if the stream states it."""
 
 
 @dataclass(frozen=True)
-class AssetStart:
-    """A reference asset of a token comes."""
+class RecordingStart:
+    """The start of a recording.
 
-    token_id: int
-    kind: AssetKind
-
-
-@dataclass(frozen=True)
-class Start:
-    """A recording comes.
-
-    file_name: as the client calls it, at most 255 characters. request_id: names the
-    request; empty when it has no name.
+    file_name: on the client's device, at most 255 characters. request_id: names the
+    request; empty when the client gives none.
     """
 
     token_id: int
@@ -53,33 +46,38 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Whole:
-    """Nothing is missing. size: bytes; sha256: 32 bytes; each checked when given."""
+class AssetStart:
+    """The start of a reference asset of a token."""
 
-    size: int | None = None
-    sha256: bytes | None = None
-
-
-Item = Start | AssetStart | bytes | Whole
-Content = AsyncIterator[bytes | Whole]
-"""What comes after the start."""
+    token_id: int
+    kind: AssetKind
 
 
-def start(token_id: int, file_name: str, request_id: str) -> Start:
-    """The start of a stream. Errors: InvalidField."""
+Start = TypeVar("Start", RecordingStart, AssetStart)
+
+
+@dataclass(frozen=True)
+class IncomingFile(Generic[Start]):
+    """A file whose start has arrived; its content follows."""
+
+    start: Start
+    content: Content
+
+
+def recording_start(token_id: int, file_name: str, request_id: str) -> RecordingStart:
+    """Check the start of a recording. Errors: InvalidField."""
     violations = []
     if token_id < 1:
         violations.append(FieldViolation("token_id", "must be 1 or more"))
-    if request_id and not _REQUEST_ID.fullmatch(request_id):
-        problem = "must be 1 to 128 letters, digits and '-_.:', best a UUID"
-        violations.append(FieldViolation("request_id", problem))
+    if not is_request_id(request_id):
+        violations.append(_request_id_violation())
     if violations:
         raise InvalidField(*violations)
-    return Start(token_id, file_name.replace("\0", "")[:MAX_FILE_NAME_LENGTH], request_id)
+    return RecordingStart(token_id, file_name.replace("\0", "")[:MAX_FILE_NAME_LENGTH], request_id)
 
 
 def asset_start(token_id: int, kind: str) -> AssetStart:
-    """The start of a reference asset. Errors: InvalidField."""
+    """Check the start of a reference asset. Errors: InvalidField."""
     violations = []
     if token_id < 1:
         violations.append(FieldViolation("token_id", "must be 1 or more"))
@@ -90,44 +88,21 @@ def asset_start(token_id: int, kind: str) -> AssetStart:
     return AssetStart(token_id, AssetKind(kind))
 
 
-async def content_of(items: AsyncIterator[Item]) -> Content:
-    """What comes after the start, which was taken already."""
-    async for item in items:
-        if isinstance(item, bytes | Whole):
-            yield item
+def require_request_id(text: str) -> str:
+    """Check a request id, which may be empty. Errors: InvalidField."""
+    if not is_request_id(text):
+        raise InvalidField(_request_id_violation())
+    return text
 
 
-async def until_done(telling: asyncio.Task[None], items: Content) -> Content:
-    """The items, until who tells that they come has failed: then there is no use for them."""
-    async for item in items:
-        if telling.done():
-            await telling
-        yield item
+def is_request_id(text: str) -> bool:
+    """Whether a text is a request id, or empty."""
+    return not text or _REQUEST_ID.fullmatch(text) is not None
 
 
-async def not_idle(items: Content, seconds: float) -> Content:
-    """The items, for as long as they come. Errors: UploadIdle."""
-    while True:
-        try:
-            async with asyncio.timeout(seconds):
-                item = await anext(items)
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            raise UploadIdle(seconds=round(seconds)) from None
-        yield item
-
-
-async def after(items: Content, known: int) -> Content:
-    """The items without the first bytes, which are known already."""
-    async for item in items:
-        if isinstance(item, Whole):
-            yield item
-        elif known < len(item):
-            yield item[known:]
-            known = 0
-        else:
-            known -= len(item)
+def _request_id_violation() -> FieldViolation:
+    problem = "must be 1 to 128 letters, digits and '-_.:', ideally a UUID"
+    return FieldViolation("request_id", problem)
 
 
 class _Request(Protocol):
@@ -135,7 +110,7 @@ class _Request(Protocol):
 
     @property
     def metadata(self) -> Any:
-        """What comes."""
+        """The start of the file."""
 
     @property
     def chunk(self) -> bytes:
@@ -143,20 +118,20 @@ class _Request(Protocol):
 
     @property
     def finish(self) -> pb.UploadAudioFinish:
-        """Nothing is missing."""
+        """The end of the file."""
 
     def WhichOneof(  # noqa: N802
         self, oneof_group: Literal["payload"]
     ) -> str | None:
-        """Which of them this is."""
+        """The name of the field that is set."""
 
 
-async def items_of_messages(
-    requests: AsyncIterator[_Request], start_of: Callable[[Any], Start | AssetStart]
-) -> AsyncGenerator[Item]:
-    """The items of a gRPC upload.
+async def file_of_messages(
+    requests: AsyncIterator[_Request], start_of: Callable[[Any], Start]
+) -> IncomingFile[Start]:
+    """The file of a gRPC upload.
 
-    start_of: makes the start of the first message's metadata.
+    start_of: converts the metadata of the first message.
     Errors: InvalidField when messages come out of order, those of `start_of`.
     """
     first = await anext(requests, None)
@@ -164,20 +139,23 @@ async def items_of_messages(
         raise IncompleteUpload
     if first.WhichOneof("payload") != "metadata":
         raise InvalidField(FieldViolation("metadata", "must be the first message"))
-    yield start_of(first.metadata)
+    return IncomingFile(start_of(first.metadata), _content_of_messages(requests))
+
+
+async def _content_of_messages(requests: AsyncIterator[_Request]) -> Content:
     async for request in requests:
         match request.WhichOneof("payload"):
             case "chunk":
                 yield request.chunk
             case "finish":
-                yield _whole(request.finish)
+                yield _finish_of(request.finish)
                 return
             case _:
                 raise InvalidField(FieldViolation("payload", "must be chunk or finish"))
 
 
-def _whole(finish: pb.UploadAudioFinish) -> Whole:
-    sha256 = finish.sha256 if finish.HasField("sha256") else None
+def _finish_of(message: pb.UploadAudioFinish) -> Finish:
+    sha256 = message.sha256 if message.HasField("sha256") else None
     if sha256 is not None and len(sha256) != 32:
         raise InvalidField(FieldViolation("finish.sha256", "must be 32 bytes"))
-    return Whole(finish.size if finish.HasField("size") else None, sha256)
+    return Finish(message.size if message.HasField("size") else None, sha256)

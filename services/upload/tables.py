@@ -24,13 +24,14 @@ from services.runtime.tables import metadata_of
 
 metadata = metadata_of("upload")
 
-# The row is there before anything of the upload is in S3, and goes after it: what S3 holds
-# can always be found. `writer` names the stream that may write; a newer one replaces it;
-# `writers` counts them: only who died may have left something that nobody knows of.
-# `due_time` is when the row next needs a caretaker: to be finished, to expire, to be swept.
-# `next_part` numbers parts: none is used twice, so that nothing that comes late to S3 can
-# take the place of what is kept. `tail` are the objects that hold the bytes after the last
-# part: [{key, size, crc}].
+# A row is inserted before S3 has anything of its upload, and deleted after S3 has been swept,
+# so that every object can be found.
+# `writer` names the session that may write; a newer one replaces it. `writers` counts the
+# sessions: with more than one, S3 may have objects that the row does not name.
+# `due_time` is when the reaper next handles the row: to complete, expire or sweep it.
+# `next_part` numbers the parts. No number is used twice, so that a late request to S3 cannot
+# replace a saved part.
+# `tail` lists the objects that hold the bytes after the last part: [{key, size, crc}].
 uploads = Table(
     "uploads",
     metadata,
@@ -43,7 +44,8 @@ uploads = Table(
     Column("asset_kind", Text, nullable=False, server_default=""),
     Column("file_name", Text, nullable=False, server_default=""),
     Column("client_metadata", Text, nullable=False, server_default=""),
-    Column("concat", Text, nullable=False, server_default=""),
+    Column("client_concat", Text, nullable=False, server_default=""),
+    Column("is_concatenation", Boolean, nullable=False, server_default="false"),
     Column("request_id", Text, unique=True),
     Column("size", BigInteger),
     Column("sha256", LargeBinary),
@@ -59,19 +61,19 @@ uploads = Table(
     Column("hash_state", LargeBinary),
     Column("content_type", Text),
     Column("tail", JSONB, nullable=False, server_default="[]"),
-    Column("whole", Boolean, nullable=False, server_default="false"),
     Column("failure_reason", Text, nullable=False, server_default=""),
     Column("lifetime", Interval, nullable=False),
     Column("expire_time", DateTime(timezone=True), nullable=False),
     Column("due_time", DateTime(timezone=True), nullable=False),
     Column("create_time", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("end_time", DateTime(timezone=True)),
-    CheckConstraint("kind IN ('recording', 'piece', 'asset')", name="kind"),
+    CheckConstraint("kind IN ('recording', 'partial', 'asset')", name="kind"),
     CheckConstraint(
-        "state IN ('receiving', 'completed', 'failed', 'cancelled', 'expired')", name="state"
+        "state IN ('receiving', 'stored', 'completed', 'failed', 'cancelled', 'expired')",
+        name="state",
     ),
     CheckConstraint("(kind = 'recording') = (job_id IS NOT NULL)", name="job"),
-    CheckConstraint("(state = 'receiving') = (end_time IS NULL)", name="end"),
+    CheckConstraint("(state IN ('receiving', 'stored')) = (end_time IS NULL)", name="end"),
     CheckConstraint("(state = 'failed') = (failure_reason <> '')", name="failure"),
     CheckConstraint("committed_size <= coalesce(size, committed_size)", name="size"),
     Index("ix_uploads_due_time", "due_time"),

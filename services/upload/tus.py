@@ -13,8 +13,9 @@ from uuid import UUID
 from services.runtime.errors import FieldViolation, InvalidField
 from services.upload.checksums import DIGEST_BYTES, Checksum
 from services.upload.errors import TusVersionUnsupported, UnsupportedMediaType, UploadNotFound
-from services.upload.stream import start
-from services.upload.uploads import Kind, Plan, State, Upload
+from services.upload.models import Kind, Plan, Upload
+from services.upload.state import OPEN
+from services.upload.stream import recording_start, require_request_id
 
 VERSION = "1.0.0"
 EXTENSIONS = (
@@ -23,9 +24,9 @@ EXTENSIONS = (
 )
 CONTENT_TYPE = "application/offset+octet-stream"
 MAX_METADATA_LENGTH = 4096
-MAX_PIECES = 256
+MAX_PARTIAL_UPLOADS = 256
 MAX_ID_LENGTH = 64
-"""What is repeated of an id that is none."""
+"""How much of an invalid id an error repeats."""
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _KEY = re.compile(r"[!-+\--~]+")
@@ -36,10 +37,10 @@ Headers = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Creation:
-    """What a POST asks for. pieces: the uploads that it is put together of; or none."""
+    """What a POST creates. partial_uploads: to concatenate, if it creates a final upload."""
 
     plan: Plan
-    pieces: tuple[UUID, ...] = ()
+    partial_uploads: tuple[UUID, ...] = ()
 
 
 def require_version(headers: Headers) -> None:
@@ -49,13 +50,13 @@ def require_version(headers: Headers) -> None:
 
 
 def require_content_type(content_type: str) -> None:
-    """Refuse bodies that are no bytes of an upload. Errors: UnsupportedMediaType."""
+    """Refuse bodies of another media type. Errors: UnsupportedMediaType."""
     if content_type != CONTENT_TYPE:
         raise UnsupportedMediaType(content_type=CONTENT_TYPE)
 
 
 def upload_id_of(text: str) -> UUID:
-    """The upload that a path ends in. Errors: UploadNotFound."""
+    """The upload id at the end of a path. Errors: UploadNotFound."""
     try:
         return UUID(text)
     except ValueError:
@@ -63,47 +64,47 @@ def upload_id_of(text: str) -> UUID:
 
 
 def creation_of(headers: Headers, request_id: str) -> Creation:
-    """What a POST asks for. Errors: InvalidField."""
+    """What a POST creates. Errors: InvalidField."""
     concat = headers.get("upload-concat", "")
     if concat.startswith("final;"):
         return _final(headers, concat, request_id)
     if concat not in ("", "partial"):
-        raise _bad("Upload-Concat", "must be 'partial' or 'final;' with the paths of uploads")
+        raise _bad("Upload-Concat", "must be 'partial', or 'final;' and the paths of uploads")
     size = _declared_size(headers)
     if concat:
         raw = _raw_metadata(headers)
         return Creation(
             Plan(
-                Kind.PIECE,
+                Kind.PARTIAL,
                 size=size,
-                request_id=start(1, "", request_id).request_id,
+                request_id=require_request_id(request_id),
                 ends_at_size=True,
                 client_metadata=raw,
-                concat=concat,
+                client_concat=concat,
             )
         )
     return Creation(_recording(headers, size, request_id))
 
 
 def offset_of(headers: Headers) -> int:
-    """Where a PATCH begins. Errors: InvalidField."""
+    """The offset of the first byte of a PATCH. Errors: InvalidField."""
     return _number(headers, "Upload-Offset")
 
 
 def late_size_of(headers: Headers) -> int | None:
-    """The size of an upload that was begun without one. Errors: InvalidField."""
+    """The size that a PATCH declares late; None if it declares none. Errors: InvalidField."""
     return _number(headers, "Upload-Length") if "upload-length" in headers else None
 
 
 def checksum_of(headers: Headers) -> Checksum | None:
-    """What the bytes of a request must come to. Errors: InvalidField."""
+    """The declared checksum of a request. Errors: InvalidField."""
     declared = headers.get("upload-checksum")
     if declared is None:
         return None
     algorithm, _, encoded = declared.partition(" ")
     found = next((name for name in DIGEST_BYTES if name == algorithm), None)
     if found is None:
-        raise _bad("Upload-Checksum", f"must be of one of {', '.join(DIGEST_BYTES)}")
+        raise _bad("Upload-Checksum", f"must use one of {', '.join(DIGEST_BYTES)}")
     digest = _decoded(encoded)
     if digest is None or len(digest) != DIGEST_BYTES[found]:
         raise _bad("Upload-Checksum", f"must be {found}, a space and the digest in base64")
@@ -124,8 +125,8 @@ def metadata_of(raw: str) -> dict[str, str]:
     return found
 
 
-def options(limit_bytes: int) -> list[tuple[str, str]]:
-    """What OPTIONS says."""
+def option_headers(limit_bytes: int) -> list[tuple[str, str]]:
+    """The headers of an answer to OPTIONS."""
     return [
         ("tus-version", VERSION),
         ("tus-max-size", str(limit_bytes)),
@@ -134,30 +135,30 @@ def options(limit_bytes: int) -> list[tuple[str, str]]:
     ]
 
 
-def location_of(upload: Upload) -> tuple[str, str]:
-    """Where an upload is; a path, so that it is right behind any host."""
+def location_header(upload: Upload) -> tuple[str, str]:
+    """The URL of an upload: a path, so that it is correct behind any host."""
     return ("location", f"/uploads/{upload.upload_id}")
 
 
-def standing(upload: Upload) -> list[tuple[str, str]]:
-    """How far an upload is, when it expires, and its job."""
+def progress_headers(upload: Upload) -> list[tuple[str, str]]:
+    """The offset of an upload, its expiry and its job."""
     headers = [("upload-offset", str(upload.committed_size))]
-    if upload.state is State.RECEIVING:
+    if upload.state in OPEN:
         headers.append(("upload-expires", format_datetime(upload.expire_time, usegmt=True)))
     if upload.job_id is not None:
         headers.append(("x-job-id", str(upload.job_id)))
     return headers
 
 
-def description(upload: Upload) -> list[tuple[str, str]]:
-    """All that HEAD says of an upload."""
+def upload_headers(upload: Upload) -> list[tuple[str, str]]:
+    """The headers of an answer to HEAD."""
     plan = upload.plan
     size = ("upload-defer-length", "1") if plan.size is None else ("upload-length", str(plan.size))
-    headers = [*standing(upload), size, ("cache-control", "no-store")]
+    headers = [*progress_headers(upload), size, ("cache-control", "no-store")]
     if plan.client_metadata:
         headers.append(("upload-metadata", plan.client_metadata))
-    if plan.concat:
-        headers.append(("upload-concat", plan.concat))
+    if plan.client_concat:
+        headers.append(("upload-concat", plan.client_concat))
     return headers
 
 
@@ -166,12 +167,12 @@ def _final(headers: Headers, concat: str, request_id: str) -> Creation:
         raise _bad("Upload-Length", "must not be given for a final upload")
     paths = concat.removeprefix("final;").split()
     try:
-        pieces = tuple(UUID(path.rstrip("/").rpartition("/")[2]) for path in paths)
+        partial_uploads = tuple(UUID(path.rstrip("/").rpartition("/")[2]) for path in paths)
     except ValueError:
         raise _bad("Upload-Concat", "must name uploads by their paths") from None
-    if not 1 <= len(pieces) <= MAX_PIECES:
-        raise _bad("Upload-Concat", f"must name 1 to {MAX_PIECES} uploads")
-    return Creation(_recording(headers, None, request_id, concat), pieces)
+    if not 1 <= len(partial_uploads) <= MAX_PARTIAL_UPLOADS:
+        raise _bad("Upload-Concat", f"must name 1 to {MAX_PARTIAL_UPLOADS} uploads")
+    return Creation(_recording(headers, None, request_id, concat), partial_uploads)
 
 
 def _recording(headers: Headers, size: int | None, request_id: str, concat: str = "") -> Plan:
@@ -179,18 +180,19 @@ def _recording(headers: Headers, size: int | None, request_id: str, concat: str 
     metadata = metadata_of(raw)
     token_id = metadata.get("token_id", "")
     if not _NUMBER.fullmatch(token_id) or not 1 <= int(token_id) < 2**31:
-        raise _bad("Upload-Metadata", "must have the token practised as token_id")
+        raise _bad("Upload-Metadata", "must have the id of the token as token_id")
     file_name = metadata.get("filename") or metadata.get("name", "")
-    begun = start(int(token_id), file_name, request_id)
+    start = recording_start(int(token_id), file_name, request_id)
     return Plan(
         Kind.RECORDING,
-        begun.token_id,
-        begun.file_name,
+        start.token_id,
+        start.file_name,
         size,
-        request_id=begun.request_id,
+        request_id=start.request_id,
         ends_at_size=True,
         client_metadata=raw,
-        concat=concat,
+        client_concat=concat,
+        is_concatenation=bool(concat),
     )
 
 

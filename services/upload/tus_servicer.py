@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 
 from google.api.httpbody_pb2 import HttpBody
@@ -10,9 +10,11 @@ from google.api.httpbody_pb2 import HttpBody
 from services.runtime.interceptors import HTTP_STATUS, Context, call_metadata
 from services.upload import tus
 from services.upload.converters import idempotency_key
-from services.upload.engine import Uploads
-from services.upload.errors import UploadEnded, UploadIsFinal
-from services.upload.uploads import State, Upload
+from services.upload.errors import UploadIsFinal
+from services.upload.models import Upload, ended_error
+from services.upload.state import State
+from services.upload.stream import Content
+from services.upload.uploads import Uploads
 from sori.upload.v1 import tus_pb2 as pb
 from sori.upload.v1 import tus_pb2_grpc
 
@@ -23,7 +25,7 @@ Headers = Sequence[tuple[str, str]]
 
 
 class TusServicer(tus_pb2_grpc.TusServiceServicer):
-    """Takes resumable uploads from clients of tus."""
+    """Receives resumable uploads from tus clients."""
 
     def __init__(self, uploads: Uploads) -> None:
         self._uploads = uploads
@@ -46,21 +48,23 @@ class TusServicer(tus_pb2_grpc.TusServiceServicer):
         first = await anext(request_iterator, None)
         if first is not None and first.content.data:
             tus.require_content_type(first.content.content_type)
-        if creation.pieces:
-            upload = await self._uploads.concatenate(creation.plan, creation.pieces)
+        if creation.partial_uploads:
+            upload = await self._uploads.concatenate(creation.plan, creation.partial_uploads)
         else:
             upload = await self._uploads.create(creation.plan)
             if first is not None and first.content.data:
-                async with aclosing(_bytes(first, request_iterator)) as content:
+                async with aclosing(_content_of(first, request_iterator)) as content:
                     upload = await self._uploads.write(
                         upload.upload_id, 0, content, checksum=checksum
                     )
-        return await _answer(context, [tus.location_of(upload), *tus.standing(upload)], CREATED)
+        return await _answer(
+            context, [tus.location_header(upload), *tus.progress_headers(upload)], CREATED
+        )
 
     async def GetTusUpload(self, request: pb.GetTusUploadRequest, context: Context) -> HttpBody:
         tus.require_version(call_metadata(context))
-        upload = await self._known(request.upload_id)
-        return await _answer(context, tus.description(upload))
+        upload = await self._usable(request.upload_id)
+        return await _answer(context, tus.upload_headers(upload))
 
     async def WriteTusUpload(
         self, request_iterator: AsyncIterator[pb.WriteTusUploadRequest], context: Context
@@ -71,41 +75,41 @@ class TusServicer(tus_pb2_grpc.TusServiceServicer):
         checksum = tus.checksum_of(headers)
         first = await anext(request_iterator, pb.WriteTusUploadRequest())
         tus.require_content_type(first.content.content_type)
-        upload = await self._known(first.upload_id)
-        if upload.plan.concat.startswith("final"):
+        upload = await self._usable(first.upload_id)
+        if upload.plan.is_concatenation:
             raise UploadIsFinal(upload_id=upload.upload_id)
-        content = _bytes(first, request_iterator)
-        # It would stay in memory for as long as the call.
+        content = _content_of(first, request_iterator)
+        # The message would stay in memory for as long as the call.
         del first
         async with aclosing(content):
             upload = await self._uploads.write(
                 upload.upload_id, offset, content, exactly=True, size=size, checksum=checksum
             )
-        return await _answer(context, tus.standing(upload), NO_CONTENT)
+        return await _answer(context, tus.progress_headers(upload), NO_CONTENT)
 
     async def DeleteTusUpload(
         self, request: pb.DeleteTusUploadRequest, context: Context
     ) -> HttpBody:
         tus.require_version(call_metadata(context))
-        upload = await self._known(request.upload_id)
+        upload = await self._usable(request.upload_id)
         await self._uploads.cancel(upload.upload_id)
         return await _answer(context, (), NO_CONTENT)
 
     async def _options(self, context: Context) -> HttpBody:
-        return await _answer(context, tus.options(self._uploads.limit_bytes), NO_CONTENT)
+        return await _answer(context, tus.option_headers(self._uploads.limit_bytes), NO_CONTENT)
 
-    async def _known(self, upload_id: str) -> Upload:
-        """An upload that is of use. Errors: UploadNotFound, UploadEnded."""
+    async def _usable(self, upload_id: str) -> Upload:
+        """An upload that has not failed or expired. Errors: UploadNotFound, UploadEnded."""
         upload = await self._uploads.get(tus.upload_id_of(upload_id))
         if upload.state in (State.FAILED, State.CANCELLED, State.EXPIRED):
-            raise UploadEnded.of(upload.upload_id, upload.state, upload.failure_reason)
+            raise ended_error(upload)
         return upload
 
 
-async def _bytes(
+async def _content_of(
     first: pb.CreateTusUploadRequest | pb.WriteTusUploadRequest,
     others: AsyncIterator[pb.CreateTusUploadRequest] | AsyncIterator[pb.WriteTusUploadRequest],
-) -> AsyncGenerator[bytes]:
+) -> Content:
     if first.content.data:
         yield first.content.data
     del first

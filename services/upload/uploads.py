@@ -1,212 +1,217 @@
-"""What an upload is: a file on its way to S3, across connections and replicas. Pure."""
+"""Resumable uploads: each continues where it stopped, at any replica.
+
+gRPC and tus both come through here; one-shot uploads are in `one_shot.py`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from enum import StrEnum
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import timedelta
 from uuid import UUID
 
-from services.runtime.errors import FieldViolation, InvalidField
-from services.runtime.object_store import UploadedPart
+from uuid_utils.compat import uuid7
+
+from services.runtime.errors import SoriError
+from services.runtime.object_store import ObjectMissing
+from services.upload.checksums import Checksum
+from services.upload.clients import CatalogClient
 from services.upload.errors import (
+    UPLOAD_CANCELLED,
+    EmptyRecording,
+    RecordingTooLarge,
     SizeMismatch,
-    UploadEnded,
-    UploadIncomplete,
-    UploadOffsetAhead,
-    UploadOffsetBehind,
+    UploadLost,
+    UploadNotFound,
 )
-from services.upload.stream import AssetKind
+from services.upload.models import (
+    Kind,
+    Plan,
+    Upload,
+    UploadRecord,
+    ended_error,
+    part_bytes_for,
+    recording_key,
+    require_concatenable,
+    require_offset,
+)
+from services.upload.session import PartialData, SessionResources, open_session
+from services.upload.state import OPEN, Event, State
+from services.upload.stream import Content, Finish
 
-MIN_PART_BYTES = 5 * 1024**2
-"""The least that S3 takes as a part other than the last."""
-
-MAX_PARTS = 9_000
-"""S3 takes 10,000; the rest is for parts that are sent again under a new number."""
-
-_MIB = 1024**2
-
-
-class State(StrEnum):
-    """Where an upload stands; all but the first are for ever."""
-
-    RECEIVING = "receiving"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    EXPIRED = "expired"
+_MAX_OFFSET = 2**62
 
 
-class Kind(StrEnum):
-    """What an upload becomes."""
+class Uploads:
+    """The uploads that continue over several connections."""
 
-    RECORDING = "recording"
-    """A recording of a job."""
-    PIECE = "piece"
-    """A piece of a recording that is put together of several uploads."""
-    ASSET = "asset"
-    """A reference asset of a token."""
+    def __init__(
+        self, resources: SessionResources, catalog: CatalogClient, lifetime: timedelta
+    ) -> None:
+        """lifetime: an upload expires after this time without a heartbeat."""
+        self._resources = resources
+        self._store = resources.store
+        self._catalog = catalog
+        self._lifetime = lifetime
+        self.limit_bytes = resources.limits.recording_bytes
 
+    async def create(self, plan: Plan) -> Upload:
+        """Create an upload, or find the one that the same request created before.
 
-@dataclass(frozen=True)
-class Plan:
-    """What is to be uploaded.
+        Errors: TokenNotFound, RecordingTooLarge, EmptyRecording, RequestIdReused, those
+        of the clients, DatabaseUnavailable.
+        """
+        record, _ = await self._create(plan)
+        return record.upload
 
-    token_id: 0 for a piece.
-    file_name: as the client calls it, at most 255 characters.
-    size: bytes of the whole; None while nobody knows.
-    sha256: 32 bytes, checked at the end; None to trust what comes.
-    request_id: names the request; empty when it has no name.
-    ends_at_size: the upload is whole when its size is reached, without further words.
-    client_metadata: what a client said of it and gets back unread.
-    concat: how it is put together, as a client said it.
-    asset_kind: of a reference asset.
-    resumable: it goes on over other connections; otherwise it comes at once or not at all.
-    """
+    async def get(self, upload_id: UUID) -> Upload:
+        """An upload in any state. Errors: UploadNotFound, DatabaseUnavailable."""
+        return (await self._store.get(upload_id)).upload
 
-    kind: Kind
-    token_id: int = 0
-    file_name: str = ""
-    size: int | None = None
-    sha256: bytes | None = None
-    request_id: str = ""
-    ends_at_size: bool = False
-    client_metadata: str = ""
-    concat: str = ""
-    asset_kind: AssetKind | None = None
-    resumable: bool = True
+    async def write(
+        self,
+        upload_id: UUID,
+        offset: int,
+        content: Content,
+        *,
+        exactly: bool = False,
+        size: int | None = None,
+        checksum: Checksum | None = None,
+    ) -> Upload:
+        """Write bytes of an upload; the received bytes stay, however the stream ends.
 
-    def is_repeated_by(self, other: Plan) -> bool:
-        """Whether two requests with the same id ask for the same upload."""
-        return (self.kind, self.token_id, self.size, self.sha256) == (
-            other.kind,
-            other.token_id,
-            other.size,
-            other.sha256,
+        offset: where the first byte belongs.
+        content: ends with `Finish` to complete the upload. Without it the upload stays
+            open, unless it ends at its declared size and reaches that.
+        exactly: refuse bytes before the committed size instead of skipping them.
+        size: of the file, if it was unknown until now.
+        checksum: of these bytes; if it differs, none of them stays.
+        Errors: UploadNotFound, UploadEnded, UploadOffsetAhead, UploadOffsetBehind (exactly),
+        UploadSuperseded, UploadIdle, ChunkChecksumMismatch, SizeMismatch,
+        RecordingTooLarge, those about the recording, StorageUnavailable.
+        """
+        record = await self._acquire(upload_id, offset, exactly, size)
+        if record is not None:
+            partial_data = PartialData.KEEP if checksum is None else PartialData.VERIFY
+            skip = record.progress.size - offset
+            async with open_session(self._resources, record, partial_data) as session:
+                finish = await session.receive(content, skip=skip, checksum=checksum)
+                if finish is None and not session.is_complete:
+                    await session.checkpoint()
+                else:
+                    await session.complete(finish or Finish())
+        return await self.get(upload_id)
+
+    async def complete(self, record: UploadRecord) -> None:
+        """Complete an upload whose bytes are all durable and whose writer is gone.
+
+        Errors: those of `write`.
+        """
+        async with open_session(self._resources, record, PartialData.KEEP) as session:
+            await session.complete(Finish())
+
+    async def cancel(self, upload_id: UUID) -> Upload:
+        """End an upload and its job. Errors: UploadNotFound, UploadEnded."""
+        record = await self._store.take_over(upload_id)
+        if record is None:
+            raise UploadNotFound(upload_id=upload_id)
+        if record.upload.state in OPEN:
+            await self._resources.completion.end(record, Event.CANCELLED, UPLOAD_CANCELLED)
+        upload = await self.get(upload_id)
+        if upload.state is not State.CANCELLED:
+            raise ended_error(upload)
+        return upload
+
+    async def concatenate(self, plan: Plan, upload_ids: Sequence[UUID]) -> Upload:
+        """Make one recording of complete partial uploads, in this order.
+
+        Errors: those of `create`; UploadNotFound, UploadEnded, UploadIncomplete when a
+        partial upload is not complete; those about the recording.
+        """
+        partials = [await self._store.get(upload_id) for upload_id in upload_ids]
+        for each in partials:
+            require_concatenable(each.upload)
+        size = sum(each.upload.committed_size for each in partials)
+        record, is_new = await self._create(replace(plan, size=size, resumable=False))
+        if is_new:
+            async with (
+                open_session(self._resources, record, PartialData.DISCARD) as session,
+                aclosing(self._content_of(partials)) as content,
+            ):
+                await session.complete(await session.receive(content) or Finish())
+        return await self.get(record.upload.upload_id)
+
+    async def _create(self, plan: Plan) -> tuple[UploadRecord, bool]:
+        """Create an upload; also whether it is new: an earlier request may have created it."""
+        if plan.size == 0:
+            raise EmptyRecording
+        if plan.size is not None and plan.size > self.limit_bytes:
+            raise RecordingTooLarge(limit_bytes=self.limit_bytes)
+        upload_id = uuid7()
+        if plan.kind is Kind.PARTIAL:
+            record = await self._insert(plan, upload_id, f"partials/{upload_id}")
+            return record, record.upload.upload_id == upload_id
+        revision = await self._catalog.token_revision(plan.token_id)
+        job_id = uuid7()
+        key = recording_key(plan.token_id, job_id)
+        record = await self._insert(plan, upload_id, key, revision, job_id)
+        is_new = record.upload.upload_id == upload_id
+        try:
+            # Repeated for an earlier upload too: its request may have failed here.
+            await self._resources.completion.created(record)
+        except SoriError:
+            if is_new:
+                await self._store.delete(upload_id)
+            raise
+        return record, is_new
+
+    async def _insert(
+        self,
+        plan: Plan,
+        upload_id: UUID,
+        object_key: str,
+        token_revision: int = 0,
+        job_id: UUID | None = None,
+    ) -> UploadRecord:
+        return await self._store.create(
+            plan,
+            self._lifetime,
+            upload_id=upload_id,
+            object_key=object_key,
+            part_bytes=part_bytes_for(plan.size or self.limit_bytes),
+            token_revision=token_revision,
+            job_id=job_id,
         )
 
+    async def _acquire(
+        self, upload_id: UUID, offset: int, exactly: bool, size: int | None
+    ) -> UploadRecord | None:
+        """Become the writer; None when the upload is completed and has all these bytes."""
+        if size is not None and size > self.limit_bytes:
+            raise RecordingTooLarge(limit_bytes=self.limit_bytes)
+        last = offset if exactly else _MAX_OFFSET
+        if size is not None:
+            last = min(last, size)
+        record = await self._store.acquire(upload_id, offset, last, size)
+        if record is None:
+            upload = await self.get(upload_id)
+            require_offset(upload, offset, exactly)
+            if size is not None and upload.committed_size > size:
+                raise SizeMismatch(received_bytes=upload.committed_size, declared_bytes=size)
+            if upload.state is not State.COMPLETED:
+                raise ended_error(upload)
+            return None
+        declared = record.plan.size
+        if size is not None and declared is not None and declared != size:
+            raise SizeMismatch(received_bytes=size, declared_bytes=declared)
+        return record
 
-@dataclass(frozen=True)
-class Upload:
-    """An upload as its caller sees it.
-
-    job_id: None unless it becomes a recording.
-    committed_size: bytes that are durable; never decreases.
-    failure_reason: one of the error reasons; empty unless it failed.
-    """
-
-    upload_id: UUID
-    plan: Plan
-    state: State
-    job_id: UUID | None
-    committed_size: int
-    expire_time: datetime
-    create_time: datetime
-    failure_reason: str = ""
-
-
-@dataclass(frozen=True)
-class TailObject:
-    """An object that holds bytes after the last part. size: bytes; crc: CRC-32 of them."""
-
-    key: str
-    size: int
-    crc: int
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What is durable of an upload.
-
-    size: bytes. hash_state: of the SHA-256 of these bytes; None before the first.
-    content_type: what the first bytes say, once enough of them are here.
-    parts: of the multipart upload. tail: what came after them.
-    whole: nothing is missing.
-    """
-
-    size: int = 0
-    hash_state: bytes | None = None
-    content_type: str | None = None
-    parts: tuple[UploadedPart, ...] = ()
-    tail: tuple[TailObject, ...] = ()
-    whole: bool = False
-
-    @property
-    def tail_size(self) -> int:
-        """Bytes after the last part."""
-        return sum(each.size for each in self.tail)
-
-
-@dataclass(frozen=True)
-class Holding:
-    """An upload as who works on it sees it.
-
-    writer: the stream that may write it. writers: how many there have been.
-    object_key: what it becomes. s3_upload_id: of the multipart upload, if there is one.
-    part_bytes: size of each of its parts but the last.
-    token_revision: of the token that it was begun with.
-    lifetime: how long after the last sign of life it expires.
-    """
-
-    upload: Upload
-    writer: UUID
-    object_key: str
-    part_bytes: int
-    token_revision: int
-    lifetime: timedelta
-    writers: int = 0
-    s3_upload_id: str | None = None
-    progress: Progress = field(default_factory=Progress)
-
-    @property
-    def is_tidy(self) -> bool:
-        """Whether S3 holds of it what is known and no more: nobody has died writing it."""
-        return self.writers <= 1
-
-    @property
-    def tail_prefix(self) -> str:
-        """What the keys of its tail begin with."""
-        return f"tails/{self.upload.upload_id}/"
-
-
-def part_bytes_for(size: int) -> int:
-    """How large the parts of an upload of so many bytes are: whole MiB, as small as S3 takes.
-
-    Up to 43.9 GiB that is 5 MiB; 5 TiB, the most that S3 takes, need 583 MiB.
-    """
-    needed = -(-size // MAX_PARTS)
-    return max(MIN_PART_BYTES, -(-needed // _MIB) * _MIB)
-
-
-def require_offset(upload: Upload, offset: int, exactly: bool) -> None:
-    """Refuse to go on elsewhere. Errors: UploadOffsetAhead, UploadOffsetBehind (exactly)."""
-    here = upload.committed_size
-    if offset > here:
-        raise UploadOffsetAhead(offset=offset, committed_size=here)
-    if exactly and offset < here:
-        raise UploadOffsetBehind(offset=offset, committed_size=here)
-
-
-def require_piece(upload: Upload) -> None:
-    """Refuse what is no whole piece. Errors: InvalidField, UploadIncomplete, UploadEnded."""
-    if upload.plan.kind is not Kind.PIECE:
-        problem = f"the upload {upload.upload_id} is no partial one"
-        raise InvalidField(FieldViolation("upload_concat", problem))
-    if upload.state is State.RECEIVING:
-        raise UploadIncomplete(upload_id=upload.upload_id)
-    if upload.state is not State.COMPLETED:
-        raise ended_error(upload)
-
-
-def is_surplus(error: BaseException) -> bool:
-    """Whether more came than was declared."""
-    if not isinstance(error, SizeMismatch):
-        return False
-    return int(error.metadata["received_bytes"]) > int(error.metadata["declared_bytes"])
-
-
-def ended_error(upload: Upload) -> UploadEnded:
-    """That an upload takes no more bytes."""
-    # One that still seems to go on has expired, and nobody has swept it yet.
-    state = State.EXPIRED if upload.state is State.RECEIVING else upload.state
-    return UploadEnded.of(upload.upload_id, state, upload.failure_reason)
+    async def _content_of(self, partials: Sequence[UploadRecord]) -> Content:
+        try:
+            for each in partials:
+                async for content in self._resources.objects.read(each.object_key):
+                    yield content
+        except ObjectMissing:
+            raise UploadLost from None
+        yield Finish()

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from tusclient.client import TusClient
 
-from services.upload.tus import MAX_PIECES
+from services.upload.tus import MAX_PARTIAL_UPLOADS
 from sori.upload.v1 import upload_pb2 as pb
 from tests.e2e.product import AUDIO, Json, Product, error_info
 from tests.e2e.uploading import MIB, Uploader, assert_analysed, wav
@@ -379,7 +379,7 @@ def test_a_recording_that_is_refused_ends_its_upload(product: Product, tus: Tus)
 
 def test_as_many_pieces_as_are_taken_fit_into_the_headers(tus: Tus) -> None:
     origin = str(tus.gateway.base_url).rstrip("/")
-    pieces = [f"{origin}/uploads/{uuid4()}" for _ in range(MAX_PIECES)]
+    pieces = [f"{origin}/uploads/{uuid4()}" for _ in range(MAX_PARTIAL_UPLOADS)]
     answer = final(tus, *pieces)
     assert (answer.status_code, error_info(answer)["reason"]) == (404, "UPLOAD_NOT_FOUND")
     answer = final(tus, *pieces, f"/uploads/{uuid4()}")

@@ -15,8 +15,8 @@ from google.protobuf.message import DecodeError
 from services.runtime.errors import SoriError
 from services.upload import tus
 from services.upload.converters import offset_from, upload_id_from
-from services.upload.form import items_of_form
-from services.upload.stream import Item, Start, Whole, start
+from services.upload.form import file_of_form
+from services.upload.stream import Finish, RecordingStart, recording_start
 from sori.upload.v1 import upload_pb2 as pb
 
 BOUNDARIES = ("b", "-" * 70, "boundary", "\r\n--", "")
@@ -42,18 +42,20 @@ def form(data: bytes) -> None:
 
 
 async def _taken(boundary: str, pieces: list[bytes]) -> None:
-    items: list[Item] = []
+    items: list[bytes | Finish] = []
     with suppress(SoriError):
-        items += [item async for item in items_of_form(_requests(boundary, pieces), _start)]
+        file = await file_of_form(_requests(boundary, pieces), _start)
+        async for item in file.content:
+            items.append(item)  # noqa: PERF401 (those before an error count)
     # Not even a byte more than came, and nothing after the end.
     taken = sum(len(item) for item in items if isinstance(item, bytes))
     assert taken <= sum(map(len, pieces))
-    assert not any(isinstance(item, Whole) for item in items[:-1])
+    assert not any(isinstance(item, Finish) for item in items[:-1])
     assert len(asyncio.all_tasks()) == 1
 
 
-def _start(_: object, file_name: str) -> Start:
-    return start(1, file_name, "")
+def _start(_: object, file_name: str) -> RecordingStart:
+    return recording_start(1, file_name, "")
 
 
 async def _requests(boundary: str, pieces: list[bytes]) -> AsyncIterator[pb.UploadAudioFormRequest]:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from services.runtime.errors import InvalidField
 from services.upload.errors import IncompleteUpload
-from services.upload.form import items_of_form
-from services.upload.stream import Item, Start, Whole, start
+from services.upload.form import file_of_form
+from services.upload.stream import Finish, RecordingStart, recording_start
 from sori.upload.v1 import upload_pb2 as pb
 
 BOUNDARY = "----line"
@@ -31,16 +31,17 @@ def part(content: bytes, name: str = "file", file_name: str = "take.wav") -> byt
     )
 
 
-def start_of(first: pb.UploadAudioFormRequest, file_name: str) -> Start:
-    return start(first.token_id, file_name, "request")
+def start_of(first: pb.UploadAudioFormRequest, file_name: str) -> RecordingStart:
+    return recording_start(first.token_id, file_name, "request")
 
+
+Parsed = tuple[RecordingStart, bytes, bytes | Finish]
+"""The start, the content, and the last item of the stream."""
 
 CLOSING = f"--{BOUNDARY}--\r\n".encode()
 
 
-def parse(
-    body: bytes, cuts: list[int] | None = None, content_type: str = CONTENT_TYPE
-) -> list[Item]:
+def parse(body: bytes, cuts: list[int] | None = None, content_type: str = CONTENT_TYPE) -> Parsed:
     edges = [0, *sorted({cut % (len(body) + 1) for cut in cuts or []}), len(body)]
     pieces = [body[start:end] for start, end in itertools.pairwise(edges)]
 
@@ -52,24 +53,21 @@ def parse(
                 request.form.content_type = content_type
             yield request
 
-    async def collect() -> list[Item]:
-        return [item async for item in items_of_form(requests(), start_of)]
+    async def collect() -> Parsed:
+        file = await file_of_form(requests(), start_of)
+        *chunks, finish = [item async for item in file.content]
+        assert all(isinstance(chunk, bytes) for chunk in chunks)
+        return file.start, b"".join(chunks), finish  # type: ignore[arg-type]
 
     return asyncio.run(collect())
-
-
-def content_of(items: list[Item]) -> bytes:
-    return b"".join(item for item in items if isinstance(item, bytes))
 
 
 @given(st.binary(max_size=300), st.lists(st.integers(min_value=0), max_size=30))
 def test_the_file_arrives_unchanged_however_the_body_is_cut(
     content: bytes, cuts: list[int]
 ) -> None:
-    items = parse(part(content) + CLOSING, cuts)
-    assert items[0] == Start(7, "take.wav", "request")
-    assert content_of(items) == content
-    assert items[-1] == Whole()
+    start = RecordingStart(7, "take.wav", "request")
+    assert parse(part(content) + CLOSING, cuts) == (start, content, Finish())
 
 
 @given(st.integers(min_value=1, max_value=len(CLOSING) - 2))
@@ -89,8 +87,8 @@ def test_any_other_body_is_a_clear_error(body: bytes, cuts: list[int]) -> None:
     "file_name", ["../../etc/passwd", "a" * 4096, "녹음 🎙️.wav", "semi;colon.wav"]
 )
 def test_file_names_are_kept_as_metadata_of_at_most_255_characters(file_name: str) -> None:
-    items = parse(part(b"x", file_name=file_name) + CLOSING)
-    assert items[0] == Start(7, file_name.rpartition("\\")[2][:255], "request")
+    start, _, _ = parse(part(b"x", file_name=file_name) + CLOSING)
+    assert start == RecordingStart(7, file_name.rpartition("\\")[2][:255], "request")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from services.runtime.errors import InvalidField
 from services.upload import tus
 from services.upload.errors import UploadNotFound
-from services.upload.uploads import Kind
+from services.upload.models import Kind
 
 HEADERS = (
     "upload-length",
@@ -87,12 +87,12 @@ def test_pieces_are_named_by_paths_or_addresses(pieces: list[UUID], host: str) -
     concat = "final;" + " ".join(f"{host}/uploads/{each}" for each in pieces)
     told = {"upload-concat": concat, "upload-metadata": f"token_id {encoded('7')}"}
     creation = tus.creation_of(told, "")
-    assert creation.pieces == tuple(pieces)
+    assert creation.partial_uploads == tuple(pieces)
     assert (creation.plan.kind, creation.plan.token_id) == (Kind.RECORDING, 7)
 
 
 def test_too_many_pieces_are_refused() -> None:
-    concat = "final;" + " ".join(f"/uploads/{uuid4()}" for _ in range(tus.MAX_PIECES + 1))
+    concat = "final;" + " ".join(f"/uploads/{uuid4()}" for _ in range(tus.MAX_PARTIAL_UPLOADS + 1))
     with pytest.raises(InvalidField):
         tus.creation_of({"upload-concat": concat}, "")
 

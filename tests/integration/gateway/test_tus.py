@@ -26,7 +26,6 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from services.runtime.errors import SoriError, StorageUnavailable
 from services.runtime.interceptors import CallInterceptor
 from services.upload.checksums import Checksum
-from services.upload.engine import Uploads
 from services.upload.errors import (
     ChunkChecksumMismatch,
     RecordingTooLarge,
@@ -36,9 +35,11 @@ from services.upload.errors import (
     UploadNotFound,
     UploadOffsetBehind,
 )
+from services.upload.models import Plan, Upload
+from services.upload.state import State
 from services.upload.stream import Content
 from services.upload.tus_servicer import TusServicer
-from services.upload.uploads import Plan, State, Upload
+from services.upload.uploads import Uploads
 from sori.upload.v1 import tus_pb2, tus_pb2_grpc, upload_pb2, upload_pb2_grpc
 from stack.ports import free_ports
 from tests.integration.gateway.fake_services import NAMES, Context

@@ -1,0 +1,95 @@
+"""What has arrived of an upload: its size, its SHA-256 and its media type. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from services.upload.errors import (
+    ChecksumMismatch,
+    EmptyRecording,
+    RecordingTooLarge,
+    SizeMismatch,
+)
+from services.upload.media_type import Head, any_type, audio_type, json_type
+from services.upload.models import AssetKind, Kind, Plan, Progress, UploadRecord
+from services.upload.sha256 import Sha256
+from services.upload.stream import Finish
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The largest files, in bytes, and the longest recording, in seconds."""
+
+    recording_bytes: int
+    asset_bytes: int
+    recording_seconds: float
+
+    def bytes_of(self, plan: Plan) -> int:
+        """The largest file of this kind."""
+        return self.asset_bytes if plan.kind is Kind.ASSET else self.recording_bytes
+
+
+class ReceivedBytes:
+    """Counts, hashes and checks the bytes of one upload, over all its connections."""
+
+    def __init__(self, record: UploadRecord, limits: Limits) -> None:
+        """Continue where the durable bytes end."""
+        self._declared_size = record.declared_size
+        self._declared_sha256 = record.plan.sha256
+        self._head = Head(_media_type_of(record.plan), limits.recording_seconds)
+        self._limit_bytes = limits.bytes_of(record.plan)
+        self._sha256 = Sha256(record.progress.hash_state)
+        self.size = record.progress.size
+        self.content_type = record.progress.content_type
+
+    def require_room(self, size: int) -> None:
+        """Refuse bytes beyond a limit. Errors: SizeMismatch, RecordingTooLarge."""
+        total = self.size + size
+        if self._declared_size is not None and total > self._declared_size:
+            raise SizeMismatch(received_bytes=total, declared_bytes=self._declared_size)
+        if total > self._limit_bytes:
+            raise RecordingTooLarge(limit_bytes=self._limit_bytes)
+
+    def inspect(self, content: bytes) -> None:
+        """Sniff the media type, until it is known. Errors: those of `Head.feed`."""
+        if self.content_type is None:
+            self.content_type = self._head.feed(content)
+
+    def add(self, content: bytes) -> None:
+        """Count and hash the next bytes."""
+        self._sha256.update(content)
+        self.size += len(content)
+
+    def progress(self) -> Progress:
+        """What has arrived, as the progress that the next checkpoint extends."""
+        return Progress(
+            size=self.size, hash_state=self._sha256.state, content_type=self.content_type
+        )
+
+    def verify(self, finish: Finish) -> bytes:
+        """Check the complete file against all that was declared; returns its SHA-256.
+
+        Errors: EmptyRecording, SizeMismatch, ChecksumMismatch, those of `Head.settle`.
+        """
+        if not self.size:
+            raise EmptyRecording
+        for size in (finish.size, self._declared_size):
+            if size is not None and size != self.size:
+                raise SizeMismatch(received_bytes=self.size, declared_bytes=size)
+        digest = self._sha256.digest()
+        for sha256 in (finish.sha256, self._declared_sha256):
+            if sha256 is not None and sha256 != digest:
+                raise ChecksumMismatch(received_sha256=digest.hex())
+        if self.content_type is None:
+            self.content_type = self._head.settle()
+        return digest
+
+
+def _media_type_of(plan: Plan) -> Callable[[bytes], str]:
+    if plan.kind is Kind.PARTIAL:
+        return any_type
+    if plan.asset_kind in (AssetKind.PITCH, AssetKind.ALIGNMENT):
+        return partial(json_type, kind=plan.asset_kind)
+    return audio_type

@@ -1,0 +1,258 @@
+"""One connection's work on one upload: acquire, append, checkpoint, complete, abort.
+
+One-shot and resumable uploads run through the same session; `PartialData` decides, when
+the session is opened, what happens to received bytes when it is interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import structlog
+
+from services.runtime.errors import SoriError, StorageUnavailable
+from services.runtime.object_store import ObjectStore
+from services.runtime.shared_errors import JobEnded
+from services.upload.checksums import Checksum
+from services.upload.cleanup import CleanUpTasks
+from services.upload.completion import Completion
+from services.upload.errors import (
+    ChecksumMismatch,
+    ChunkChecksumMismatch,
+    IncompleteUpload,
+    RecordingTooLarge,
+    RecordingTooLong,
+    SizeMismatch,
+    UnsupportedAudio,
+    UploadFailure,
+    UploadIdle,
+    UploadLost,
+    UploadSuperseded,
+)
+from services.upload.memory_budget import MemoryBudget
+from services.upload.models import StoredObject, UploadRecord, ended_error
+from services.upload.received import Limits, ReceivedBytes
+from services.upload.state import OPEN, Event, State
+from services.upload.store import UploadStore
+from services.upload.stream import Content, Finish
+from services.upload.writer import UploadWriter
+
+HEARTBEAT_SECONDS = 30.0
+"""How often a session reports that the upload continues."""
+
+_FATAL = (
+    UnsupportedAudio,
+    RecordingTooLong,
+    RecordingTooLarge,
+    ChecksumMismatch,
+    JobEnded,
+    UploadLost,
+)
+"""A resumable upload cannot continue after these errors."""
+
+_logger = structlog.get_logger(__name__)
+
+
+class PartialData(Enum):
+    """What becomes of received bytes when a session is interrupted."""
+
+    KEEP = auto()
+    """Each part is saved as soon as it is durable; an interruption saves the rest."""
+    VERIFY = auto()
+    """Nothing is saved before the checksum of the write matches; an interruption drops it."""
+    DISCARD = auto()
+    """The upload is one-shot: an interruption ends it and leaves nothing."""
+
+
+@dataclass(frozen=True)
+class SessionResources:
+    """What all sessions of a process share. idle_seconds: how long a stream may send nothing."""
+
+    store: UploadStore
+    objects: ObjectStore
+    budget: MemoryBudget
+    completion: Completion
+    clean_ups: CleanUpTasks
+    limits: Limits
+    idle_seconds: float
+
+
+@dataclass(frozen=True)
+class CompletedUpload:
+    """An upload whose receiving service has the object; token_revision: with it."""
+
+    stored: StoredObject
+    token_revision: int
+
+
+@asynccontextmanager
+async def open_session(
+    resources: SessionResources, record: UploadRecord, partial_data: PartialData
+) -> AsyncIterator[UploadSession]:
+    """A session on a record that the caller has created or acquired; an error aborts it.
+
+    Errors: those of the body; UploadEnded instead of UploadSuperseded when the upload has
+    ended meanwhile.
+    """
+    session = UploadSession(resources, record, partial_data)
+    with resources.clean_ups.expected():
+        try:
+            async with session.heartbeats():
+                yield session
+        except BaseException as error:
+            await resources.clean_ups.run(session.abort(error))
+            raise await session.cause_of(error) from None
+        finally:
+            await resources.clean_ups.run(session.close())
+
+
+class UploadSession:
+    """The work of one connection; `open_session` makes one."""
+
+    def __init__(
+        self, resources: SessionResources, record: UploadRecord, partial_data: PartialData
+    ) -> None:
+        self._resources = resources
+        self._record = record
+        self._partial_data = partial_data
+        self._received = ReceivedBytes(record, resources.limits)
+        self._writer = UploadWriter(
+            record,
+            self._received,
+            resources.store,
+            resources.objects,
+            resources.budget,
+            saves_parts=partial_data is PartialData.KEEP,
+        )
+        self._heartbeats: asyncio.Task[None] | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all bytes arrived, as far as that shows without a finish message."""
+        is_stored = self._record.upload.state is State.STORED
+        return is_stored or self._record.plan.is_complete_at(self._received.size)
+
+    async def receive(
+        self, content: Content, *, skip: int = 0, checksum: Checksum | None = None
+    ) -> Finish | None:
+        """Append the content of a stream; returns its finish, None when it states none.
+
+        skip: leading bytes that arrived before. checksum: of the other bytes.
+        Errors: UploadIdle, ChunkChecksumMismatch, those of the stream and of `append`.
+        """
+        hasher = None if checksum is None else checksum.hasher()
+        await self._writer.inspect_tail()
+        while isinstance(item := await self._next_of(content), bytes):
+            size = len(item)
+            chunk, skip = item[skip:], max(0, skip - size)
+            # Each reference would keep the message in memory while the next one is awaited.
+            del item
+            if chunk:
+                if hasher is not None:
+                    hasher.update(chunk)
+                await self.append(chunk)
+                del chunk
+                await self._writer.reserve_next(size)
+        if checksum is not None and hasher is not None and hasher.digest() != checksum.digest:
+            raise ChunkChecksumMismatch(algorithm=checksum.algorithm)
+        return item
+
+    async def append(self, content: bytes) -> None:
+        """Add the next bytes of the file. Errors: those of `UploadWriter.append`."""
+        await self._writer.append(content)
+
+    async def checkpoint(self) -> None:
+        """Make all received bytes durable, and save that. Errors: as `append`."""
+        await self._writer.save()
+
+    async def complete(self, finish: Finish) -> CompletedUpload:
+        """Make the file an S3 object, and hand it over to its receiving service.
+
+        Errors: EmptyRecording, SizeMismatch, ChecksumMismatch, those of `append` and of the
+        completion handler.
+        """
+        sha256 = self._received.verify(finish)
+        content_type = self._received.content_type or ""
+        await self._writer.store_object(content_type)
+        stored = StoredObject(self._record.object_key, self._received.size, content_type, sha256)
+        revision = await self._resources.completion.hand_over(self._record, stored)
+        return CompletedUpload(stored, revision)
+
+    async def abort(self, error: BaseException) -> None:
+        """Save, drop or end what was interrupted; the reaper does what fails now."""
+        await self._writer.changes_done()
+        with _failures_logged():
+            if self._partial_data is PartialData.DISCARD:
+                failure = error if isinstance(error, SoriError) else IncompleteUpload()
+                await self._end(failure, sweep=not isinstance(error, StorageUnavailable))
+            elif isinstance(error, _FATAL):
+                await self._end(error)
+            elif self._partial_data is PartialData.VERIFY or _is_surplus(error):
+                await self._writer.discard_unsaved()
+            elif not isinstance(error, UploadSuperseded | StorageUnavailable):
+                await self.checkpoint()
+
+    async def cause_of(self, error: BaseException) -> BaseException:
+        """The error to report: a superseded upload may have ended meanwhile."""
+        is_superseded = isinstance(error, UploadSuperseded)
+        if is_superseded and self._partial_data is not PartialData.DISCARD:
+            upload = (await self._resources.store.get(self._record.upload.upload_id)).upload
+            if upload.state not in OPEN:
+                return ended_error(upload)
+        return error
+
+    async def close(self) -> None:
+        """Wait for running requests to S3, and release the memory."""
+        await self._writer.close()
+
+    @asynccontextmanager
+    async def heartbeats(self) -> AsyncIterator[None]:
+        """Report in the background that the upload continues; `receive` raises the errors."""
+        self._heartbeats = asyncio.create_task(self._send_heartbeats())
+        try:
+            yield
+        finally:
+            self._heartbeats.cancel()
+            await asyncio.wait([self._heartbeats])
+
+    async def _send_heartbeats(self) -> None:
+        pause = min(HEARTBEAT_SECONDS, self._record.lifetime.total_seconds() / 4)
+        while True:
+            await self._resources.completion.heartbeat(self._record)
+            await asyncio.sleep(pause)
+            is_complete = self._record.plan.is_complete_at(self._writer.durable.size)
+            if not await self._resources.store.heartbeat(self._record, is_complete):
+                raise UploadSuperseded
+
+    async def _next_of(self, content: Content) -> bytes | Finish | None:
+        """The next item; None at the end. Errors: UploadIdle, those of the heartbeats."""
+        seconds = self._resources.idle_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                item = await anext(content, None)
+        except TimeoutError:
+            raise UploadIdle(seconds=round(seconds)) from None
+        if self._heartbeats is not None and self._heartbeats.done():
+            await self._heartbeats
+        return item
+
+    async def _end(self, error: SoriError, *, sweep: bool = True) -> None:
+        failure = UploadFailure.of(error)
+        await self._resources.completion.end(self._record, Event.FAILED, failure, sweep=sweep)
+
+
+def _is_surplus(error: BaseException) -> bool:
+    """Whether more arrived than was declared: then what arrived is not of the file."""
+    return isinstance(error, SizeMismatch) and error.is_surplus
+
+
+@contextmanager
+def _failures_logged() -> Iterator[None]:
+    try:
+        yield
+    except SoriError as error:
+        _logger.warning("clean-up incomplete", reason=error.reason)

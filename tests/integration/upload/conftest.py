@@ -1,0 +1,49 @@
+"""PostgreSQL and an S3 server, without any service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from aiobotocore.session import get_session
+from pydantic import SecretStr
+
+from services.runtime.database import Database
+from services.runtime.object_store import ObjectStore
+from services.runtime.settings import DatabaseSettings, ObjectStoreSettings
+from stack.stack import SERVICES, Stack
+from tests.integration.upload.process import Parts
+
+
+@pytest.fixture(scope="package")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    without = (*SERVICES, "analyzer", "gateway")
+    with Stack.on_free_ports(
+        tmp_path_factory.mktemp("parts"), without=without, seeded=False
+    ) as stack:
+        yield stack
+
+
+@pytest.fixture
+async def parts(stack: Stack) -> AsyncIterator[Parts]:
+    s3 = stack.s3
+    settings = ObjectStoreSettings(
+        s3_endpoint_url=s3.endpoint_url,
+        s3_bucket_name=s3.bucket,
+        aws_region=s3.region,
+        aws_access_key_id=s3.access_key,
+        aws_secret_access_key=SecretStr(s3.secret_key),
+    )
+    database_settings = DatabaseSettings(database_url=SecretStr(stack.database_url))
+    async with (
+        Database(database_settings, "test") as database,
+        ObjectStore.connect(settings) as objects,
+        get_session().create_client(
+            "s3",
+            endpoint_url=s3.endpoint_url,
+            region_name=s3.region,
+            aws_access_key_id=s3.access_key,
+            aws_secret_access_key=s3.secret_key,
+        ) as client,
+    ):
+        yield Parts(database, objects, client, s3.bucket)

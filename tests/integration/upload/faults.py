@@ -1,0 +1,108 @@
+"""Faults at the await points of a session: every call to S3 and to PostgreSQL is one.
+
+The calls reach the real parts. One of them fails, or is answered although the answer is lost,
+or its connection is cancelled, or the process dies there: then no later call gets through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from enum import Enum, auto
+from typing import Any, cast
+
+from services.runtime.errors import DatabaseUnavailable, SoriError, StorageUnavailable
+from services.runtime.object_store import ObjectStore
+from services.upload.store import UploadStore
+
+
+class Fault(Enum):
+    """What happens at an await point."""
+
+    FAILS = auto()
+    """The request does not arrive."""
+    ANSWER_LOST = auto()
+    """The request has its effect, but the caller receives an error."""
+    CANCELLED = auto()
+    """The client's connection is gone."""
+    DIES = auto()
+    """The process dies after the request, before its answer."""
+
+
+class Died(BaseException):
+    """The process is dead."""
+
+
+class Faults:
+    """Counts await points, and injects one fault. session: the task that is cancelled.
+
+    reached: called with the points so far, at each of them.
+    """
+
+    def __init__(self, fault: Fault | None = None, at: int = -1) -> None:
+        """at: the number of the await point, from 0."""
+        self.points: list[str] = []
+        self._fault = fault
+        self._at = at
+        self._is_dead = False
+        self.session: asyncio.Task[None] | None = None
+        self.reached: Callable[[list[str]], None] = lambda _: None
+
+    async def call(
+        self, name: str, error: type[SoriError], request: Callable[[], Awaitable[Any]]
+    ) -> Any:
+        if self._is_dead:
+            raise Died
+        is_here = len(self.points) == self._at
+        self.points.append(name)
+        self.reached(self.points)
+        if not is_here:
+            return await request()
+        match self._fault:
+            case Fault.FAILS:
+                raise error
+            case Fault.CANCELLED:
+                assert self.session is not None
+                self.session.cancel()
+                return await request()
+        await request()
+        if self._fault is Fault.DIES:
+            self._is_dead = True
+            raise Died
+        raise error
+
+
+class _Faulty:
+    """Passes calls on to the real part, through the faults."""
+
+    def __init__(self, inner: object, error: type[SoriError], faults: Faults) -> None:
+        self._inner = inner
+        self._error = error
+        self._faults = faults
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._inner, name)
+
+        async def call(*arguments: Any, **options: Any) -> Any:
+            return await self._faults.call(name, self._error, lambda: method(*arguments, **options))
+
+        return call
+
+
+class _FaultyObjects(_Faulty):
+    async def read(self, key: str) -> AsyncIterator[bytes]:
+        async def pieces() -> list[bytes]:
+            return [piece async for piece in cast(ObjectStore, self._inner).read(key)]
+
+        for piece in await self._faults.call("read", self._error, pieces):
+            yield piece
+
+
+def faulty_store(store: UploadStore, faults: Faults) -> UploadStore:
+    """The store behind the faults."""
+    return cast(UploadStore, _Faulty(store, DatabaseUnavailable, faults))
+
+
+def faulty_objects(objects: ObjectStore, faults: Faults) -> ObjectStore:
+    """The object store behind the faults."""
+    return cast(ObjectStore, _FaultyObjects(objects, StorageUnavailable, faults))

@@ -1,0 +1,173 @@
+"""One process of the upload service, without its gRPC server; what it leaves in S3."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncGenerator, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import grpc
+from sqlalchemy import text
+from uuid_utils.compat import uuid7
+
+from services.runtime.database import Database
+from services.runtime.object_store import ObjectStore
+from services.upload.cleanup import CleanUpTasks
+from services.upload.clients import AnalysisClient, CatalogClient
+from services.upload.completion import Completion
+from services.upload.memory_budget import MemoryBudget
+from services.upload.models import Kind, Plan, UploadRecord
+from services.upload.reaper import UploadReaper
+from services.upload.received import Limits
+from services.upload.session import SessionResources
+from services.upload.state import State
+from services.upload.store import UploadStore
+from services.upload.stream import Finish
+from services.upload.uploads import Uploads
+from tests.integration.upload.faults import Faults, faulty_objects, faulty_store
+
+MIB = 1024**2
+PART = 5 * MIB
+LIFETIME = timedelta(hours=1)
+
+
+@dataclass
+class Parts:
+    """The real parts that every process uses."""
+
+    database: Database
+    objects: ObjectStore
+    s3: Any
+    bucket: str
+
+    async def stored(self, prefix: str) -> list[tuple[str, int]]:
+        """Keys and sizes of the objects with a prefix."""
+        found = await self.s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix)
+        return [(each["Key"], each["Size"]) for each in found.get("Contents", ())]
+
+    async def multiparts(self, key: str) -> list[str]:
+        """Ids of the multipart uploads of an object."""
+        found = await self.s3.list_multipart_uploads(Bucket=self.bucket, Prefix=key)
+        return [each["UploadId"] for each in found.get("Uploads", ())]
+
+    async def sizes_of_parts(self, key: str, s3_upload_id: str) -> dict[int, int]:
+        """Sizes of the parts that S3 has of a multipart upload, by number."""
+        found = await self.s3.list_parts(Bucket=self.bucket, Key=key, UploadId=s3_upload_id)
+        return {each["PartNumber"]: each["Size"] for each in found.get("Parts", ())}
+
+    async def sha256(self, key: str) -> bytes:
+        """The SHA-256 of an object."""
+        digest = hashlib.sha256()
+        async for piece in self.objects.read(key):
+            digest.update(piece)
+        return digest.digest()
+
+
+@dataclass
+class Process:
+    """The domain objects of one process."""
+
+    parts: Parts
+    faults: Faults = field(default_factory=Faults)
+    budget_bytes: int = 64 * MIB
+
+    def __post_init__(self) -> None:
+        # Partial uploads have no receiving service: nothing is ever called here.
+        channel = grpc.aio.insecure_channel("127.0.0.1:9")
+        catalog, analysis = CatalogClient(channel), AnalysisClient(channel)
+        self.store = faulty_store(UploadStore(self.parts.database), self.faults)
+        self.budget = MemoryBudget(self.budget_bytes)
+        objects = faulty_objects(self.parts.objects, self.faults)
+        completion = Completion(self.store, objects, catalog, analysis, kept_for=LIFETIME)
+        self.resources = SessionResources(
+            store=self.store,
+            objects=objects,
+            budget=self.budget,
+            completion=completion,
+            clean_ups=CleanUpTasks(),
+            limits=Limits(recording_bytes=64 * MIB, asset_bytes=64 * MIB, recording_seconds=3600),
+            idle_seconds=10,
+        )
+        self.uploads = Uploads(self.resources, catalog, LIFETIME)
+        self.reaper = UploadReaper(self.store, self.uploads, completion)
+
+    async def create(self, plan: Plan | None = None) -> UploadRecord:
+        """Create a partial upload."""
+        upload_id = uuid7()
+        return await self.store.create(
+            plan or Plan(Kind.PARTIAL),
+            LIFETIME,
+            upload_id=upload_id,
+            object_key=f"partials/{upload_id}",
+            part_bytes=PART,
+        )
+
+    async def record(self, upload_id: UUID) -> UploadRecord:
+        """The upload with its parts, as a new writer sees it."""
+        record = await self.store.take_over(upload_id)
+        assert record is not None
+        return record
+
+    async def reap(self, upload_ids: Collection[UUID]) -> None:
+        """Let these uploads expire, and reap all that is due."""
+        async with self.parts.database.transaction() as connection:
+            await connection.execute(
+                text(
+                    "UPDATE upload.uploads SET due_time = now(), expire_time = now()"
+                    " WHERE upload_id = ANY(:upload_ids)"
+                ),
+                {"upload_ids": list(upload_ids)},
+            )
+        while await self.reaper.reap():
+            pass
+
+
+async def stream(
+    content: bytes, *, finish: bool, piece: int = MIB
+) -> AsyncGenerator[bytes | Finish]:
+    """Content as a client sends it."""
+    for start in range(0, len(content), piece):
+        yield content[start : start + piece]
+    if finish:
+        yield Finish()
+
+
+async def assert_committed_is_in_s3(parts: Parts, record: UploadRecord) -> None:
+    """Every committed byte of an open upload is in S3."""
+    progress = record.progress
+    if record.upload.state is State.STORED and record.s3_upload_id is None:
+        assert await parts.stored(record.object_key) == [(record.object_key, progress.size)]
+        return
+    tail = dict(await parts.stored(record.tail_prefix))
+    in_tail = [tail[each.key] for each in progress.tail]
+    assert in_tail == [each.size for each in progress.tail]
+    in_parts = await _sizes_of_saved_parts(parts, record)
+    assert sum(in_tail) + sum(in_parts) == progress.size
+
+
+async def _sizes_of_saved_parts(parts: Parts, record: UploadRecord) -> Sequence[int]:
+    if record.s3_upload_id is None:
+        assert not record.progress.parts
+        return ()
+    if record.s3_upload_id not in await parts.multiparts(record.object_key):
+        # It was completed, and only the answer to that is missing.
+        assert record.upload.state is State.STORED
+        return [size for _, size in await parts.stored(record.object_key)]
+    sizes = await parts.sizes_of_parts(record.object_key, record.s3_upload_id)
+    return [sizes[part.number] for part in record.progress.parts]
+
+
+async def assert_nothing_left(parts: Parts, record: UploadRecord) -> None:
+    """S3 has nothing of an upload that has no result."""
+    assert await parts.stored(record.tail_prefix) == []
+    assert await parts.multiparts(record.object_key) == []
+    assert await parts.stored(record.object_key) == []
+
+
+def random_content(size: int) -> bytes:
+    """Content that no other test has."""
+    seed = uuid4().bytes
+    return (seed * (size // len(seed) + 1))[:size]
