@@ -65,7 +65,7 @@ def test_no_answered_upload_is_lost_whatever_is_killed(
         print("\n" + "\n".join(f"  {name:<36}{value}" for name, value in table.items()))  # noqa: T201
     assert (lost, wrong, twice) == ([], [], [])
     assert max(dispatched.values()) <= MAX_ATTEMPTS + 1
-    assert all(dispatched[job_id] <= row["attempts"] for job_id, row in jobs.items())
+    assert all(dispatched[job_id] <= row["dispatches"] for job_id, row in jobs.items())
 
 
 def is_wrong(take: Take, results: dict[str, dict[str, str]]) -> bool:

@@ -32,7 +32,7 @@ def test_no_job_burns_its_attempts_on_an_analysis_server_that_is_down(
     jobs = cluster.jobs(takes).values()
     assert {row["state"] for row in jobs} == {"queued"}
     # One at most is being tried right now, by each of two workers.
-    assert sum(row["tries"] for row in jobs) <= 2
+    assert sum(row["counted_attempts"] for row in jobs) <= 2
     cluster.analysis_server.start()
     cluster.await_ends(takes)
     assert {row["state"] for row in cluster.jobs(takes).values()} == {"completed"}
