@@ -23,7 +23,7 @@ class QueueMetrics:
         )
         self._oldest_due_seconds = Gauge(
             "sori_analysis_oldest_due_seconds",
-            "Seconds since the oldest of these jobs became due; 0 when there are none.",
+            "Seconds since the oldest of these jobs became due; 0 when no job is due.",
         )
 
     async def refresh(self) -> None:

@@ -22,7 +22,7 @@ class ExpiredJobs:
     async def find(self, age: timedelta, limit: int) -> list[tuple[UUID, str | None]]:
         """Find jobs that ended longer than `age` ago, oldest first.
 
-        Returns their ids and the keys of their recordings. The key is None when the job
+        Returns their ids and the keys of their recordings, without a key when the job
         has no recording, or was retried: then the recording belongs to the retry.
         """
         retry = jobs.alias("retry")
