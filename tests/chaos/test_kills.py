@@ -59,7 +59,7 @@ def test_kills_lose_no_answered_upload(
         "ended twice": len(twice),
         "maximum dispatches of a job": max(dispatched.values()),
         "duplicate or late callbacks": sum(callbacks.values()) - callbacks["REPORT_EFFECT_APPLIED"],
-        "time from the last kill to the last end": f"{max(0.0, longest):.1f} s",
+        "from the last kill to the last end": f"{max(0.0, longest):.1f} s",
     }
     with capsys.disabled():
         print("\n" + "\n".join(f"  {name:<36}{value}" for name, value in table.items()))  # noqa: T201
