@@ -1,1 +1,1 @@
-"""Analyses: jobs, their dispatch to the analysis server, its reports, their watchers."""
+"""The analysis service: analysis jobs, their dispatches, reports and watchers."""

@@ -9,7 +9,9 @@ from datetime import timedelta
 
 import httpx
 
-from services.analysis.dispatch import AnalyzerClient, DispatchRequestBuilder
+from services.analysis import metrics, reaper
+from services.analysis.analyzer_client import AnalyzerClient
+from services.analysis.dispatch_request import DispatchRequestBuilder
 from services.analysis.jobs import State
 from services.analysis.metrics import QueueMetrics
 from services.analysis.notifications import JobNotifications
@@ -17,25 +19,26 @@ from services.analysis.progress import ProgressFeed
 from services.analysis.reaper import JobReaper
 from services.analysis.servicer import AnalysisIntakeServicer, AnalysisServicer
 from services.analysis.settings import AnalysisSettings
-from services.analysis.store import JobQueue, JobStore
+from services.analysis.store import ExpiredJobs, JobQueue, JobStore
 from services.analysis.webhook import WebhookSigner
 from services.analysis.worker import Worker
 from services.runtime.channels import open_channel
 from services.runtime.database import Database
 from services.runtime.logs import configure_logs
 from services.runtime.object_store import ObjectStore
+from services.runtime.periodic import PeriodicTask
 from services.runtime.server import Background, Server
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.catalog.v1 import catalog_pb2_grpc
 
-# Numbers take up to eight times as much in a Struct as in the 8 MiB of JSON they came in.
 MAX_REPORT_BYTES = 64 * 1024 * 1024
+"""A Struct takes up to eight times the size of its JSON, which the gateway limits to 8 MiB."""
 
 NAMES = [service.full_name for service in analysis_pb2.DESCRIPTOR.services_by_name.values()]
 
 
 async def main(role: str) -> None:
-    """Serve calls, work on jobs, or both, until told to stop."""
+    """Serve calls ("api"), work on jobs ("worker"), or do both, until SIGTERM or SIGINT."""
     settings = AnalysisSettings.read()
     configure_logs("analysis", settings.log_level)
     webhook = WebhookSigner(
@@ -46,31 +49,33 @@ async def main(role: str) -> None:
     )
     async with AsyncExitStack() as resources:
         database = await resources.enter_async_context(Database(settings, "analysis"))
-        notices = JobNotifications(database)
-        store, queue = JobStore(database, notices.tell), JobQueue(database, notices.tell)
+        notifications = JobNotifications(database)
+        store = JobStore(database, notifications.notify)
         server = Server(
             settings,
             names=NAMES,
             probes={"database": database.probe},
             max_message_bytes=MAX_REPORT_BYTES,
         )
-        background: list[Background] = [Background(notices.run)]
+        background: list[Background] = [Background(notifications.run)]
         if role != "worker":
-            background.append(_serve(server, settings, store, notices, webhook))
+            background.append(_add_servicers(server, settings, store, notifications, webhook))
         if role != "api":
-            background += await _work(resources, settings, store, queue, notices, webhook)
+            background += await _workers(
+                resources, settings, database, store, notifications, webhook
+            )
         await server.run(settings.analysis_listen, background=background)
 
 
-def _serve(
+def _add_servicers(
     server: Server,
     settings: AnalysisSettings,
     store: JobStore,
-    notices: JobNotifications,
+    notifications: JobNotifications,
     webhook: WebhookSigner,
 ) -> Background:
     feed = ProgressFeed(store, settings.heartbeat_seconds)
-    notices.follow(feed.changed, feed.missed)
+    notifications.subscribe(feed.changed, feed.missed)
     analysis_pb2_grpc.add_AnalysisServiceServicer_to_server(
         AnalysisServicer(settings, store, feed, webhook), server.grpc
     )
@@ -80,41 +85,48 @@ def _serve(
     return Background(feed.run, feed.stop)
 
 
-async def _work(
+async def _workers(
     resources: AsyncExitStack,
     settings: AnalysisSettings,
+    database: Database,
     store: JobStore,
-    queue: JobQueue,
-    notices: JobNotifications,
+    notifications: JobNotifications,
     webhook: WebhookSigner,
 ) -> list[Background]:
     objects = await resources.enter_async_context(ObjectStore.connect(settings))
     catalog = await resources.enter_async_context(
         open_channel(settings.catalog_address, settings.tls)
     )
-    client = await resources.enter_async_context(
-        httpx.AsyncClient(
-            timeout=httpx.Timeout(
-                settings.dispatch_timeout_seconds,
-                connect=settings.dispatch_connect_timeout_seconds,
-            ),
-            limits=httpx.Limits(max_connections=settings.dispatch_concurrency),
-        )
-    )
-    target = AnalyzerClient(client, str(settings.target_server_url))
-    preparer = DispatchRequestBuilder(
+    http = await resources.enter_async_context(_http_client(settings))
+    builder = DispatchRequestBuilder(
         catalog_pb2_grpc.CatalogServiceStub(catalog),
         objects,
         webhook,
         settings.recording_url_seconds,
     )
-    worker = Worker(settings, store, queue, preparer, target)
-    notices.follow(lambda _, state: worker.wake() if state is State.QUEUED else None, worker.wake)
-    work = [Background(worker.run, worker.stop), Background(QueueMetrics(queue).run)]
+    client = AnalyzerClient(http, str(settings.target_server_url))
+    queue = JobQueue(database, notifications.notify)
+    worker = Worker(settings, store, queue, builder, client)
+    notifications.subscribe(
+        lambda _, state: worker.wake() if state is State.QUEUED else None, worker.wake
+    )
+    refresh = QueueMetrics(queue).refresh
+    tasks = [PeriodicTask("queue metrics", refresh, metrics.INTERVAL_SECONDS)]
     if settings.retention_days is not None:
         age = timedelta(days=settings.retention_days)
-        work.append(Background(JobReaper(store, objects, age).run))
-    return work
+        reap = JobReaper(ExpiredJobs(database), objects, age).reap
+        tasks.append(PeriodicTask("job reaper", reap, reaper.INTERVAL_SECONDS))
+    return [Background(worker.run, worker.stop), *(Background(task.run) for task in tasks)]
+
+
+def _http_client(settings: AnalysisSettings) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        timeout=httpx.Timeout(
+            settings.dispatch_timeout_seconds,
+            connect=settings.dispatch_connect_timeout_seconds,
+        ),
+        limits=httpx.Limits(max_connections=settings.dispatch_concurrency),
+    )
 
 
 if __name__ == "__main__":
@@ -123,6 +135,6 @@ if __name__ == "__main__":
         "--role",
         choices=("api", "worker", "both"),
         default="both",
-        help="serve calls, work on jobs, or both (default)",
+        help="serve calls (api), work on jobs (worker), or both (default)",
     )
     asyncio.run(main(parser.parse_args().role))

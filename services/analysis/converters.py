@@ -1,7 +1,8 @@
-"""Between the protobuf messages of analyses and its domain."""
+"""Converters between the protobuf messages of analyses and their domain objects."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -9,8 +10,8 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.analysis.jobs import Analysis, Attempt, Job, Recording, State
-from services.analysis.learner_messages import sentence_of
-from services.analysis.reports import Failure, Progress, Report
+from services.analysis.learner_messages import learner_message_of
+from services.analysis.reports import MAX_SENTENCE_LENGTH, Failure, Progress, Report
 from services.analysis.store import Filter, Transition
 from services.runtime.errors import FieldViolation, InvalidField
 from services.runtime.language import Language
@@ -19,10 +20,13 @@ from services.runtime.times import timestamp_of
 from sori.analysis.v1 import analysis_pb2 as pb
 
 STATUSES = ("processing", "completed", "failed", "cancelled")
+MAX_LEARNER_MESSAGES = 10
+MAX_LANGUAGE_LENGTH = 35
+"""RFC 5646, 4.4.1: longer language tags are invalid in practice."""
 
 
 def job_id_from(text: str) -> UUID:
-    """Errors: InvalidField."""
+    """Parse a job id. Errors: InvalidField."""
     try:
         return UUID(text)
     except ValueError:
@@ -30,7 +34,7 @@ def job_id_from(text: str) -> UUID:
 
 
 def recording_from(message: pb.Recording) -> Recording:
-    """A recording to attach."""
+    """The recording to attach to a job."""
     return Recording(
         object_key=message.object_key,
         size=message.size,
@@ -40,8 +44,24 @@ def recording_from(message: pb.Recording) -> Recording:
     )
 
 
+def learner_messages_from(messages: Mapping[str, str]) -> dict[str, str]:
+    """The sentences of a failed upload by language. Errors: InvalidField."""
+    problem = ""
+    if len(messages) > MAX_LEARNER_MESSAGES:
+        problem = f"must have at most {MAX_LEARNER_MESSAGES} entries"
+    elif any(not 0 < len(language) <= MAX_LANGUAGE_LENGTH for language in messages):
+        problem = f"must have keys of 1 to {MAX_LANGUAGE_LENGTH} characters"
+    elif any(not 0 < len(text) <= MAX_SENTENCE_LENGTH for text in messages.values()):
+        problem = f"must have values of 1 to {MAX_SENTENCE_LENGTH} characters"
+    elif any("\0" in text for text in (*messages, *messages.values())):
+        problem = "must not contain NUL"
+    if problem:
+        raise InvalidField(FieldViolation("learner_messages", problem))
+    return dict(messages)
+
+
 def filter_from(request: pb.ListAnalysesRequest) -> Filter:
-    """Errors: InvalidField."""
+    """The filter of a list. Errors: InvalidField."""
     if request.token_id < 0:
         raise InvalidField(FieldViolation("token_id", "must be 1 or more"))
     if request.status and request.status not in STATUSES:
@@ -49,13 +69,13 @@ def filter_from(request: pb.ListAnalysesRequest) -> Filter:
     return Filter(
         token_id=request.token_id or None,
         status=request.status or None,
-        created_from=_time(request, "created_from"),
-        created_before=_time(request, "created_before"),
+        created_from=_time_from(request, "created_from"),
+        created_before=_time_from(request, "created_before"),
     )
 
 
 def position_from(request: pb.ListAnalysesRequest) -> tuple[datetime, UUID] | None:
-    """After which analysis a page begins; None for the first page. Errors: InvalidField."""
+    """The analysis that a page starts after; None for the first page. Errors: InvalidField."""
     position = position_of(request)
     if position is None:
         return None
@@ -63,36 +83,36 @@ def position_from(request: pb.ListAnalysesRequest) -> tuple[datetime, UUID] | No
         create_time, job_id = map(str, position)
         return datetime.fromisoformat(create_time).astimezone(UTC), UUID(job_id)
     except (ValueError, TypeError, OverflowError):
-        # The token's checksum is no secret, so it may be forged.
+        # The checksum of a page token is not a secret, so a client can forge one.
         problem = "must be the next_page_token of a call with the same other fields"
         raise InvalidField(FieldViolation("page_token", problem)) from None
 
 
 def result_to(job: Job, language: Language) -> pb.AnalysisResult:
-    """A job as the result call tells it."""
+    """The answer of GetAnalysisResult."""
     return pb.AnalysisResult(
-        status=_status_of_clients(job),
+        status=_status_to(job),
         token_id=str(job.token_id),
         progress=job.progress,
-        result=_result(job),
-        message=sentence_of(job, language),
+        result=_result_to(job),
+        message=learner_message_of(job, language),
         failure_reason=job.failure_reason,
     )
 
 
 def progress_to(job: Job, language: Language) -> pb.AnalysisProgress:
-    """A job as watchers are told of it."""
+    """A message of WatchAnalysis."""
     return pb.AnalysisProgress(
-        status=_status_of_clients(job),
+        status=_status_to(job),
         progress=job.progress,
-        message=sentence_of(job, language),
-        result=_result(job),
+        message=learner_message_of(job, language),
+        result=_result_to(job),
         failure_reason=job.failure_reason,
     )
 
 
 def analysis_to(analysis: Analysis, language: Language) -> pb.Analysis:
-    """A job as a resource."""
+    """An analysis as a resource."""
     job = analysis.job
     return pb.Analysis(
         job_id=str(job.job_id),
@@ -100,15 +120,15 @@ def analysis_to(analysis: Analysis, language: Language) -> pb.Analysis:
         status=job.status,
         state=pb.AnalysisState.Value(f"ANALYSIS_STATE_{job.state.name}"),
         progress=job.progress,
-        message=sentence_of(job, language),
-        result=_result(job),
+        message=learner_message_of(job, language),
+        result=_result_to(job),
         failure_reason=job.failure_reason,
         recording=_recording_to(analysis.recording),
         token_revision=analysis.token_revision,
         analyzer_version=analysis.analyzer_version,
         reused=analysis.reused_job_id is not None,
-        reused_job_id=_id_to(analysis.reused_job_id),
-        retried_job_id=_id_to(analysis.retried_job_id),
+        reused_job_id=_job_id_to(analysis.reused_job_id),
+        retried_job_id=_job_id_to(analysis.retried_job_id),
         create_time=timestamp_of(analysis.create_time),
         update_time=timestamp_of(analysis.update_time),
         end_time=None if analysis.end_time is None else timestamp_of(analysis.end_time),
@@ -117,17 +137,17 @@ def analysis_to(analysis: Analysis, language: Language) -> pb.Analysis:
 
 
 def effect_of(report: Report, transition: Transition) -> pb.ReportEffect.ValueType:
-    """What a report has done to its job."""
+    """The effect of a report on its job."""
     if transition.applied:
-        late = transition.before is State.FAILED
-        return pb.REPORT_EFFECT_APPLIED_LATE if late else pb.REPORT_EFFECT_APPLIED
+        is_late = transition.before is State.FAILED
+        return pb.REPORT_EFFECT_APPLIED_LATE if is_late else pb.REPORT_EFFECT_APPLIED
     same_end = State.FAILED if isinstance(report, Failure) else State.COMPLETED
-    repeated = transition.before is same_end and not isinstance(report, Progress)
-    return pb.REPORT_EFFECT_REPEATED if repeated else pb.REPORT_EFFECT_IGNORED
+    is_repeat = transition.before is same_end and not isinstance(report, Progress)
+    return pb.REPORT_EFFECT_REPEATED if is_repeat else pb.REPORT_EFFECT_IGNORED
 
 
-def _status_of_clients(job: Job) -> str:
-    """A cancelled job has failed, to clients that know no other end."""
+def _status_to(job: Job) -> str:
+    """The status in the calls under /tokens, whose clients know no "cancelled"."""
     return str(State.FAILED) if job.state is State.CANCELLED else job.status
 
 
@@ -153,19 +173,19 @@ def _attempt_to(attempt: Attempt) -> pb.DispatchAttempt:
     )
 
 
-def _result(job: Job) -> Struct | None:
+def _result_to(job: Job) -> Struct | None:
     return None if job.result is None else Struct.FromString(job.result)
 
 
-def _id_to(job_id: UUID | None) -> str:
+def _job_id_to(job_id: UUID | None) -> str:
     return "" if job_id is None else str(job_id)
 
 
-def _time(request: pb.ListAnalysesRequest, field: str) -> datetime | None:
+def _time_from(request: pb.ListAnalysesRequest, field: str) -> datetime | None:
     if not request.HasField(field):  # type: ignore[arg-type]
         return None
     timestamp: Timestamp = getattr(request, field)
     try:
         return timestamp.ToDatetime(UTC)
     except (ValueError, OverflowError):
-        raise InvalidField(FieldViolation(field, "must be a time")) from None
+        raise InvalidField(FieldViolation(field, "must be a valid time")) from None

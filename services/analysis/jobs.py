@@ -1,18 +1,19 @@
-"""The life of an analysis job: states, events and legal moves. Pure.
+"""The state machine of an analysis job: states, events and transitions. No I/O.
 
     opened ──▶ uploading ──▶ queued ◀──▶ dispatched ──▶ completed
        │           │            │            │
        └───────────┴────────────┴────────────┴───────▶ failed, cancelled
 
-A job may skip `uploading` (a recording that comes at once) and `dispatched` (a
-report that comes before the answer to the dispatch), and goes back to `queued`
-when the analysis server has accepted it and then keeps silent. Ends are ends,
-with one exception: results complete a job that failed for want of them. TRANSITIONS
-has the whole; `docs/analysis.md` draws it.
+A job may skip `uploading` (the recording arrives in one call) and `dispatched` (the
+report arrives before the answer to the dispatch). It returns to `queued` when the
+analysis server accepted it but never reported. The last three states are final, with
+one exception: results complete a job that failed because no result came in time.
+`TRANSITIONS` lists every transition; `docs/analysis.md` draws them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -20,7 +21,7 @@ from uuid import UUID
 
 
 class State(StrEnum):
-    """Where a job is, in the order of its life."""
+    """The states of a job, in the order of its life."""
 
     OPENED = "opened"
     UPLOADING = "uploading"
@@ -32,7 +33,11 @@ class State(StrEnum):
 
 
 class Event(StrEnum):
-    """What can happen to a job."""
+    """The events that can happen to a job.
+
+    REPORT_OVERDUE: no report came in time, and the job is dispatched again.
+    REPORT_TIMED_OUT: no report came in time, and the job is not dispatched again.
+    """
 
     UPLOAD_STARTED = "upload_started"
     UPLOAD_FAILED = "upload_failed"
@@ -41,7 +46,7 @@ class Event(StrEnum):
     RESULT_REUSED = "result_reused"
     DISPATCH_ACCEPTED = "dispatch_accepted"
     DISPATCH_FAILED = "dispatch_failed"
-    SILENCE_BROKEN_OFF = "silence_broken_off"
+    REPORT_OVERDUE = "report_overdue"
     REPORT_TIMED_OUT = "report_timed_out"
     PROGRESS_REPORTED = "progress_reported"
     RESULTS_REPORTED = "results_reported"
@@ -51,10 +56,11 @@ class Event(StrEnum):
 
 @dataclass(frozen=True)
 class TransitionRule:
-    """An event's legal starting states and where it leads.
+    """Where an event is legal and where it leads.
 
-    target: None when the job stays where it is.
-    after_failures: reasons of failed jobs that it moves, too.
+    sources: the states in which the event is legal.
+    target: the state that follows; None when the job stays in its state.
+    after_failures: failure reasons for which the event is also legal in `failed`.
     """
 
     sources: frozenset[State]
@@ -64,15 +70,18 @@ class TransitionRule:
 
 ANALYSIS_TIMED_OUT = "ANALYSIS_TIMED_OUT"
 ANALYSIS_SERVER_UNAVAILABLE = "ANALYSIS_SERVER_UNAVAILABLE"
+ANALYSIS_SERVER_REFUSED = "ANALYSIS_SERVER_REFUSED"
+RESULT_TOO_LARGE = "RESULT_TOO_LARGE"
+TOKEN_NOT_FOUND = "TOKEN_NOT_FOUND"  # noqa: S105 (no secret)
 UPLOAD_TIMED_OUT = "UPLOAD_TIMED_OUT"
-UPLOAD_SUPERSEDED = "UPLOAD_SUPERSEDED"
+REQUEST_SUPERSEDED = "REQUEST_SUPERSEDED"
 CANCELLED = "CANCELLED"
 
 _BEFORE_RECORDING = frozenset({State.OPENED, State.UPLOADING})
 _WITH_RECORDING = frozenset({State.QUEUED, State.DISPATCHED})
 
 TRANSITIONS = {
-    # Said again and again while the upload lasts.
+    # Repeated as a heartbeat while the upload lasts.
     Event.UPLOAD_STARTED: TransitionRule(_BEFORE_RECORDING, State.UPLOADING),
     Event.UPLOAD_FAILED: TransitionRule(_BEFORE_RECORDING, State.FAILED),
     Event.UPLOAD_TIMED_OUT: TransitionRule(_BEFORE_RECORDING, State.FAILED),
@@ -80,13 +89,13 @@ TRANSITIONS = {
     Event.RESULT_REUSED: TransitionRule(_BEFORE_RECORDING, State.COMPLETED),
     Event.DISPATCH_ACCEPTED: TransitionRule(frozenset({State.QUEUED}), State.DISPATCHED),
     Event.DISPATCH_FAILED: TransitionRule(frozenset({State.QUEUED}), State.FAILED),
-    Event.SILENCE_BROKEN_OFF: TransitionRule(frozenset({State.DISPATCHED}), State.QUEUED),
+    Event.REPORT_OVERDUE: TransitionRule(frozenset({State.DISPATCHED}), State.QUEUED),
     Event.REPORT_TIMED_OUT: TransitionRule(frozenset({State.DISPATCHED}), State.FAILED),
     Event.PROGRESS_REPORTED: TransitionRule(_WITH_RECORDING, None),
     Event.RESULTS_REPORTED: TransitionRule(
         _WITH_RECORDING,
         State.COMPLETED,
-        # The work is done and paid for.
+        # The analysis is done and paid for, so a late result is kept.
         after_failures=frozenset({ANALYSIS_TIMED_OUT, ANALYSIS_SERVER_UNAVAILABLE}),
     ),
     Event.FAILURE_REPORTED: TransitionRule(_WITH_RECORDING, State.FAILED),
@@ -94,6 +103,7 @@ TRANSITIONS = {
 }
 
 ENDS = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
+"""The final states."""
 
 PROGRESS = {
     State.OPENED: 10,
@@ -102,36 +112,40 @@ PROGRESS = {
     State.DISPATCHED: 90,
     State.COMPLETED: 100,
 }
-"""The least progress of a job in each state, 0 to 100; it never goes down."""
+"""The progress, 0 to 100, that a job has at least in a state; progress never decreases."""
 
 MAX_REPORTED_PROGRESS = 99
 
 
 def next_state(state: State, event: Event, failure_reason: str | None = None) -> State | None:
-    """Where `event` leads a job; None when it is not legal.
+    """The state that follows `event`; None when the event is not legal in `state`.
 
-    failure_reason: why the job failed, if it has.
+    failure_reason: why the job failed; None unless it has failed.
     """
-    move = TRANSITIONS[event]
-    late = state is State.FAILED and failure_reason in move.after_failures
-    if state not in move.sources and not late:
+    rule = TRANSITIONS[event]
+    is_late = state is State.FAILED and failure_reason in rule.after_failures
+    if state not in rule.sources and not is_late:
         return None
-    return move.target or state
+    return rule.target or state
 
 
-def reported_progress(percent: float) -> int:
-    """The progress of a job whose analysis server says it is done by `percent`.
+def progress_of(reported_percent: float) -> int:
+    """The job's progress, 90 to 99, when the analysis server reports `reported_percent`.
 
-    0 to 100 become 90 to 99; anything else counts as the nearest of them.
+    reported_percent: 0 to 100; values outside count as the nearest of the two.
     """
     first = PROGRESS[State.DISPATCHED]
-    share = min(max(0.0, percent), 100.0) / 100.0
+    share = min(max(0.0, reported_percent), 100.0) / 100.0
     return first + int(share * (MAX_REPORTED_PROGRESS - first))
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A whole recording in S3. size: bytes; sha256: 32 bytes."""
+    """A complete recording in S3.
+
+    size: bytes. content_type: media type. sha256: 32 bytes. file_name: the name on the
+    learner's device; may be empty.
+    """
 
     object_key: str
     size: int
@@ -144,10 +158,13 @@ class Recording:
 class Job:
     """An analysis job as its watchers see it.
 
-    progress: 0 to 100. revision: grows with every change. stage: what the analysis
-    server says it does, may be empty. result: a serialized google.protobuf.Struct,
-    once completed. failure_reason: UPPER_SNAKE_CASE, once failed or cancelled;
-    failure_message: what the analysis server said of it, may be empty.
+    progress: 0 to 100. revision: increases with every change. stage: the step that the
+    analysis server reported, for the learner; may be empty. result: a serialized
+    google.protobuf.Struct; set once completed. failure_reason: UPPER_SNAKE_CASE; set
+    once failed or cancelled. failure_message: the sentence for the learner that the
+    analysis server reported with its failure; may be empty. failure_messages: the
+    sentences for the learner that the upload service sent with its failure, by
+    language (BCP-47 code).
     """
 
     job_id: UUID
@@ -159,20 +176,21 @@ class Job:
     result: bytes | None = None
     failure_reason: str | None = None
     failure_message: str = ""
+    failure_messages: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def ended(self) -> bool:
-        """Whether watchers have seen the end of it."""
+    def has_ended(self) -> bool:
+        """Whether the job is in a final state."""
         return self.state in ENDS
 
     @property
     def status(self) -> str:
-        """The state in the words of lists: processing, completed, failed, cancelled."""
-        return str(self.state) if self.ended else "processing"
+        """The state as lists show it: processing, completed, failed or cancelled."""
+        return str(self.state) if self.has_ended else "processing"
 
 
 class AttemptOutcome(StrEnum):
-    """How an attempt to have a recording analysed went."""
+    """How a dispatch went, as the history of a job states it."""
 
     ACCEPTED = "accepted"
     COMPLETED = "completed"
@@ -184,7 +202,11 @@ class AttemptOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class Attempt:
-    """One entry of a job's history; `number` counts from 1, `worker` is host:pid."""
+    """One entry in the history of a job's dispatches.
+
+    number: the dispatch, counted from 1. worker: host:pid. error: for developers; empty
+    when nothing went wrong.
+    """
 
     number: int
     start_time: datetime
@@ -196,7 +218,12 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Analysis:
-    """A job whole, as its own resource."""
+    """A job with its recording and its history, as clients read it.
+
+    token_revision: the revision of the token that the result belongs to; 0 when unknown.
+    reused_job_id: the job whose result this one copied. retried_job_id: the failed job
+    that this one retries. attempts: empty in lists.
+    """
 
     job: Job
     create_time: datetime
@@ -212,12 +239,14 @@ class Analysis:
 
 @dataclass(frozen=True)
 class Claim:
-    """A worker's hold on a due job, valid until its lease ends.
+    """A worker's temporary hold on a due job, valid until its lease expires.
 
-    lease_token: made anew by every claim; whoever has an older one changes nothing.
-    attempt: number of the latest dispatch, this one's if the job is queued.
-    tries: dispatches that count against the limit. silences: acceptances that no
-    report followed. deadline_passed: whether the time for this state is over.
+    lease_token: new for every claim; a write with an older token changes nothing.
+    dispatches: how often the job has been dispatched, including the dispatch that this
+    claim is for. counted_attempts: how many of them count against
+    DISPATCH_MAX_ATTEMPTS. silences: how many the analysis server accepted and never
+    reported. deadline_passed: whether the time limit of the state is over. status_url:
+    where the analysis server tells the job's status; None when it offers none.
     """
 
     job_id: UUID
@@ -225,8 +254,8 @@ class Claim:
     state: State
     object_key: str
     lease_token: UUID
-    attempt: int
-    tries: int
+    dispatches: int
+    counted_attempts: int
     silences: int
     deadline_passed: bool
     status_url: str | None

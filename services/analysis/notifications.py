@@ -1,10 +1,10 @@
 """Notifications of changed jobs, from each process to all, by LISTEN and NOTIFY.
 
-A NOTIFY takes a lock that all committing transactions with one wait for, so it is
-kept out of the transactions that change jobs: what has changed is gathered and
-told a moment later, many jobs at once, in a transaction that writes nothing. A
-process that dies in between tells nothing: those who listen look for themselves
-every few seconds.
+A NOTIFY takes a lock that every transaction with a NOTIFY waits for when it commits, so
+no transaction that changes a job contains one. Each process collects its changes and
+sends them a moment later, many jobs at once, in a transaction that writes nothing. A
+process that dies before that sends nothing: subscribers compare revisions every few
+seconds to notice it.
 """
 
 from __future__ import annotations
@@ -22,83 +22,84 @@ from services.runtime.errors import DatabaseUnavailable
 
 CHANNEL = "analysis_jobs_changed"
 RETRY_SECONDS = 0.5
-JOBS_PER_NOTICE = 100
-"""A payload is at most 8,000 bytes; a job takes 48."""
+JOBS_PER_NOTIFICATION = 100
+"""A payload is limited to 8,000 bytes; a job takes at most 48."""
 
 OnChange = Callable[[UUID, State], None]
 OnGap = Callable[[], None]
 
 
 class JobNotifications:
-    """The one LISTEN of a process, and its NOTIFYs."""
+    """Sends the notifications of a process and receives those of all, on one connection."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._followers: list[tuple[OnChange, OnGap]] = []
-        self._untold: dict[UUID, State] = {}
-        self._has_untold = asyncio.Event()
+        self._subscribers: list[tuple[OnChange, OnGap]] = []
+        self._unsent: dict[UUID, State] = {}
+        self._has_unsent = asyncio.Event()
 
-    def follow(self, changed: OnChange, missed: OnGap) -> None:
-        """Be told of every job that changes, in this process or another.
+    def subscribe(self, changed: OnChange, missed: OnGap) -> None:
+        """Call `changed` for every job that changes, in any process.
 
-        missed: called when changes may have been missed, also once at the start.
+        missed: called when notifications may have been missed; also once at the start.
         """
-        self._followers.append((changed, missed))
+        self._subscribers.append((changed, missed))
 
-    def tell(self, job_id: UUID, state: State) -> None:
-        """Tell all processes that a job has changed, soon."""
-        self._untold[job_id] = state
-        self._has_untold.set()
+    def notify(self, job_id: UUID, state: State) -> None:
+        """Notify all processes soon that a job has changed."""
+        self._unsent[job_id] = state
+        self._has_unsent.set()
 
     async def run(self) -> None:
-        """Listen and tell for ever; when cancelled, tell what is left."""
+        """Receive and send until cancelled, then send the rest.
+
+        After an unexpected error `run` may be called again: what was not sent is kept.
+        """
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._listen())
-                tasks.create_task(self._tell())
+                tasks.create_task(self._receive())
+                tasks.create_task(self._send())
         finally:
             with suppress(DatabaseUnavailable):
-                await self._tell_once()
+                await self._send_collected()
 
-    async def _tell(self) -> None:
+    async def _send(self) -> None:
         while True:
-            await self._has_untold.wait()
-            self._has_untold.clear()
+            await self._has_unsent.wait()
+            self._has_unsent.clear()
             try:
-                await self._tell_once()
+                await self._send_collected()
             except DatabaseUnavailable:
                 await asyncio.sleep(RETRY_SECONDS)
-                self._has_untold.set()
 
-    async def _tell_once(self) -> None:
-        untold, self._untold = self._untold, {}
-        if not untold:
+    async def _send_collected(self) -> None:
+        unsent, self._unsent = self._unsent, {}
+        if not unsent:
             return
         try:
             async with self._database.transaction() as connection:
-                for payload in _payloads(untold):
+                for payload in _payloads(unsent):
                     await connection.execute(select(func.pg_notify(CHANNEL, payload)))
         except BaseException:
-            self._untold = untold | self._untold
+            self._unsent = unsent | self._unsent
+            self._has_unsent.set()
             raise
 
-    async def _listen(self) -> None:
-        await self._database.listen(CHANNEL, self._heard, self._missed)
+    async def _receive(self) -> None:
+        await self._database.listen(CHANNEL, self._received, self._missed)
 
-    def _heard(self, payload: str) -> None:
+    def _received(self, payload: str) -> None:
         for line in payload.splitlines():
             state, _, job_id = line.partition(" ")
-            for changed, _ in self._followers:
+            for changed, _ in self._subscribers:
                 changed(UUID(job_id), State(state))
 
     def _missed(self) -> None:
-        # At first what changed while nobody listened, then what was changed by a
-        # process that died before it told.
-        for _, missed in self._followers:
+        for _, missed in self._subscribers:
             missed()
 
 
 def _payloads(changes: dict[UUID, State]) -> Iterator[str]:
-    for start in range(0, len(changes), JOBS_PER_NOTICE):
-        some = list(changes.items())[start : start + JOBS_PER_NOTICE]
-        yield "\n".join(f"{state} {job_id}" for job_id, state in some)
+    for start in range(0, len(changes), JOBS_PER_NOTIFICATION):
+        batch = list(changes.items())[start : start + JOBS_PER_NOTIFICATION]
+        yield "\n".join(f"{state} {job_id}" for job_id, state in batch)

@@ -1,7 +1,7 @@
-"""Watching jobs: one read a change, however many watch.
+"""The progress feed: watchers of jobs, and one read of each change for all of them.
 
-A job that nobody here watches costs nothing. A watcher holds only the newest
-state it has not seen, so a slow one skips states instead of queueing them.
+A job without watchers in this process costs nothing. A watcher holds only the newest
+state it has not received, so a slow one skips states instead of queueing them.
 """
 
 from __future__ import annotations
@@ -19,30 +19,33 @@ RETRY_SECONDS = 0.5
 
 
 class _Watcher:
-    """One watcher's place for the newest state it has not seen."""
+    """Holds the newest state that a watcher has not received."""
 
     def __init__(self) -> None:
         self._newest: Job | None = None
-        self._news = asyncio.Event()
+        self._has_news = asyncio.Event()
 
-    def offer(self, job: Job | None) -> None:
-        """Replace what was not seen yet; None only wakes the watcher."""
-        if job is not None:
-            self._newest = job
-        self._news.set()
+    def offer(self, job: Job) -> None:
+        """Replace the state that was not received."""
+        self._newest = job
+        self._has_news.set()
 
-    async def take(self, timeout_seconds: float) -> Job | None:
-        """The newest state, waiting for one; None when none came in time."""
+    def wake(self) -> None:
+        """End the wait in `receive` without a state."""
+        self._has_news.set()
+
+    async def receive(self, timeout_seconds: float) -> Job | None:
+        """Wait for a newer state; None when woken or when none arrives in time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
-                await self._news.wait()
-        self._news.clear()
+                await self._has_news.wait()
+        self._has_news.clear()
         newest, self._newest = self._newest, None
         return newest
 
 
-class _Watched:
-    """A job that is watched here, and the revision its watchers have been offered."""
+class _WatchedJob:
+    """The watchers of a job in this process, and the revision they were offered last."""
 
     def __init__(self) -> None:
         self.watchers: set[_Watcher] = set()
@@ -50,30 +53,32 @@ class _Watched:
 
 
 class ProgressFeed:
-    """Brings the changes of jobs to those who watch them."""
+    """Delivers the changes of jobs to their watchers."""
 
     def __init__(self, store: JobStore, heartbeat_seconds: float) -> None:
+        """Create a feed. heartbeat_seconds: the pause after which a state is repeated."""
         self._store = store
         self._heartbeat_seconds = heartbeat_seconds
-        self._watched: dict[UUID, _Watched] = {}
+        self._watched: dict[UUID, _WatchedJob] = {}
         self._changed: set[UUID] = set()
-        self._compare = False
+        self._must_compare = False
         self._has_news = asyncio.Event()
-        self._stopping = False
+        self._is_stopping = False
 
     async def watch(self, job_id: UUID) -> AsyncGenerator[Job]:
-        """The job's state now, then every newer one, repeated as a heartbeat, to the end.
+        """Yield the job's state, then every newer one, until the job has ended.
 
-        Errors: JobNotFound, DatabaseUnavailable at the start, ShuttingDown.
+        The same state is repeated as a heartbeat.
+        Errors: JobNotFound and DatabaseUnavailable at the start; ShuttingDown.
         """
         with self._subscribed(job_id) as watcher:
-            # Only after subscribing, or a change in between would be missed.
+            # Read after subscribing, or a change in between would be missed.
             job = await self._store.get(job_id)
             yield job
-            while not job.ended:
-                if self._stopping:
+            while not job.has_ended:
+                if self._is_stopping:
                     raise ShuttingDown
-                newer = await watcher.take(self._heartbeat_seconds)
+                newer = await watcher.receive(self._heartbeat_seconds)
                 if newer is not None and newer.revision <= job.revision:
                     continue
                 job = newer or job
@@ -81,44 +86,53 @@ class ProgressFeed:
 
     @property
     def watchers(self) -> int:
-        """How many watch now."""
+        """The number of watchers."""
         return sum(len(watched.watchers) for watched in self._watched.values())
 
     def changed(self, job_id: UUID, _: State) -> None:
-        """A job has changed: read it, if it is watched."""
+        """Deliver the new state of a job, if it is watched."""
         if job_id in self._watched:
             self._changed.add(job_id)
             self._has_news.set()
 
     def missed(self) -> None:
-        """Changes may have been missed: compare all that is watched."""
+        """Compare the revisions of all watched jobs: notifications may have been missed."""
         if self._watched:
-            self._compare = True
+            self._must_compare = True
             self._has_news.set()
 
     async def stop(self) -> None:
-        """End all watchers."""
-        self._stopping = True
+        """End all watches with ShuttingDown."""
+        self._is_stopping = True
         for watched in self._watched.values():
             for watcher in watched.watchers:
-                watcher.offer(None)
+                watcher.wake()
 
     async def run(self) -> None:
-        """Read what has changed for ever."""
+        """Read and deliver changes until cancelled.
+
+        After an unexpected error `run` may be called again: what was not read is kept.
+        """
         while True:
             await self._has_news.wait()
             self._has_news.clear()
-            compare, self._compare = self._compare, False
-            job_ids, self._changed = self._changed, set()
             try:
-                if compare:
-                    job_ids |= await self._outdated()
-                await self._offer(job_ids)
+                await self._deliver()
             except DatabaseUnavailable:
                 await asyncio.sleep(RETRY_SECONDS)
-                self._changed |= job_ids
-                self._compare |= compare
-                self._has_news.set()
+
+    async def _deliver(self) -> None:
+        must_compare, self._must_compare = self._must_compare, False
+        job_ids, self._changed = self._changed, set()
+        try:
+            if must_compare:
+                job_ids |= await self._outdated()
+            await self._offer(job_ids)
+        except BaseException:
+            self._changed |= job_ids
+            self._must_compare |= must_compare
+            self._has_news.set()
+            raise
 
     async def _outdated(self) -> set[UUID]:
         found = await self._store.revisions(self._watched)
@@ -142,7 +156,7 @@ class ProgressFeed:
     @contextmanager
     def _subscribed(self, job_id: UUID) -> Iterator[_Watcher]:
         watcher = _Watcher()
-        watched = self._watched.setdefault(job_id, _Watched())
+        watched = self._watched.setdefault(job_id, _WatchedJob())
         watched.watchers.add(watcher)
         try:
             yield watcher

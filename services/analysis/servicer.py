@@ -1,4 +1,4 @@
-"""The AnalysisService and the AnalysisIntakeService: protobuf in, domain call, protobuf out."""
+"""The servicers of AnalysisService and AnalysisIntakeService."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from services.analysis.converters import (
     effect_of,
     filter_from,
     job_id_from,
+    learner_messages_from,
     position_from,
     progress_to,
     recording_from,
     result_to,
 )
 from services.analysis.errors import AnalysisEnded, AnalysisNotFailed, RecordingMissing
-from services.analysis.jobs import UPLOAD_SUPERSEDED, State, reported_progress
+from services.analysis.jobs import REQUEST_SUPERSEDED, State, progress_of
 from services.analysis.progress import ProgressFeed
-from services.analysis.reports import REASON, Failure, Progress, Report, Results, report_of
+from services.analysis.report_parser import report_from
+from services.analysis.reports import REASON, Failure, Progress, Report, Results
 from services.analysis.settings import AnalysisSettings
 from services.analysis.store import JobStore, Reuse, Transition
 from services.analysis.webhook import WebhookSigner
 from services.runtime.errors import FieldViolation, InvalidField
 from services.runtime.interceptors import Context, call_language
 from services.runtime.paging import page_size_of, page_token
-from services.runtime.shared_errors import JobEnded
-from services.upload.errors import UploadSuperseded
+from services.runtime.shared_errors import JobEnded, RequestSuperseded
 from sori.analysis.v1 import analysis_pb2 as pb
 from sori.analysis.v1 import analysis_pb2_grpc
 
@@ -42,7 +43,7 @@ _logger = structlog.get_logger(__name__)
 
 
 class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
-    """What clients and the analysis server see of analyses."""
+    """The rpcs for clients and for the analysis server."""
 
     def __init__(
         self,
@@ -77,8 +78,8 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
         self, request: pb.ListAnalysesRequest, context: Context
     ) -> pb.ListAnalysesResponse:
         wanted, size = filter_from(request), page_size_of(request.page_size)
-        # One more than asked for tells whether there is another page.
-        found = await self._store.page(wanted, size + 1, position_from(request))
+        # One more than the page shows whether another page follows.
+        found = await self._store.list_page(wanted, size + 1, position_from(request))
         answer = pb.ListAnalysesResponse()
         answer.analyses.extend(analysis_to(each, call_language(context)) for each in found[:size])
         if len(found) > size:
@@ -113,13 +114,13 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
         self, request: pb.ReportAnalysisRequest, context: Context
     ) -> pb.ReportAnalysisResponse:
         job_id = job_id_from(request.job_id)
-        self._webhook.check(job_id, request.signature)
-        report = report_of(request.report)
-        effect = effect_of(report, await self._report(job_id, report))
+        self._webhook.verify(job_id, request.signature)
+        report = report_from(request.report)
+        effect = effect_of(report, await self._apply(job_id, report))
         _logger.info("report", job_id=str(job_id), effect=pb.ReportEffect.Name(effect))
         return pb.ReportAnalysisResponse(received=True, job_id=str(job_id), effect=effect)
 
-    async def _report(self, job_id: UUID, report: Report) -> Transition:
+    async def _apply(self, job_id: UUID, report: Report) -> Transition:
         match report:
             case Results(result, version):
                 version = version or self._settings.analyzer_version
@@ -127,14 +128,14 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
             case Failure(reason, message):
                 return await self._store.fail(job_id, reason, message)
             case Progress(percent, stage):
-                return await self._store.advance(job_id, reported_progress(percent), stage)
+                return await self._store.advance(job_id, progress_of(percent), stage)
 
     async def _analysis(self, job_id: UUID, context: Context) -> pb.Analysis:
-        return analysis_to(await self._store.analysis(job_id), call_language(context))
+        return analysis_to(await self._store.get_analysis(job_id), call_language(context))
 
 
 class AnalysisIntakeServicer(analysis_pb2_grpc.AnalysisIntakeServiceServicer):
-    """What the upload service tells of jobs."""
+    """The rpcs for the upload service."""
 
     def __init__(self, settings: AnalysisSettings, store: JobStore) -> None:
         self._store = store
@@ -148,12 +149,12 @@ class AnalysisIntakeServicer(analysis_pb2_grpc.AnalysisIntakeServiceServicer):
         if request.token_id < 1:
             raise InvalidField(FieldViolation("token_id", "must be 1 or more"))
         if len(request.request_id) > MAX_REQUEST_ID_LENGTH or "\0" in request.request_id:
-            problem = f"must have at most {MAX_REQUEST_ID_LENGTH} characters"
+            problem = f"must have at most {MAX_REQUEST_ID_LENGTH} characters and no NUL"
             raise InvalidField(FieldViolation("request_id", problem))
-        attached = await self._store.open(
+        attached = await self._store.create(
             job_id_from(request.job_id),
             request.token_id,
-            self._timeout_of(request),
+            self._timeout_from(request),
             request.request_id or None,
         )
         answer = pb.OpenAnalysisResponse()
@@ -166,33 +167,37 @@ class AnalysisIntakeServicer(analysis_pb2_grpc.AnalysisIntakeServiceServicer):
         self, request: pb.StartUploadRequest, context: Context
     ) -> pb.StartUploadResponse:
         job_id = job_id_from(request.job_id)
-        transition = await self._store.start_upload(job_id, self._timeout_of(request))
-        _require_recording_or_upload(job_id, transition)
+        transition = await self._store.start_upload(job_id, self._timeout_from(request))
+        _require_upload(job_id, transition)
         return pb.StartUploadResponse()
 
     async def AttachRecording(
         self, request: pb.AttachRecordingRequest, context: Context
     ) -> pb.AttachRecordingResponse:
         job_id = job_id_from(request.job_id)
-        transition = await self._store.attach(
+        transition = await self._store.attach_recording(
             job_id,
             recording_from(request.recording),
             request.token_revision,
             self._dispatch_deadline,
             self._reuse,
         )
-        _require_recording_or_upload(job_id, transition)
+        _require_upload(job_id, transition)
         return pb.AttachRecordingResponse()
 
     async def FailUpload(
         self, request: pb.FailUploadRequest, context: Context
     ) -> pb.FailUploadResponse:
         if not REASON.fullmatch(request.reason):
-            raise InvalidField(FieldViolation("reason", "must be UPPER_SNAKE_CASE"))
-        transition = await self._store.fail_upload(job_id_from(request.job_id), request.reason)
+            problem = "must be UPPER_SNAKE_CASE of at most 64 characters"
+            raise InvalidField(FieldViolation("reason", problem))
+        messages = learner_messages_from(request.learner_messages)
+        transition = await self._store.fail_upload(
+            job_id_from(request.job_id), request.reason, messages
+        )
         return pb.FailUploadResponse(recording_attached=transition.has_recording)
 
-    def _timeout_of(self, request: pb.OpenAnalysisRequest | pb.StartUploadRequest) -> timedelta:
+    def _timeout_from(self, request: pb.OpenAnalysisRequest | pb.StartUploadRequest) -> timedelta:
         if not request.HasField("upload_timeout"):
             return self._upload_timeout
         timeout = request.upload_timeout.ToTimedelta()
@@ -202,10 +207,13 @@ class AnalysisIntakeServicer(analysis_pb2_grpc.AnalysisIntakeServiceServicer):
         return timeout
 
 
-def _require_recording_or_upload(job_id: UUID, transition: Transition) -> None:
-    """A repeat finds its recording attached; a job that ended without one takes none."""
+def _require_upload(job_id: UUID, transition: Transition) -> None:
+    """Check that the job accepts an upload, or has its recording and the call is a repeat.
+
+    Errors: JobEnded, RequestSuperseded.
+    """
     if transition.applied or transition.has_recording:
         return
-    if transition.failure_reason == UPLOAD_SUPERSEDED:
-        raise UploadSuperseded
+    if transition.failure_reason == REQUEST_SUPERSEDED:
+        raise RequestSuperseded
     raise JobEnded(job_id=job_id)

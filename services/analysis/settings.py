@@ -8,89 +8,120 @@ from services.runtime.settings import DatabaseSettings, ObjectStoreSettings
 
 
 class AnalysisSettings(DatabaseSettings, ObjectStoreSettings):
-    """Where to dispatch, how long to wait, what to keep, and how webhooks are signed."""
+    """Addresses, time limits, retries, retention and webhook signatures."""
 
     analysis_listen: str = Field("127.0.0.1:50053", description="host:port to listen on.")
     catalog_address: str = Field("localhost:50051", description="host:port of the catalog.")
     target_server_url: HttpUrl = Field(
         HttpUrl("http://localhost:8100/analyze-voice"),
-        description="Where the analysis server takes jobs.",
+        description="URL of the analysis server, which receives dispatches.",
     )
     webhook_url: HttpUrl = Field(
         HttpUrl("http://localhost:8000/tokens/webhook/analysis-complete"),
-        description="Where the analysis server reports; job_id and signature are added.",
+        description="URL that the analysis server reports to; job_id and signature are added.",
     )
     webhook_signing_key: SecretStr = Field(
-        min_length=16, description="Secret that webhook signatures are made with."
+        min_length=16, description="Secret key of webhook signatures, at least 16 characters."
     )
     webhook_signing_key_previous: SecretStr = Field(
         SecretStr(""),
         description=(
-            "Another key, whose signatures are taken, too: for the time in which one is replaced."
+            "Former signing key, whose signatures stay valid while the key is being replaced; "
+            "default: no former key."
         ),
     )
     webhook_signature_required: bool = Field(
         True,
         description=(
-            "Off takes reports without a signature, for analysis servers that rebuild the URL: "
-            "then whoever learns a job_id can forge its result."
+            "Whether reports need a signature. Turn it off only for analysis servers that rebuild "
+            "the webhook URL: anyone who knows a job_id can then forge its result."
         ),
     )
-    dispatch_concurrency: int = Field(16, ge=1, description="Jobs under way per worker.")
+    dispatch_concurrency: int = Field(
+        16, ge=1, description="Maximum number of jobs that a worker works on at the same time."
+    )
     dispatch_connect_timeout_seconds: float = Field(
-        3.0, gt=0, description="Longest wait for a connection to the analysis server."
+        3.0, gt=0, description="Time limit for connecting to the analysis server."
     )
     dispatch_timeout_seconds: float = Field(
-        30.0, gt=0, description="Longest time of one attempt, from its first step to the answer."
+        30.0,
+        gt=0,
+        description="Time limit for one dispatch, from building the request to the answer.",
     )
     dispatch_max_attempts: int = Field(
         10,
         ge=1,
-        description="Dispatches that the analysis server may have seen, before a job fails.",
+        description=(
+            "Number of counted attempts (jobs.counted_attempts) after which a job fails. "
+            "Dispatches that the analysis server cannot have seen do not count."
+        ),
     )
     dispatch_backoff_seconds: float = Field(
-        1.0, gt=0, description="Longest pause after the first failed attempt; doubles each time."
+        1.0,
+        gt=0,
+        description=(
+            "Maximum pause after the first failed attempt; doubles with each further one, up to "
+            "60 s."
+        ),
     )
     dispatch_deadline_seconds: float = Field(
-        3600.0, gt=0, description="How long until the analysis server must have accepted a job."
+        3600.0, gt=0, description="Time until the analysis server must have accepted a job."
     )
     dispatch_poll_seconds: float = Field(
-        1.0, gt=0, description="Longest pause between looks for due jobs."
+        1.0, gt=0, description="Maximum time between two queries for due jobs."
     )
     breaker_failures: int = Field(
-        5, ge=1, description="Failed attempts in a row after which only probes are sent."
+        5,
+        ge=1,
+        description="Number of failed dispatches in a row after which a worker sends only probes.",
     )
     breaker_pause_seconds: float = Field(3.0, gt=0, description="Pause before each probe.")
     upload_timeout_seconds: float = Field(
-        120.0, gt=0, description="How long a job may wait to hear of its recording."
+        120.0,
+        gt=0,
+        description=(
+            "Time without a heartbeat of its upload after which a job fails, unless the upload "
+            "states another."
+        ),
     )
     analysis_timeout_seconds: float = Field(
-        600.0, gt=0, description="How long a dispatched job may wait for the report."
+        600.0, gt=0, description="Time until an accepted job must have been reported."
     )
     analysis_max_silences: int = Field(
-        2, ge=0, description="How often a job is dispatched again for want of a report."
+        2,
+        ge=0,
+        description=(
+            "Number of times that a job is dispatched again because no report came (jobs.silences)."
+        ),
     )
     status_poll_seconds: float = Field(
-        30.0, gt=0, description="Pause between looks at a job's status URL, where there is one."
+        30.0, gt=0, description="Pause between two requests to the status URL of a job."
     )
     result_reuse: bool = Field(
         True,
-        description="Whether the same recording of the same token revision is not computed again.",
+        description=(
+            "Whether a recording that was analysed before, for the same token revision, gets the "
+            "stored result."
+        ),
     )
     analyzer_version: str = Field(
         "",
         max_length=64,
         description=(
-            "Version of the analysis server, if it does not state one in its reports; when set, "
-            "only results of this version are reused."
+            "Version of the analysis server, for reports that state none; when set, only results "
+            "of this version are reused."
         ),
     )
     retention_days: float | None = Field(
-        None, gt=0, description="Age at which ended jobs and recordings are deleted; default: none."
+        None,
+        gt=0,
+        description=(
+            "Age in days at which ended jobs and their recordings are deleted; default: never."
+        ),
     )
     recording_url_seconds: int = Field(
         3600, ge=1, le=604_800, description="How long the presigned URL of a recording is valid."
     )
     heartbeat_seconds: float = Field(
-        15.0, gt=0, description="Pause after which watchers get the same state again."
+        15.0, gt=0, description="Time without a change after which watchers get the state again."
     )

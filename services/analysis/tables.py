@@ -18,16 +18,19 @@ from sqlalchemy import (
     func,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from services.runtime.tables import metadata_of
 
 metadata = metadata_of("analysis")
 
-# The row is the work item. `due_time` is when the job next needs attention: when it
-# is to be dispatched, when its lease ends, when its status is to be asked, or when
-# its deadline is; NULL once the job has ended. `deadline` ends the state it is in.
-# `attempts` numbers the dispatches; `tries` counts those that the analysis server
-# may have seen, `silences` those that it accepted and never reported.
+# The row is the work item. `due_time` is when the job next needs a worker: at its next
+# dispatch, the end of its lease, the next look at its status, or its deadline; NULL once
+# the job has ended. `deadline` limits the time in the current state. `dispatches` counts
+# and numbers the dispatches; `counted_attempts` counts those that the analysis server
+# may have seen, `silences` those that it accepted and never reported. `failure_message`
+# is the sentence for the learner from the analysis server, `failure_messages` are those
+# from the upload service, by language.
 jobs = Table(
     "jobs",
     metadata,
@@ -38,8 +41,8 @@ jobs = Table(
     Column("progress", SmallInteger, nullable=False),
     Column("stage", Text, nullable=False, server_default=""),
     Column("revision", Integer, nullable=False, server_default="1"),
-    Column("attempts", Integer, nullable=False, server_default="0"),
-    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("dispatches", Integer, nullable=False, server_default="0"),
+    Column("counted_attempts", Integer, nullable=False, server_default="0"),
     Column("silences", Integer, nullable=False, server_default="0"),
     Column("due_time", DateTime(timezone=True)),
     Column("deadline", DateTime(timezone=True)),
@@ -59,6 +62,7 @@ jobs = Table(
     Column("retried_job_id", Uuid, unique=True),
     Column("failure_reason", Text),
     Column("failure_message", Text, nullable=False, server_default=""),
+    Column("failure_messages", JSONB, nullable=False, server_default=text("'{}'")),
     Column("create_time", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("update_time", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("end_time", DateTime(timezone=True)),
@@ -81,14 +85,14 @@ jobs = Table(
         "state NOT IN ('queued', 'dispatched', 'completed') OR object_key IS NOT NULL",
         name="recording",
     ),
-    # What workers look for; only jobs that have not ended, however many have.
+    # Due jobs. It has only jobs that have not ended, so claims cost the same with a long history.
     Index(
         "ix_jobs_state_due_time",
         "state",
         "due_time",
         postgresql_where=text("due_time IS NOT NULL"),
     ),
-    # Lists, newest first: of all, of a token, of those under way, of those gone wrong.
+    # Lists, newest first: all jobs, those of a token, under way, failed, cancelled.
     Index("ix_jobs_create_time", "create_time", "job_id"),
     Index("ix_jobs_token_id", "token_id", "create_time", "job_id"),
     Index(
@@ -109,9 +113,9 @@ jobs = Table(
         "job_id",
         postgresql_where=text("state = 'cancelled'"),
     ),
-    # Retention.
+    # Expired jobs.
     Index("ix_jobs_end_time", "end_time", postgresql_where=text("end_time IS NOT NULL")),
-    # Results that can be reused, and the version of the latest of them.
+    # Results that can be reused, and the analyzer version of the newest.
     Index(
         "ix_jobs_sha256",
         "sha256",
@@ -126,7 +130,7 @@ jobs = Table(
     ),
 )
 
-# Append-only while the job is kept: an entry is never changed.
+# The history of dispatches: rows are added, never changed, and deleted with their job.
 attempts = Table(
     "attempts",
     metadata,

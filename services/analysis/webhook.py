@@ -1,7 +1,7 @@
-"""The webhook's URL and its signature.
+"""The webhook URL of a job and its signature.
 
-A job's signature is an HMAC-SHA-256 over its id, made and checked in constant
-time by itsdangerous, so that nothing about it needs to be stored.
+The signature is an HMAC-SHA-256 of the job's id. itsdangerous makes it and compares it
+in constant time, so no signature has to be stored.
 """
 
 from __future__ import annotations
@@ -16,27 +16,32 @@ from services.analysis.errors import SignatureInvalid, SignatureMissing
 
 
 class WebhookSigner:
-    """Where the analysis server reports, and the proof that it may."""
+    """Signs the URL that the analysis server reports to, and verifies its signature."""
 
     def __init__(
         self, url: str, signing_key: str, *, signature_required: bool, previous_key: str = ""
     ) -> None:
+        """Create a signer of the webhook at `url`.
+
+        signature_required: whether `verify` checks signatures. previous_key: a key whose
+        signatures are still valid; default: no such key.
+        """
         self._url = httpx.URL(url)
         self._signature_required = signature_required
         self._signer = Signer(
-            # Signs with the last one, takes what any has signed.
+            # itsdangerous signs with the last key and accepts signatures of all of them.
             [key for key in (previous_key, signing_key) if key],
             salt="sori.analysis.webhook",
             digest_method=hashlib.sha256,
         )
 
     def url_for(self, job_id: UUID) -> str:
-        """The URL that reports this job and no other."""
+        """The URL at which only this job can be reported."""
         signature = self._signer.get_signature(str(job_id)).decode()
         return str(self._url.copy_merge_params({"job_id": str(job_id), "signature": signature}))
 
-    def check(self, job_id: UUID, signature: str) -> None:
-        """Errors: SignatureMissing, SignatureInvalid."""
+    def verify(self, job_id: UUID, signature: str) -> None:
+        """Check that a signature belongs to a job. Errors: SignatureMissing, SignatureInvalid."""
         if not self._signature_required:
             return
         if not signature:

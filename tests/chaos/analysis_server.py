@@ -1,9 +1,9 @@
 """An analysis server that misbehaves: `python -m tests.chaos.analysis_server --port 1 ...`.
 
-What it does with a dispatch is drawn by a seed, the job and how often it has seen
-the job, so that a run can be repeated. It writes down what it sees before it
-answers, because it is killed, too. Its result of a recording is that recording's
-SHA-256, so that a result of another job would be noticed.
+The seed, the job and the number of its dispatch decide how the server behaves, so that
+a run can be repeated. The server writes each dispatch to its journal before it answers,
+because tests kill it too. The result of a recording is its SHA-256, so that a test
+notices the result of another job.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FAILURE = {"status": "failed", "reason": "ANALYSIS_FAILED", "error": "too late"}
 
 
 class Misbehaving:
-    """The server and what it has seen."""
+    """The server and the dispatches it has received."""
 
     def __init__(self, seed: int, journal: Journal, only: str | None, client: httpx.AsyncClient):
         self._seed = seed
@@ -52,31 +52,31 @@ class Misbehaving:
         self._jobs: dict[str, Json] = {}
         self._later: set[asyncio.Task[None]] = set()
 
-    async def take(self, request: Request) -> Response:
-        """A dispatch."""
+    async def dispatch(self, request: Request) -> Response:
+        """The route that receives dispatches."""
         job: Json = await request.json()
         job_id = job["job_id"]
         self._seen[job_id] += 1
         self._jobs[job_id] = job
-        behaviour = self._drawn(job_id)
+        behaviour = self._behaviour_for(job_id)
         self._journal.write(what="dispatch", job_id=job_id, behaviour=behaviour)
         return await BEHAVIOURS[behaviour](self, job)
 
     async def status(self, request: Request) -> Response:
-        """The status URL of a job."""
+        """The route of the status URLs."""
         job = self._jobs.get(request.path_params["job_id"])
         if job is None:
             return JSONResponse({}, 404)
         return JSONResponse(await self.results(job))
 
     async def results(self, job: Json) -> Json:
-        """The right results of a job."""
+        """The correct results of a job."""
         recording = await self._client.get(job["audio_url"])
         recording.raise_for_status()
         return {"analysis_results": {"sha256": hashlib.sha256(recording.content).hexdigest()}}
 
     async def patient_results(self, job: Json) -> Json:
-        """The right results, as soon as the recording can be read."""
+        """The correct results, as soon as the recording can be read."""
         while True:
             try:
                 return await self.results(job)
@@ -84,7 +84,7 @@ class Misbehaving:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def call(self, job: Json, body: Json, url: str | None = None) -> None:
-        """Call the webhook until it is answered, as a careful server does."""
+        """Call the webhook until it answers, as a careful server does."""
         for _ in range(60):
             try:
                 answer = await self._client.post(url or job["webhook_url"], json=body)
@@ -98,7 +98,7 @@ class Misbehaving:
             await asyncio.sleep(PAUSE_SECONDS)
 
     def later(self, *steps: Callable[[], Awaitable[None]], after: float = 0.0) -> JSONResponse:
-        """Accept, and do these one after the other."""
+        """Accept the dispatch, then run the steps in order. after: seconds to wait first."""
 
         async def run() -> None:
             await asyncio.sleep(after)
@@ -117,7 +117,7 @@ class Misbehaving:
         return JSONResponse(accepted, 202, background=BackgroundTask(begin_after_answer))
 
     def report(self, job: Json, extra: Json | None = None) -> Callable[[], Awaitable[None]]:
-        """A step that reports the right results."""
+        """A step that reports the correct results."""
 
         async def step() -> None:
             results = await self.patient_results(job)
@@ -126,19 +126,19 @@ class Misbehaving:
 
         return step
 
-    def say(self, job: Json, body: Json, url: str | None = None) -> Callable[[], Awaitable[None]]:
-        """A step that reports something."""
+    def send(self, job: Json, body: Json, url: str | None = None) -> Callable[[], Awaitable[None]]:
+        """A step that sends a body to the webhook, or to another URL."""
 
         async def step() -> None:
             await self.call(job, body, url)
 
         return step
 
-    def _drawn(self, job_id: str) -> str:
+    def _behaviour_for(self, job_id: str) -> str:
         if self._only is not None:
             return self._only
-        draw = random.Random(f"{self._seed}:{job_id}:{self._seen[job_id]}")
-        return draw.choices(list(BEHAVIOURS), list(WEIGHTS.values()))[0]
+        generator = random.Random(f"{self._seed}:{job_id}:{self._seen[job_id]}")
+        return generator.choices(list(BEHAVIOURS), list(WEIGHTS.values()))[0]
 
 
 async def answers(server: Misbehaving, job: Json) -> Response:
@@ -202,18 +202,18 @@ async def reports_before_answering(server: Misbehaving, job: Json) -> Response:
 async def forges(server: Misbehaving, job: Json) -> Response:
     forged = job["webhook_url"][:-4] + "AAAA"
     lie = {"analysis_results": {"sha256": "a lie"}}
-    return server.later(server.say(job, lie, forged), server.report(job))
+    return server.later(server.send(job, lie, forged), server.report(job))
 
 
 async def reports_in_disorder(server: Misbehaving, job: Json) -> Response:
-    return server.later(server.report(job), server.say(job, DISORDER), server.say(job, FAILURE))
+    return server.later(server.report(job), server.send(job, DISORDER), server.send(job, FAILURE))
 
 
 async def reports_progress(server: Misbehaving, job: Json) -> Response:
-    return server.later(server.say(job, DISORDER), server.report(job))
+    return server.later(server.send(job, DISORDER), server.report(job))
 
 
-async def reports_much(server: Misbehaving, job: Json) -> Response:
+async def reports_a_large_result(server: Misbehaving, job: Json) -> Response:
     return server.later(server.report(job, {"large": LARGE}))
 
 
@@ -240,11 +240,11 @@ BEHAVIOURS: dict[str, Behaviour] = {
         forges,
         reports_in_disorder,
         reports_progress,
-        reports_much,
+        reports_a_large_result,
         offers_status,
     )
 }
-# Good behaviour often enough that most jobs complete.
+# The server behaves well often enough for most jobs to complete.
 WEIGHTS = dict.fromkeys(BEHAVIOURS, 1.0) | {"answers": 3.0, "accepts": 6.0, "refuses": 0.5}
 
 
@@ -263,7 +263,7 @@ async def serve(arguments: argparse.Namespace) -> None:
     async with httpx.AsyncClient(timeout=10) as client:
         server = Misbehaving(arguments.seed, Journal(arguments.journal), arguments.only, client)
         routes = [
-            Route("/analyze-voice", server.take, methods=["POST"]),
+            Route("/analyze-voice", server.dispatch, methods=["POST"]),
             Route("/analyze-voice/{job_id}", server.status, methods=["GET"]),
         ]
         config = uvicorn.Config(

@@ -199,7 +199,7 @@ class Cluster:
     def jobs(self, takes: list[Take]) -> dict[str, asyncpg.Record]:
         """The rows of jobs by their ids."""
         rows = self.query(
-            "SELECT job_id, state, failure_reason, attempts, tries, end_time"
+            "SELECT job_id, state, failure_reason, dispatches, counted_attempts, end_time"
             " FROM analysis.jobs WHERE job_id = ANY($1)",
             [UUID(take.job_id) for take in takes],
         )

@@ -1,4 +1,4 @@
-"""PostgreSQL restarts, cuts its connections, or lets one go silent: watchers see the end."""
+"""Faults of PostgreSQL: watchers see the end in spite of restarts and broken connections."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ CUT_ALL = (
 
 @pytest.fixture(scope="module")
 def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, HalfOpenProxy]]:
-    """A cluster whose services reach PostgreSQL by a proxy."""
+    """A cluster whose services reach PostgreSQL through a proxy."""
     folder: Path = tmp_path_factory.mktemp("proxied")
-    double_port, proxy_port = free_ports(2)
-    analysis_server = FakeAnalysisServer(double_port, folder / "journal", "is_silent")
+    analysis_port, proxy_port = free_ports(2)
+    analysis_server = FakeAnalysisServer(analysis_port, folder / "journal", "is_silent")
     environment = {
         **ENVIRONMENT,
         "TARGET_SERVER_URL": analysis_server.url,
@@ -48,7 +48,7 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster,
 
 
 @pytest.mark.timeout(180)
-def test_watchers_see_the_end_though_postgresql_restarts_three_times(cluster: Cluster) -> None:
+def test_watchers_see_the_end_after_three_restarts_of_postgresql(cluster: Cluster) -> None:
     cluster.analysis_server.behave("is_silent")
     takes = cluster.upload_many(10)
     watching = [threading.Event() for _ in takes]
@@ -63,15 +63,15 @@ def test_watchers_see_the_end_though_postgresql_restarts_three_times(cluster: Cl
             cluster.stack.restart("postgres")
         cluster.query(CUT_ALL)
         cluster.analysis_server.behave("accepts")
-        told = [end.result() for end in ends]
-    assert {status for status, _ in told} == {"completed"}
+        seen = [end.result() for end in ends]
+    assert {status for status, _ in seen} == {"completed"}
     jobs = cluster.jobs(takes)
-    for take, (_, time_told) in zip(takes, told, strict=True):
-        assert time_told - jobs[take.job_id]["end_time"].timestamp() < SOON_SECONDS
+    for take, (_, time_seen) in zip(takes, seen, strict=True):
+        assert time_seen - jobs[take.job_id]["end_time"].timestamp() < SOON_SECONDS
 
 
 @pytest.mark.timeout(180)
-def test_watchers_see_the_end_though_the_listening_connection_is_silent(
+def test_watchers_see_the_end_when_the_listening_connection_is_frozen(
     proxied: tuple[Cluster, HalfOpenProxy],
 ) -> None:
     cluster, proxy = proxied
@@ -87,7 +87,7 @@ def test_watchers_see_the_end_though_the_listening_connection_is_silent(
             " WHERE job_id = $1",
             take.job_id,
         )
-        status, time_told = end.result()
+        status, time_seen = end.result()
     assert status == "failed"
     ended = cluster.jobs([take])[take.job_id]["end_time"].timestamp()
-    assert time_told - ended < SOON_SECONDS
+    assert time_seen - ended < SOON_SECONDS

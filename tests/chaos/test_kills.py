@@ -1,4 +1,4 @@
-"""Whatever is killed, every answered upload comes to one end, and to the right one."""
+"""Kills of random programs: every answered upload ends once, with the right result."""
 
 from __future__ import annotations
 
@@ -31,33 +31,33 @@ def cluster(make_cluster: MakeCluster) -> Cluster:
 
 
 @pytest.mark.timeout(400)
-def test_no_answered_upload_is_lost_whatever_is_killed(
+def test_kills_lose_no_answered_upload(
     cluster: Cluster, is_long: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     count, seconds = (200, 60.0) if is_long else (40, 10.0)
-    killing = Killing(cluster, seconds)
-    killing.start()
+    killer = Killer(cluster, seconds)
+    killer.start()
     takes = cluster.upload_many(count, seconds)
-    killing.join()
+    killer.join()
     last_kill = time.time()
     cluster.await_ends(takes, 120)
     jobs, results, ends = cluster.jobs(takes), cluster.results(takes), cluster.ends_of(takes)
     lost = [take for take in takes if take.job_id not in jobs]
     wrong = [take for take in takes if is_wrong(take, results)]
-    twice = [job_id for job_id, moves in ends.items() if not is_one_end(moves)]
+    twice = [job_id for job_id, transitions in ends.items() if not is_one_end(transitions)]
     journal = cluster.analysis_server.journal.read()
     dispatched = Counter(entry["job_id"] for entry in journal if entry["what"] == "dispatch")
     callbacks = Counter(entry["effect"] for entry in journal if entry["what"] == "callback")
     longest = max(row["end_time"].timestamp() - last_kill for row in jobs.values())
     table = {
         "jobs": len(takes),
-        "kills": len(killing.victims),
+        "kills": len(killer.victims),
         "completed": sum(row["state"] == State.COMPLETED for row in jobs.values()),
         "failed": dict(Counter(filter(None, (row["failure_reason"] for row in jobs.values())))),
         "lost": len(lost),
         "wrong": len(wrong),
         "ended twice": len(twice),
-        "most dispatches of a job": max(dispatched.values()),
+        "maximum dispatches of a job": max(dispatched.values()),
         "duplicate or late callbacks": sum(callbacks.values()) - callbacks["REPORT_EFFECT_APPLIED"],
         "from the last kill to the last end": f"{max(0.0, longest):.1f} s",
     }
@@ -65,7 +65,7 @@ def test_no_answered_upload_is_lost_whatever_is_killed(
         print("\n" + "\n".join(f"  {name:<36}{value}" for name, value in table.items()))  # noqa: T201
     assert (lost, wrong, twice) == ([], [], [])
     assert max(dispatched.values()) <= MAX_ATTEMPTS + 1
-    assert all(dispatched[job_id] <= row["attempts"] for job_id, row in jobs.items())
+    assert all(dispatched[job_id] <= row["dispatches"] for job_id, row in jobs.items())
 
 
 def is_wrong(take: Take, results: dict[str, dict[str, str]]) -> bool:
@@ -73,12 +73,12 @@ def is_wrong(take: Take, results: dict[str, dict[str, str]]) -> bool:
     return take.job_id in results and results[take.job_id]["sha256"] != take.sha256
 
 
-def is_one_end(moves: list[tuple[str, str]]) -> bool:
-    """One end, or a completion after a deadline failure."""
-    return len(moves) == 1 or moves[1:] == [("failed", "completed")]
+def is_one_end(transitions: list[tuple[str, str]]) -> bool:
+    """Whether a job ended once, or completed by a late result after it had failed."""
+    return len(transitions) == 1 or transitions[1:] == [("failed", "completed")]
 
 
-class Killing(threading.Thread):
+class Killer(threading.Thread):
     """Kills a random program every two seconds."""
 
     def __init__(self, cluster: Cluster, seconds: float) -> None:

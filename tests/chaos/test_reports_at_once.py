@@ -1,4 +1,4 @@
-"""Reports of one job that reach two replicas at once: one wins."""
+"""Concurrent reports of one job at two replicas: one of them wins."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from sori.analysis.v1 import analysis_pb2_grpc
 from tests.chaos.cluster_fixture import Cluster, client_channel, eventually
 
 
-def test_one_of_two_reports_at_once_wins(cluster: Cluster) -> None:
+def test_one_of_two_concurrent_reports_wins(cluster: Cluster) -> None:
     cluster.analysis_server.behave("is_silent")
     takes = cluster.upload_many(10)
     eventually(lambda: all(cluster.analysis_server.dispatches(take.job_id) for take in takes))
     key = cluster.stack.environment["WEBHOOK_SIGNING_KEY"]
-    webhook = WebhookSigner("http://localhost", key, signature_required=True)
+    signer = WebhookSigner("http://localhost", key, signature_required=True)
 
     def report(job_id: str, replica: str) -> pb.ReportAnalysisResponse:
         request = pb.ReportAnalysisRequest(job_id=job_id)
-        request.signature = httpx.URL(webhook.url_for(UUID(job_id))).params["signature"]
+        request.signature = httpx.URL(signer.url_for(UUID(job_id))).params["signature"]
         request.report.analysis_results["replica"] = replica
         with client_channel(cluster.stack.address(replica)) as channel:
             return analysis_pb2_grpc.AnalysisServiceStub(channel).ReportAnalysis(request)

@@ -1,4 +1,4 @@
-"""A worker that was stopped for longer than its lease and goes on changes nothing."""
+"""Fencing: a worker that was paused for longer than its lease changes nothing."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ WORKERS = ("analysis-worker", "analysis-worker-2")
 
 
 def worker_of(cluster: Cluster, take: Take) -> str | None:
-    """The program that works on a job."""
+    """The name of the worker that claimed the job last; None if it is not one of WORKERS."""
     (row,) = cluster.query("SELECT worker FROM analysis.jobs WHERE job_id = $1", take.job_id)
     pid = str(row["worker"]).rpartition(":")[2]
     return next((name for name in WORKERS if str(cluster.stack.pid(name)) == pid), None)
 
 
 @pytest.mark.timeout(180)
-def test_the_writes_of_a_worker_that_lost_its_lease_are_refused(cluster: Cluster) -> None:
+def test_a_worker_that_lost_its_lease_changes_nothing(cluster: Cluster) -> None:
     cluster.analysis_server.behave("hangs")
     take = cluster.upload()
     eventually(lambda: worker_of(cluster, take) is not None)
-    stopped = worker_of(cluster, take)
-    assert stopped is not None
-    cluster.stack.signal(stopped, "STOP")
+    paused = worker_of(cluster, take)
+    assert paused is not None
+    cluster.stack.signal(paused, "STOP")
     try:
         cluster.analysis_server.behave("answers")
         cluster.await_ends([take])
     finally:
-        cluster.stack.signal(stopped, "CONT")
-    eventually(lambda: refused(cluster, stopped, take))
+        cluster.stack.signal(paused, "CONT")
+    eventually(lambda: has_noticed(cluster, paused, take))
     history = cluster.query(
         "SELECT number, outcome FROM analysis.attempts WHERE job_id = $1 ORDER BY number",
         take.job_id,
@@ -39,8 +39,8 @@ def test_the_writes_of_a_worker_that_lost_its_lease_are_refused(cluster: Cluster
     assert cluster.ends_of([take])[take.job_id] == [("queued", "completed")]
 
 
-def refused(cluster: Cluster, worker: str, take: Take) -> bool:
-    """Whether the worker has noticed, in one way or the other."""
+def has_noticed(cluster: Cluster, worker: str, take: Take) -> bool:
+    """Whether the worker has logged that it lost the lease, or that its write was refused."""
     return any(
         take.job_id in line and ('"held": false' in line or "lease lost" in line)
         for line in cluster.stack.logs(worker).splitlines()

@@ -1,4 +1,4 @@
-"""An analysis server that tests control: it keeps jobs back, or hands them to the real one."""
+"""An analysis server that tests control: it holds jobs, or forwards them to the real one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Json = dict[str, Any]
 
 
 class AnalysisServer:
-    """Takes dispatched jobs. Those of held tokens wait for `report`."""
+    """Receives dispatches. Jobs of held tokens wait for `report`."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -36,20 +36,20 @@ class AnalysisServer:
         self._arrived = threading.Condition()
 
     def hold(self, token_id: int) -> None:
-        """Keep the jobs of this token back."""
+        """Accept the jobs of this token without reporting them."""
         self._held.add(token_id)
 
     def answer(self, token_id: int, *answers: tuple[int, Json]) -> None:
-        """Answer the next dispatches of this token so, one after the other."""
+        """Give these answers (status, body) to the next dispatches of this token, in order."""
         self._answers[token_id] = list(answers)
 
-    def tell_status(self, token_id: int, status: Json) -> None:
-        """Offer a status URL for this token's jobs, which says this."""
+    def offer_status(self, token_id: int, status: Json) -> None:
+        """Offer a status URL for the jobs of this token that answers with this body."""
         self.hold(token_id)
         self._statuses[token_id] = status
 
     def stall(self, token_id: int) -> threading.Event:
-        """Take this token's jobs, but answer only when the event is set."""
+        """Answer the dispatches of this token only when the returned event is set."""
         self.hold(token_id)
         return self._stalled.setdefault(token_id, threading.Event())
 
@@ -59,13 +59,13 @@ class AnalysisServer:
             return list(self._dispatches.get(job_id, ()))
 
     def job(self, job_id: str) -> Json:
-        """The body that this job was dispatched with, waiting for it."""
+        """The body of the job's dispatch; waits for it."""
         with self._arrived:
             assert self._arrived.wait_for(lambda: job_id in self._jobs, WAIT_SECONDS)
             return self._jobs[job_id]
 
     def was_dispatched(self, job_id: str) -> bool:
-        """Whether the job has arrived."""
+        """Whether the job was dispatched."""
         with self._arrived:
             return job_id in self._jobs
 
@@ -73,8 +73,8 @@ class AnalysisServer:
         """Call the job's webhook."""
         return httpx.post(self.job(job_id)["webhook_url"], json=body)
 
-    async def take(self, request: Request) -> Response:
-        """The route that the product dispatches to."""
+    async def dispatch(self, request: Request) -> Response:
+        """The route that receives dispatches."""
         body = await request.json()
         with self._arrived:
             self._jobs[body["job_id"]] = body
@@ -95,27 +95,27 @@ class AnalysisServer:
         return Response(real.content, real.status_code, media_type="application/json")
 
     async def status(self, request: Request) -> Response:
-        """The status URL of a job."""
+        """The route of the status URLs."""
         token_id = self._jobs[request.path_params["job_id"]]["token"]["id"]
         return JSONResponse(self._statuses[token_id])
 
 
 @contextmanager
 def running_analysis_server(host: str) -> Iterator[AnalysisServer]:
-    """An analysis server on a free port of an address of this machine."""
+    """An analysis server on a free port. host: an address of this machine."""
     with socket.socket() as listener:
         listener.bind((host, 0))
         port = listener.getsockname()[1]
-        double = AnalysisServer(f"http://{host}:{port}/analyze-voice")
+        server = AnalysisServer(f"http://{host}:{port}/analyze-voice")
         routes = [
-            Route("/analyze-voice", double.take, methods=["POST"]),
-            Route("/analyze-voice/{job_id}", double.status, methods=["GET"]),
+            Route("/analyze-voice", server.dispatch, methods=["POST"]),
+            Route("/analyze-voice/{job_id}", server.status, methods=["GET"]),
         ]
-        server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="error"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        http = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="error"))
+        thread = threading.Thread(target=http.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            yield double
+            yield server
         finally:
-            server.should_exit = True
+            http.should_exit = True
             thread.join()

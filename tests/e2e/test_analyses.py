@@ -1,4 +1,4 @@
-"""Analyses as a resource: read, listed, cancelled, retried."""
+"""Analyses as a resource: get, list, cancel and retry."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_an_unknown_analysis_is_not_found(gateway: httpx.Client) -> None:
 
 
 class TestLists:
-    def test_a_token_s_analyses_are_listed_page_by_page_from_the_newest(
+    def test_the_analyses_of_a_token_are_listed_in_pages_newest_first(
         self, product: Product, held_token: int
     ) -> None:
         job_ids = [product.uploaded(held_token) for _ in range(3)]
@@ -56,7 +56,7 @@ class TestLists:
         assert listed == job_ids[::-1]
         assert second["next_page_token"] == ""
 
-    def test_they_are_filtered_by_status_and_time(
+    def test_a_list_is_filtered_by_status_and_time(
         self, product: Product, held_token: int, analysis_server: AnalysisServer
     ) -> None:
         analysis_server.answer(held_token, (200, RESULTS))
@@ -81,7 +81,7 @@ class TestLists:
             ({"page_size": "-1"}, "page_size"),
             ({"status": "done"}, "status"),
             ({"token_id": "-1"}, "token_id"),
-            ({"page_token": "made up"}, "page_token"),
+            ({"page_token": "forged"}, "page_token"),
         ],
     )
     def test_a_bad_query_is_a_clear_error(
@@ -104,7 +104,7 @@ class TestLists:
 
 
 class TestCancel:
-    def test_a_dispatched_analysis_is_cancelled_and_its_late_result_ignored(
+    def test_a_dispatched_analysis_is_cancelled_and_its_late_result_is_ignored(
         self, product: Product, held_token: int, analysis_server: AnalysisServer
     ) -> None:
         job_id = product.uploaded(held_token)
@@ -121,14 +121,14 @@ class TestCancel:
 
     def test_cancelling_again_changes_nothing(self, product: Product, held_token: int) -> None:
         job_id = product.uploaded(held_token)
-        # Before that its history may still grow by the attempt under way.
+        # Until then the dispatch under way may still add to the history.
         next(state for state in product.states(job_id) if state["progress"] >= 90)
         once = product.gateway.post(f"/analyses/{job_id}:cancel")
         again = product.gateway.post(f"/analyses/{job_id}:cancel")
         assert again.status_code == 200
         assert again.json() == once.json()
 
-    def test_an_analysis_that_has_ended_is_not_cancelled(
+    def test_an_analysis_that_has_ended_cannot_be_cancelled(
         self, product: Product, held_token: int, analysis_server: AnalysisServer
     ) -> None:
         analysis_server.answer(held_token, (200, RESULTS))
@@ -140,7 +140,7 @@ class TestCancel:
 
 
 class TestRetry:
-    def test_a_failed_analysis_is_computed_again_as_a_job_of_its_own(
+    def test_a_failed_analysis_is_computed_again_as_a_separate_job(
         self, product: Product, held_token: int, analysis_server: AnalysisServer
     ) -> None:
         analysis_server.answer(held_token, (400, {}), (200, RESULTS))
@@ -155,12 +155,12 @@ class TestRetry:
         again = product.gateway.post(f"/analyses/{failed}:retry")
         assert again.json()["job_id"] == retry
 
-    def test_only_a_failed_analysis_is_retried(self, product: Product, held_token: int) -> None:
+    def test_only_a_failed_analysis_can_be_retried(self, product: Product, held_token: int) -> None:
         answer = product.gateway.post(f"/analyses/{product.uploaded(held_token)}:retry")
         assert answer.status_code == 400
         assert error_info(answer)["reason"] == "ANALYSIS_NOT_FAILED"
 
-    def test_a_failed_upload_can_t_be_retried(self, product: Product, held_token: int) -> None:
+    def test_a_failed_upload_cannot_be_retried(self, product: Product, held_token: int) -> None:
         answer = product.upload(held_token, "notaudio.wav")
         assert answer.status_code == 415
         (job_id,) = product.jobs_of(held_token)

@@ -1,4 +1,4 @@
-"""What the analysis server's answer to a dispatch means for the job."""
+"""The answer of the analysis server decides what happens to the job."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_an_answer_with_results_completes_the_job(
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
-def test_a_passing_fault_is_tried_again(
+def test_a_transient_failure_is_retried(
     product: Product, held_token: int, analysis_server: AnalysisServer, status: int
 ) -> None:
     results = {"analysis_results": {"score": 1}}
@@ -26,7 +26,7 @@ def test_a_passing_fault_is_tried_again(
 
 
 @pytest.mark.parametrize("status", [301, 400, 404, 422])
-def test_a_refusal_ends_the_job(
+def test_a_refusal_fails_the_job(
     product: Product, held_token: int, analysis_server: AnalysisServer, status: int
 ) -> None:
     analysis_server.answer(held_token, (status, {}))
@@ -34,7 +34,7 @@ def test_a_refusal_ends_the_job(
     assert (ended["status"], ended["failure_reason"]) == ("failed", "ANALYSIS_SERVER_REFUSED")
 
 
-def test_a_server_that_stays_broken_ends_the_job(
+def test_a_server_that_always_fails_fails_the_job(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
     analysis_server.answer(held_token, *[(503, {})] * 20)
@@ -52,7 +52,7 @@ def test_every_dispatch_of_a_job_has_the_same_idempotency_key(
     assert keys == [job_id, job_id]
 
 
-def test_an_answer_that_says_failed_ends_the_job(
+def test_an_answer_with_a_failure_fails_the_job(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
     failure = {"status": "failed", "reason": "NO_PITCH", "error": "음높이를 찾지 못했습니다."}
@@ -65,7 +65,7 @@ def test_an_answer_that_says_failed_ends_the_job(
 def test_a_lost_report_is_read_at_the_status_url(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
-    analysis_server.tell_status(held_token, {"analysis_results": {"score": 7}})
+    analysis_server.offer_status(held_token, {"analysis_results": {"score": 7}})
     ended = product.ended(product.uploaded(held_token))
     assert (ended["status"], ended["result"]) == ("completed", {"score": 7})
 
@@ -73,7 +73,7 @@ def test_a_lost_report_is_read_at_the_status_url(
 def test_a_failure_is_read_at_the_status_url(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
-    analysis_server.tell_status(held_token, {"status": "failed", "reason": "SILENT_AUDIO"})
+    analysis_server.offer_status(held_token, {"status": "failed", "reason": "SILENT_AUDIO"})
     ended = product.ended(product.uploaded(held_token))
     assert (ended["status"], ended["failure_reason"]) == ("failed", "SILENT_AUDIO")
 
@@ -82,7 +82,7 @@ def test_progress_at_the_status_url_reaches_watchers(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
     status = {"status": "processing", "progress": 50, "message": "음높이 분석 중..."}
-    analysis_server.tell_status(held_token, status)
+    analysis_server.offer_status(held_token, status)
     states = product.states(product.uploaded(held_token))
     assert any(
         (state["progress"], state["message"]) == (94, "음높이 분석 중...") for state in states

@@ -1,4 +1,4 @@
-"""A request with a name may be repeated blindly."""
+"""Request ids: an upload can be repeated safely with the same Idempotency-Key."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from sori.upload.v1 import upload_pb2 as pb
 from sori.upload.v1 import upload_pb2_grpc
 from tests.e2e.product import AUDIO, Product, error_info
+from tests.e2e.waiting import PATIENCE_SECONDS
 
 CONTENT = (AUDIO / "ref_0890.wav").read_bytes()
 
@@ -23,7 +24,7 @@ def stream(token_id: int, request_id: str) -> Iterator[pb.UploadAudioRequest]:
     yield pb.UploadAudioRequest(finish=pb.UploadAudioFinish())
 
 
-def test_the_same_recording_with_the_same_key_answers_with_the_first_job(
+def test_the_same_recording_with_the_same_key_returns_the_first_job(
     product: Product, held_token: int
 ) -> None:
     key = {"Idempotency-Key": str(uuid4())}
@@ -35,9 +36,7 @@ def test_the_same_recording_with_the_same_key_answers_with_the_first_job(
     assert len(product.stored(held_token)) == 1
 
 
-def test_a_key_with_the_quotes_of_its_standard_is_the_same_key(
-    product: Product, held_token: int
-) -> None:
+def test_a_quoted_key_is_the_same_key(product: Product, held_token: int) -> None:
     key = str(uuid4())
     first = product.upload(held_token, "ref_0890.wav", {"Idempotency-Key": key})
     again = product.upload(held_token, "ref_0890.wav", {"Idempotency-Key": f'"{key}"'})
@@ -70,33 +69,33 @@ def test_another_token_with_the_same_key_is_refused(product: Product, held_token
 
 
 @pytest.mark.parametrize("key", ["x" * 129, "a b", "../../etc"])
-def test_a_key_that_is_none_is_a_clear_error(product: Product, held_token: int, key: str) -> None:
+def test_an_invalid_key_is_a_clear_error(product: Product, held_token: int, key: str) -> None:
     answer = product.upload(held_token, "ref_0890.wav", {"Idempotency-Key": key})
     assert answer.status_code == 400
     assert error_info(answer)["metadata"]["field"] == "request_id"
 
 
-def test_a_failed_upload_may_be_repeated_with_its_key(product: Product, held_token: int) -> None:
+def test_a_failed_upload_can_be_repeated_with_its_key(product: Product, held_token: int) -> None:
     key = {"Idempotency-Key": str(uuid4())}
     assert product.upload(held_token, "notaudio.wav", key).status_code == 415
     assert product.upload(held_token, "ref_0890.wav", key).status_code == 200
 
 
-def test_a_repeat_takes_over_from_an_upload_under_way(
+def test_a_repeat_supersedes_an_upload_under_way(
     product: Product, held_token: int, channel: grpc.Channel
 ) -> None:
-    key, going_on = str(uuid4()), threading.Event()
+    key, may_continue = str(uuid4()), threading.Event()
 
-    def stuck() -> Iterator[pb.UploadAudioRequest]:
+    def stalled() -> Iterator[pb.UploadAudioRequest]:
         messages = stream(held_token, key)
         yield next(messages)
-        going_on.wait()
+        may_continue.wait(PATIENCE_SECONDS)
         yield from messages
 
-    call = upload_pb2_grpc.UploadServiceStub(channel).UploadAudio.future(stuck())
+    call = upload_pb2_grpc.UploadServiceStub(channel).UploadAudio.future(stalled())
     dict(call.initial_metadata())
     answer = product.upload(held_token, "ref_0890.wav", {"Idempotency-Key": key})
     assert answer.status_code == 200
-    going_on.set()
+    may_continue.set()
     assert call.code() is grpc.StatusCode.ABORTED
     assert len(product.stored(held_token)) == 1

@@ -1,44 +1,55 @@
-"""What has ended long ago is forgotten, with its recording."""
+"""RETENTION_DAYS: old analyses are deleted with their recordings, all others stay."""
 
 from __future__ import annotations
 
-import asyncio
-from datetime import timedelta
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
 
-from pydantic import SecretStr
-
-from services.analysis.reaper import JobReaper
-from services.analysis.store import JobStore
-from services.runtime.database import Database
-from services.runtime.object_store import ObjectStore
-from services.runtime.settings import DatabaseSettings, ObjectStoreSettings
+from stack.ports import free_ports
+from stack.stack import Stack
 from tests.e2e.analysis_server import AnalysisServer
-from tests.e2e.product import Product
+from tests.e2e.product import Json, Product
+from tests.e2e.waiting import eventually
+
+RESULTS: Json = {"analysis_results": {}}
 
 
-def test_an_ended_analysis_goes_with_its_recording_and_others_stay(
+@contextmanager
+def worker_with_retention(stack: Stack, days: int) -> Iterator[None]:
+    """One more worker, which reaps expired jobs as soon as it starts."""
+    (port,) = free_ports(1)
+    environment = {
+        **stack.environment,
+        "ANALYSIS_LISTEN": f"127.0.0.1:{port}",
+        "RETENTION_DAYS": str(days),
+    }
+    command = [sys.executable, "-m", "services.analysis", "--role", "worker"]
+    with subprocess.Popen(command, env=environment) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+
+
+def test_an_old_analysis_is_deleted_with_its_recording_and_others_stay(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
-    analysis_server.answer(held_token, (200, {"analysis_results": {}}))
-    ended = product.uploaded(held_token)
-    product.ended(ended)
+    analysis_server.answer(held_token, (200, RESULTS), (200, RESULTS))
+    old = product.uploaded(held_token)
+    recent = product.uploaded(held_token, "take_0890_close_48k_stereo.flac")
+    for job_id in (old, recent):
+        product.ended(job_id)
     waiting = product.uploaded(held_token, "take_0890_close.webm")
-    s3 = product.stack.s3
-    objects = ObjectStoreSettings(
-        s3_endpoint_url=s3.endpoint_url,
-        s3_bucket_name=s3.bucket,
-        aws_access_key_id=s3.access_key,
-        aws_secret_access_key=SecretStr(s3.secret_key),
+    product.execute(
+        "UPDATE analysis.jobs SET end_time = end_time - interval '2 days' WHERE job_id = $1",
+        UUID(old),
     )
-    database = DatabaseSettings(database_url=SecretStr(product.stack.database_url))
-
-    async def forget() -> None:
-        async with Database(database, "test") as opened, ObjectStore.connect(objects) as store:
-            retention = JobReaper(JobStore(opened), store, timedelta(0))
-            while await retention.delete_batch():
-                pass
-
-    asyncio.run(forget())
-    assert product.gateway.get(f"/analyses/{ended}").status_code == 404
-    assert product.jobs_of(held_token) == [waiting]
-    assert [key.rpartition("/")[2] for key in product.stored(held_token)] == [waiting]
+    with worker_with_retention(product.stack, days=1):
+        eventually(lambda: product.gateway.get(f"/analyses/{old}").status_code == 404)
+    assert product.jobs_of(held_token) == [recent, waiting]
+    stored = {key.rpartition("/")[2] for key in product.stored(held_token)}
+    assert stored == {recent, waiting}

@@ -1,14 +1,17 @@
-"""The same recording of the same token is not computed again."""
+"""Reuse: the same recording of the same token revision gets the stored result."""
 
 from __future__ import annotations
 
+import time
+
 from tests.e2e.analysis_server import AnalysisServer
 from tests.e2e.product import Product
+from tests.e2e.waiting import PATIENCE_SECONDS
 
 RESULTS = {"analysis_results": {"score": 1}, "analyzer_version": "1"}
 
 
-def test_the_same_recording_is_completed_from_the_stored_result(
+def test_the_same_recording_gets_the_stored_result(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
     analysis_server.answer(held_token, (200, RESULTS))
@@ -23,7 +26,7 @@ def test_the_same_recording_is_completed_from_the_stored_result(
     assert not analysis_server.was_dispatched(second)
 
 
-def test_a_token_that_has_changed_is_computed_again(
+def test_a_recording_of_a_changed_token_is_computed_again(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
     analysis_server.answer(held_token, (200, RESULTS))
@@ -32,17 +35,19 @@ def test_a_token_that_has_changed_is_computed_again(
     script = {"token_id": held_token, "text": "새 대사", "start_time": 0, "end_time": 1}
     assert product.gateway.post("/scripts", json=script).status_code == 200
     changed = product.gateway.get(f"/tokens/{held_token}").json()["revision"]
-    second = uploaded_of_revision(product, held_token, changed)
+    second = uploaded_for_revision(product, held_token, changed)
     analysis_server.job(second)
     assert product.analysis(second)["reused"] is False
 
 
-def uploaded_of_revision(product: Product, token_id: int, revision: int) -> str:
-    """Upload until the upload service has heard of the token's change, a moment later."""
+def uploaded_for_revision(product: Product, token_id: int, revision: int) -> str:
+    """Upload again until the upload service has received the change of the token."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         job_id = product.uploaded(token_id)
         if product.analysis(job_id)["token_revision"] >= revision:
             return job_id
+        assert time.monotonic() < deadline, "the upload service never received the change"
 
 
 def test_a_retry_is_always_computed(

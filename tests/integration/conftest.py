@@ -1,4 +1,4 @@
-"""A real PostgreSQL with every schema at its head."""
+"""A real PostgreSQL with the current schema of every service."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from services.analysis.store import JobQueue, JobStore
 from services.catalog.store import CatalogStore
 from services.runtime.database import Database
 from services.runtime.settings import DatabaseSettings
@@ -30,19 +29,6 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     settings = DatabaseSettings(database_url=SecretStr(database_url))
     async with Database(settings, "test") as database:
         yield database
-
-
-@pytest.fixture
-async def store(database: Database) -> AsyncIterator[JobStore]:
-    yield JobStore(database)
-    # What this test left due is no other test's business.
-    async with database.transaction() as connection:
-        await connection.execute(text("DELETE FROM analysis.jobs"))
-
-
-@pytest.fixture
-def queue(database: Database) -> JobQueue:
-    return JobQueue(database)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""How PostgreSQL runs the statements of a call."""
+"""The statements that a call runs, and how PostgreSQL runs them."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from services.runtime.database import Database
 
 PLANNED = "EXPLAIN"
 MEASURED = "EXPLAIN (ANALYZE, BUFFERS, TIMING off)"
-"""Runs the statement as well: not for what may run only once."""
+"""Also runs the statement, so it serves only statements that may run twice."""
 
 
 async def statements_of(database: Database, call: Awaitable[object]) -> list[tuple[str, Any]]:
     """All statements that a call runs, with their parameters."""
     statements: list[tuple[str, Any]] = []
 
-    def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
+    def record(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
         statements.append((statement, parameters))
 
     engine: AsyncEngine = database._engine
-    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    event.listen(engine.sync_engine, "before_cursor_execute", record)
     try:
         await call
     finally:
-        event.remove(engine.sync_engine, "before_cursor_execute", note)
+        event.remove(engine.sync_engine, "before_cursor_execute", record)
     return statements
 
 
 async def plans_of(
     database: Database, call: Awaitable[object], tables: str, explain: str = PLANNED
 ) -> list[str]:
-    """The plans of all statements of a call that name `tables`: a table or its schema."""
+    """The plans of all statements of a call that contain `tables`: a table or its schema."""
     found = []
     statements = await statements_of(database, call)
     async with database.transaction() as connection:
@@ -49,7 +49,7 @@ async def plans_of(
 
 
 async def buffers(database: Database, call: Awaitable[object], tables: str) -> int:
-    """Pages that the statements of a call read."""
+    """The number of pages that the statements of a call read."""
     total = 0
     for plan in await plans_of(database, call, tables, MEASURED):
         line = next(line for line in plan.splitlines() if "Buffers:" in line)

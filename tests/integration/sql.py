@@ -1,4 +1,4 @@
-"""Statements of a test's own, on a connection of their own."""
+"""Statements that a test runs itself, on a separate connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import asyncpg
 
 
 def run(database_url: str, *statements: str) -> None:
-    """Run statements one after the other, each of them committed."""
+    """Run statements in order, each in its own transaction."""
 
     async def executed(connection: asyncpg.Connection) -> None:
         for statement in statements:
@@ -21,7 +21,7 @@ def run(database_url: str, *statements: str) -> None:
 
 
 def row(database_url: str, statement: str) -> dict[str, Any]:
-    """The one row of a query."""
+    """The only row of a query's result."""
 
     async def fetched(connection: asyncpg.Connection) -> dict[str, Any]:
         (record,) = await connection.fetch(statement)
@@ -39,6 +39,6 @@ def _connected(database_url: str, call: Callable[[asyncpg.Connection], Awaitable
         finally:
             await connection.close()
 
-    # In a thread, because fixtures of asynchronous tests call this in a running loop.
+    # In a thread: fixtures of asynchronous tests call this while an event loop runs.
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, called()).result()

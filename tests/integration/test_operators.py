@@ -1,4 +1,4 @@
-"""What operators and Kubernetes ask a service's process, beside its calls."""
+"""Health and metrics of a service's process, for Kubernetes and operators."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from stack.ports import free_ports
 
 NOWHERE = "postgresql://sori@127.0.0.1:9/sori"
 START_SECONDS = 30.0
-# More often than the gateway and the services do; more pings than gRPC forgives by default.
-LOOKING_OFTEN = [("grpc.keepalive_time_ms", 1_500), ("grpc.http2.max_pings_without_data", 0)]
+# More pings than the gateway and the services send, and more than gRPC allows by default.
+FREQUENT_PINGS = [("grpc.keepalive_time_ms", 1_500), ("grpc.http2.max_pings_without_data", 0)]
 QUIET_SECONDS = 8.0
 
 
 @dataclass(frozen=True)
 class Service:
-    """A service's process, and where it listens."""
+    """A service's process and the addresses it listens on (host:port)."""
 
     process: subprocess.Popen[bytes]
     calls: str
@@ -40,7 +40,7 @@ class Service:
     metrics: str
 
     def metric(self, name: str) -> str:
-        """The value of a metric, once it has one."""
+        """The value of a metric; waits until the process exports it."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             with suppress(httpx.TransportError):
@@ -88,52 +88,50 @@ def await_health(address: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", CATALOG, LIVENESS])
-def test_health_is_told_on_a_port_of_its_own_as_on_that_of_calls(
-    catalog: Service, name: str
-) -> None:
+def test_both_ports_report_health(catalog: Service, name: str) -> None:
     for address in (catalog.calls, catalog.health):
         with grpc.insecure_channel(address) as channel:
             assert is_serving(channel, name)
 
 
-def test_a_quiet_stream_lasts_however_often_its_peer_looks(catalog: Service) -> None:
-    with grpc.insecure_channel(catalog.calls, options=LOOKING_OFTEN) as channel:
+def test_frequent_pings_do_not_end_a_quiet_stream(catalog: Service) -> None:
+    with grpc.insecure_channel(catalog.calls, options=FREQUENT_PINGS) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         states = stub.Watch(health_pb2.HealthCheckRequest(service=CATALOG), timeout=QUIET_SECONDS)
         assert next(states).status == health_pb2.HealthCheckResponse.SERVING
         with pytest.raises(grpc.RpcError) as end:
             next(states)
-    # Its own.
+    # The deadline of the call ended it, not the server.
     assert end.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
-def test_the_port_of_health_takes_no_calls(catalog: Service) -> None:
+def test_the_health_port_serves_no_other_calls(catalog: Service) -> None:
     with grpc.insecure_channel(catalog.health) as channel, pytest.raises(grpc.RpcError) as error:
         catalog_pb2_grpc.CatalogServiceStub(channel).GetToken(catalog_pb2.GetTokenRequest(id=1))
     assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_a_service_lives_though_it_is_not_ready_while_postgresql_is_away() -> None:
+def test_a_service_without_postgresql_is_alive_but_not_ready() -> None:
     with running(NOWHERE, "services.catalog") as service:
         await_health(service.health, LIVENESS)
         with grpc.insecure_channel(service.health) as channel:
             assert not is_serving(channel, CATALOG)
 
 
-def test_the_command_for_health_checks_exits_as_the_service_is(catalog: Service) -> None:
+def test_the_health_check_command_exits_with_the_state_of_the_service(catalog: Service) -> None:
     command = [sys.executable, "-m", "services.runtime.healthcheck"]
     assert subprocess.run([*command, catalog.calls, CATALOG], check=False).returncode == 0
-    (nobody,) = free_ports(1)
-    ended = subprocess.run([*command, f"127.0.0.1:{nobody}"], capture_output=True, check=False)
+    (unused,) = free_ports(1)
+    ended = subprocess.run([*command, f"127.0.0.1:{unused}"], capture_output=True, check=False)
     assert ended.returncode == 1
     assert b"UNAVAILABLE" in ended.stderr
 
 
-def test_a_process_tells_its_metrics(catalog: Service) -> None:
+def test_a_process_exports_its_metrics(catalog: Service) -> None:
     assert float(catalog.metric("process_resident_memory_bytes")) > 0
 
 
-def test_workers_tell_how_many_jobs_wait_for_one(database_url: str) -> None:
+def test_workers_export_the_number_of_due_jobs(database_url: str) -> None:
     with running(database_url, "services.analysis", "--role", "worker") as worker:
         assert float(worker.metric("sori_analysis_jobs_due")) == 0
         assert float(worker.metric("sori_analysis_oldest_due_seconds")) == 0

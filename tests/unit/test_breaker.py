@@ -1,4 +1,4 @@
-"""A dead analysis server gets one probe at a time, a live one everything."""
+"""The circuit breaker allows one probe at a time while the analysis server does not respond."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def opened(clock: Clock) -> CircuitBreaker:
     return breaker
 
 
-def test_few_failures_hold_nothing_back() -> None:
+def test_a_few_failures_do_not_open_it() -> None:
     breaker = CircuitBreaker(FAILURES, PAUSE, Clock())
     for _ in range(FAILURES - 1):
         breaker.failed()
     assert breaker.allowance(16) == 16
 
 
-def test_a_success_between_failures_starts_the_count_again() -> None:
+def test_a_success_between_failures_resets_the_count() -> None:
     breaker = CircuitBreaker(FAILURES, PAUSE, Clock())
     for _ in range(FAILURES):
         breaker.failed()
@@ -41,7 +41,7 @@ def test_a_success_between_failures_starts_the_count_again() -> None:
     assert breaker.allowance(16) == 16
 
 
-def test_failures_in_a_row_hold_everything_back_until_a_probe() -> None:
+def test_failures_in_a_row_open_it_until_a_probe() -> None:
     clock = Clock()
     breaker = opened(clock)
     assert breaker.allowance(16) == 0
@@ -51,7 +51,7 @@ def test_failures_in_a_row_hold_everything_back_until_a_probe() -> None:
     assert breaker.allowance(0) == 0
 
 
-def test_there_is_one_probe_at_a_time() -> None:
+def test_only_one_probe_is_allowed_at_a_time() -> None:
     clock = Clock()
     breaker = opened(clock)
     clock.now += PAUSE
@@ -59,7 +59,7 @@ def test_there_is_one_probe_at_a_time() -> None:
     assert breaker.allowance(16) == 0
 
 
-def test_a_failed_probe_is_followed_by_another_pause() -> None:
+def test_another_pause_follows_a_failed_probe() -> None:
     clock = Clock()
     breaker = opened(clock)
     clock.now += PAUSE
@@ -70,7 +70,7 @@ def test_a_failed_probe_is_followed_by_another_pause() -> None:
     assert breaker.allowance(16) == 1
 
 
-def test_a_probe_that_told_nothing_is_followed_by_the_next() -> None:
+def test_another_probe_is_allowed_after_an_abandoned_one() -> None:
     clock = Clock()
     breaker = opened(clock)
     clock.now += PAUSE
@@ -79,7 +79,7 @@ def test_a_probe_that_told_nothing_is_followed_by_the_next() -> None:
     assert breaker.allowance(16) == 1
 
 
-def test_a_probe_that_succeeds_lets_everything_through() -> None:
+def test_a_successful_probe_closes_it() -> None:
     clock = Clock()
     breaker = opened(clock)
     clock.now += PAUSE
@@ -89,14 +89,14 @@ def test_a_probe_that_succeeds_lets_everything_through() -> None:
 
 
 @given(st.lists(st.sampled_from(["began", "succeeded", "failed", "abandoned", "pause"])))
-def test_it_never_holds_back_for_ever(happenings: list[str]) -> None:
+def test_it_always_allows_a_call_after_a_pause(events: list[str]) -> None:
     clock = Clock()
     breaker = CircuitBreaker(FAILURES, PAUSE, clock)
-    for happening in happenings:
-        if happening == "pause":
+    for event in events:
+        if event == "pause":
             clock.now += PAUSE
         else:
-            getattr(breaker, happening)()
+            getattr(breaker, event)()
     breaker.abandoned()
     clock.now += PAUSE
     assert breaker.allowance(16) >= 1

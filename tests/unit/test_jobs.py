@@ -1,4 +1,4 @@
-"""A job's life: progress never goes down, an end is an end, and the drawing is true."""
+"""The state machine of a job: final states, progress, and the diagram of the documentation."""
 
 from __future__ import annotations
 
@@ -15,55 +15,69 @@ from services.analysis.jobs import (
     Event,
     State,
     next_state,
-    reported_progress,
+    progress_of,
 )
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "analysis.md"
 
 REASONS = ("ANALYSIS_TIMED_OUT", "SILENT_AUDIO", "ANALYSIS_SERVER_UNAVAILABLE")
-happenings = st.lists(st.tuples(st.sampled_from(Event), st.sampled_from(REASONS)), max_size=20)
+
+Life = list[tuple[State, str | None]]
+"""The states of a job, each with its failure reason."""
 
 
-def states_through(events: list[tuple[Event, str]]) -> list[tuple[State, str | None]]:
-    """The states of a job, each with why it has failed, if it has."""
-    states: list[tuple[State, str | None]] = [(State.OPENED, None)]
-    for event, reason in events:
-        target = next_state(states[-1][0], event, states[-1][1])
-        if target is not None:
-            states.append((target, reason if target is State.FAILED else None))
-    return states
+@st.composite
+def lives(draw: st.DrawFn) -> Life:
+    """The life of a job under legal events, so that every event drawn changes something."""
+    life: Life = [(State.OPENED, None)]
+    for _ in range(draw(st.integers(0, 20))):
+        state, reason = life[-1]
+        legal = [event for event in Event if next_state(state, event, reason) is not None]
+        if not legal:
+            break
+        target = next_state(state, draw(st.sampled_from(legal)), reason)
+        assert target is not None
+        is_failed = target is State.FAILED
+        life.append((target, draw(st.sampled_from(REASONS)) if is_failed else None))
+    return life
 
 
-@given(happenings)
-def test_nothing_leaves_an_end_but_a_late_result(events: list[tuple[Event, str]]) -> None:
-    states = states_through(events)
-    for (state, reason), (then, _) in itertools.pairwise(states):
+@given(lives())
+def test_only_a_late_result_changes_a_final_state(life: Life) -> None:
+    for (state, reason), (following, _) in itertools.pairwise(life):
         if state in ENDS:
             assert state is State.FAILED
             assert reason in ("ANALYSIS_TIMED_OUT", "ANALYSIS_SERVER_UNAVAILABLE")
-            assert then is State.COMPLETED
+            assert following is State.COMPLETED
 
 
-@given(happenings)
-def test_a_completed_job_stays_completed(events: list[tuple[Event, str]]) -> None:
-    states = [state for state, _ in states_through(events)]
-    if State.COMPLETED in states:
-        assert states[-1] is State.COMPLETED
+@given(lives())
+def test_a_job_has_its_recording_before_it_is_dispatched(life: Life) -> None:
+    for (state, _), (following, _) in itertools.pairwise(life):
+        if following is State.DISPATCHED:
+            assert state in (State.QUEUED, State.DISPATCHED)
 
 
-@given(happenings)
-def test_a_job_has_its_recording_before_it_is_dispatched(events: list[tuple[Event, str]]) -> None:
-    states = [state for state, _ in states_through(events)]
-    if State.DISPATCHED in states:
-        assert State.QUEUED in states[: states.index(State.DISPATCHED)]
+def test_an_event_that_is_not_legal_has_no_next_state() -> None:
+    for event, state, reason in itertools.product(Event, State, REASONS):
+        rule = TRANSITIONS[event]
+        is_late = state is State.FAILED and reason in rule.after_failures
+        is_legal = state in rule.sources or is_late
+        assert (next_state(state, event, reason) is not None) is is_legal
 
 
-def test_every_state_that_is_no_end_can_fail_and_be_cancelled() -> None:
+def test_no_event_changes_a_completed_or_cancelled_job() -> None:
+    for event, reason in itertools.product(Event, (None, *REASONS)):
+        assert next_state(State.COMPLETED, event, reason) is None
+        assert next_state(State.CANCELLED, event, reason) is None
+
+
+def test_every_job_that_has_not_ended_can_fail_and_be_cancelled() -> None:
     for end in (State.FAILED, State.CANCELLED):
-        leading = {
-            source for move in TRANSITIONS.values() if move.target is end for source in move.sources
+        sources = {
+            source for rule in TRANSITIONS.values() if rule.target is end for source in rule.sources
         }
-        assert leading == set(State) - ENDS
+        assert sources == set(State) - ENDS
 
 
 def test_only_a_completed_job_has_full_progress() -> None:
@@ -72,22 +86,22 @@ def test_only_a_completed_job_has_full_progress() -> None:
 
 @given(st.floats())
 def test_reported_progress_is_between_90_and_99(percent: float) -> None:
-    assert 90 <= reported_progress(percent) <= 99
+    assert 90 <= progress_of(percent) <= 99
 
 
 @given(st.floats(0, 100), st.floats(0, 100))
-def test_more_reported_progress_is_no_less_progress(one: float, other: float) -> None:
-    assert reported_progress(min(one, other)) <= reported_progress(max(one, other))
+def test_progress_grows_with_the_reported_progress(one: float, other: float) -> None:
+    assert progress_of(min(one, other)) <= progress_of(max(one, other))
 
 
-def test_the_diagram_of_the_document_draws_every_move() -> None:
+def test_the_diagram_of_the_documentation_has_every_transition() -> None:
     drawn = {
         line.strip()
         for line in DOCUMENT.read_text(encoding="utf-8").splitlines()
         if line.startswith("    ") and "-->" in line and "[*]" not in line
     }
     assert drawn == {
-        f"{source} --> {move.target or source}: {event}"
-        for event, move in TRANSITIONS.items()
-        for source in move.sources | ({State.FAILED} if move.after_failures else set())
+        f"{source} --> {rule.target or source}: {event}"
+        for event, rule in TRANSITIONS.items()
+        for source in rule.sources | ({State.FAILED} if rule.after_failures else set())
     }

@@ -1,4 +1,4 @@
-"""A webhook URL proves that it was made for one job."""
+"""The signature of a webhook URL is valid for one job only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OTHER_JOB = UUID("01a20810-e3b2-705b-90e5-b52e27a5d579")
 URL = "https://sori.example/tokens/webhook/analysis-complete?tenant=7"
 
 
-def webhook(key: str = "a key of some length", *, required: bool = True) -> WebhookSigner:
+def signer(key: str = "a key of some length", *, required: bool = True) -> WebhookSigner:
     return WebhookSigner(URL, key, signature_required=required)
 
 
@@ -23,41 +23,41 @@ def query(url: str) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
 
 
-def test_the_url_keeps_its_own_query_and_adds_job_and_signature() -> None:
-    made = query(webhook().url_for(JOB))
-    assert made["tenant"] == "7"
-    assert made["job_id"] == str(JOB)
-    webhook().check(JOB, made["signature"])
+def test_the_url_keeps_its_query_and_adds_job_and_signature() -> None:
+    signed = query(signer().url_for(JOB))
+    assert signed["tenant"] == "7"
+    assert signed["job_id"] == str(JOB)
+    signer().verify(JOB, signed["signature"])
 
 
 @pytest.mark.parametrize("forged", ["x", "é", "a" * 10_000])
 def test_a_forged_signature_is_refused(forged: str) -> None:
     with pytest.raises(SignatureInvalid):
-        webhook().check(JOB, forged)
+        signer().verify(JOB, forged)
 
 
-def test_while_a_key_is_replaced_both_are_taken_and_the_new_one_signs() -> None:
+def test_while_a_key_is_replaced_both_are_valid_and_the_new_one_signs() -> None:
     old, new = "a key of some length", "another key of some length"
     both = WebhookSigner(URL, new, signature_required=True, previous_key=old)
-    both.check(JOB, query(webhook(old).url_for(JOB))["signature"])
-    webhook(new).check(JOB, query(both.url_for(JOB))["signature"])
+    both.verify(JOB, query(signer(old).url_for(JOB))["signature"])
+    signer(new).verify(JOB, query(both.url_for(JOB))["signature"])
 
 
 def test_the_signature_of_another_job_is_refused() -> None:
     with pytest.raises(SignatureInvalid):
-        webhook().check(OTHER_JOB, query(webhook().url_for(JOB))["signature"])
+        signer().verify(OTHER_JOB, query(signer().url_for(JOB))["signature"])
 
 
 def test_the_signature_of_another_key_is_refused() -> None:
-    signature = query(webhook("another key than that").url_for(JOB))["signature"]
+    signature = query(signer("another key than that").url_for(JOB))["signature"]
     with pytest.raises(SignatureInvalid):
-        webhook().check(JOB, signature)
+        signer().verify(JOB, signature)
 
 
 def test_a_missing_signature_is_refused() -> None:
     with pytest.raises(SignatureMissing):
-        webhook().check(JOB, "")
+        signer().verify(JOB, "")
 
 
 def test_signatures_can_be_switched_off() -> None:
-    webhook(required=False).check(JOB, "")
+    signer(required=False).verify(JOB, "")

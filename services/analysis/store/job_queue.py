@@ -1,8 +1,8 @@
-"""Jobs as workers see them: due, claimed, settled.
+"""The job queue: due jobs, their claims, and the writes that settle a claim.
 
-The row is the work item. A claim is a lease with a token made anew each time;
-every later write names the token and the attempt, so that a worker that was
-paused for longer than its lease changes nothing.
+The job's row is the work item. A claim is a lease with a new token each time. Every
+later write names the token and the number of the dispatch, so that a worker that paused
+for longer than its lease changes nothing (fencing).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 from sqlalchemy import CTE, ColumnElement, case, func, insert, literal, select, update
 from sqlalchemy.dialects import postgresql
 
+from services.analysis.decisions import Fail, Postpone
 from services.analysis.jobs import (
     ANALYSIS_SERVER_UNAVAILABLE,
-    ANALYSIS_TIMED_OUT,
     ENDS,
     TRANSITIONS,
     UPLOAD_TIMED_OUT,
@@ -26,57 +26,43 @@ from services.analysis.jobs import (
     State,
 )
 from services.analysis.store.rows import AnyRow
-from services.analysis.store.transitions import Changed, consequences, locked, update_of, write
+from services.analysis.store.transitions import (
+    OnTransition,
+    apply,
+    locked_row,
+    state_changes,
+    update_of,
+)
 from services.analysis.tables import attempts, jobs
 from services.runtime.database import Database
 
 
 class JobQueue:
-    """Claims due jobs and settles claims."""
+    """Claims due jobs and settles claims.
 
-    def __init__(self, database: Database, changed: Changed = lambda *_: None) -> None:
+    The methods that settle a claim return False, and change nothing, when the claim is
+    no longer held. When the job has ended meanwhile, they only add to its history.
+    """
+
+    def __init__(self, database: Database, on_transition: OnTransition = lambda *_: None) -> None:
         self._database = database
-        self._changed = changed
+        self._on_transition = on_transition
 
     async def claim(
         self, state: State, limit: int, worker: str, lease: timedelta
     ) -> Sequence[Claim]:
-        """Take up to `limit` due jobs in a state for the length of `lease`.
+        """Claim up to `limit` due jobs in a state, the longest due first.
 
-        Of queued ones each claim is an attempt, and an attempt whose worker did not
-        come back within its lease is noted as lost.
+        A claim of a queued job starts a dispatch. If the job's last lease expired during
+        a dispatch, the history gets a "lost" entry. worker: host:pid.
         """
-        due = _due(limit, jobs.c.state == state)
-        statement = (
-            update(jobs)
-            .where(jobs.c.job_id == due.c.job_id)
-            .values(
-                lease_token=func.gen_random_uuid(),
-                worker=worker,
-                due_time=func.now() + lease,
-                **(_next_attempt() if state is State.QUEUED else {}),
-            )
-            .returning(
-                jobs.c.job_id,
-                jobs.c.token_id,
-                jobs.c.state,
-                jobs.c.object_key,
-                jobs.c.lease_token,
-                jobs.c.attempts,
-                jobs.c.tries,
-                jobs.c.silences,
-                jobs.c.deadline <= func.now(),
-                jobs.c.status_url,
-                jobs.c.token_revision,
-            )
-        )
-        statement = statement.add_cte(_lost(due))
+        statement = _claim(state, limit, worker, lease)
         async with self._database.transaction() as connection:
             rows = await connection.execute(statement)
             return [Claim(row[0], row[1], State(row[2]), *row[3:]) for row in rows]
 
     async def seconds_until_due(self, states: Iterable[State]) -> float | None:
-        """When the next job in one of the states is due; None when none will be."""
+        """Seconds until a job in one of the states is due; None when there is no such job."""
         earliest = [
             select(func.min(jobs.c.due_time))
             .where(jobs.c.state == state, jobs.c.due_time.is_not(None))
@@ -89,7 +75,7 @@ class JobQueue:
         return None if found is None else float(found)
 
     async def due(self) -> tuple[int, float]:
-        """How many dispatches are due and not taken, and for how many seconds the first is."""
+        """The number of unclaimed jobs due for dispatch, and for how many seconds the oldest is."""
         waiting = select(
             func.count(),
             func.coalesce(func.extract("epoch", func.now() - func.min(jobs.c.due_time)), 0),
@@ -99,29 +85,29 @@ class JobQueue:
         return int(row[0]), float(row[1])
 
     async def extend_lease(self, claim: Claim, lease: timedelta) -> bool:
-        """Keep a claimed job for the length of `lease` from now; False when it is lost."""
+        """Hold a claim for the length of `lease` from now; False when it is no longer held."""
         statement = (
             update(jobs)
-            .where(*_held(claim))
-            # A job that has ended meanwhile is never due again.
+            .where(*_is_held(claim))
+            # A job that has ended meanwhile must not become due again.
             .values(due_time=case((jobs.c.due_time.is_not(None), func.now() + lease)))
         )
         async with self._database.transaction() as connection:
             return (await connection.execute(statement)).rowcount == 1
 
-    async def note_token_revision(self, claim: Claim, token_revision: int) -> None:
-        """The token has changed since the upload: the result will be of this revision."""
-        statement = update(jobs).where(*_held(claim)).values(token_revision=token_revision)
+    async def set_token_revision(self, claim: Claim, token_revision: int) -> None:
+        """Store the revision of the token that the dispatch contains."""
+        statement = update(jobs).where(*_is_held(claim)).values(token_revision=token_revision)
         async with self._database.transaction() as connection:
             await connection.execute(statement)
 
-    async def accept_dispatch(
+    async def await_report(
         self, claim: Claim, timeout: timedelta, status_url: str | None, poll: timedelta
     ) -> bool:
-        """The analysis server took the job.
+        """Settle a dispatch that the analysis server accepted.
 
-        timeout: how long until it must have reported. status_url: what can be asked
-        each `poll` meanwhile.
+        timeout: how long to wait for the report. status_url: read after each `poll`
+        meanwhile; None when there is no such URL.
         """
         first_look = min(poll, timeout) if status_url else timeout
         values = {
@@ -129,41 +115,41 @@ class JobQueue:
             "deadline": func.now() + timeout,
             "due_time": func.now() + first_look,
         }
-        return await self._settle(
-            claim, Event.DISPATCH_ACCEPTED, values, AttemptOutcome.ACCEPTED, ""
-        )
+        return await self._settle(claim, Event.DISPATCH_ACCEPTED, values, AttemptOutcome.ACCEPTED)
 
-    async def complete_dispatch(self, claim: Claim, result: bytes, analyzer_version: str) -> bool:
-        """The analysis server answered with the result, or its status URL has it."""
+    async def complete(self, claim: Claim, result: bytes, analyzer_version: str) -> bool:
+        """Store the results that a dispatch or a status URL returned.
+
+        result: a serialized google.protobuf.Struct.
+        """
         values = {"result": result, "analyzer_version": analyzer_version}
+        return await self._settle(claim, Event.RESULTS_REPORTED, values, AttemptOutcome.COMPLETED)
+
+    async def fail(self, claim: Claim, failure: Fail) -> bool:
+        """End a job without a result."""
+        values = {"failure_reason": failure.reason, "failure_message": failure.message}
         return await self._settle(
-            claim, Event.RESULTS_REPORTED, values, AttemptOutcome.COMPLETED, ""
+            claim, failure.event, values, failure.attempt_outcome, failure.error
         )
 
-    async def fail_dispatch(
-        self, claim: Claim, reason: str, message: str, outcome: AttemptOutcome, error: str
-    ) -> bool:
-        """No further attempt makes sense, or the status URL tells of a failure."""
-        event = Event.DISPATCH_FAILED if claim.state is State.QUEUED else Event.FAILURE_REPORTED
-        values = {"failure_reason": reason, "failure_message": message}
-        return await self._settle(claim, event, values, outcome, error)
+    async def postpone(self, claim: Claim, postponement: Postpone) -> bool:
+        """Make a job due again after a failed dispatch."""
+        values: dict[str, object] = {"due_time": func.now() + postponement.pause}
+        if not postponement.is_counted:
+            # The claim has counted it.
+            values["counted_attempts"] = jobs.c.counted_attempts - 1
+        return await self._settle(claim, None, values, AttemptOutcome.FAILED, postponement.error)
 
-    async def postpone_dispatch(
-        self, claim: Claim, pause: timedelta, *, counts: bool, error: str
-    ) -> bool:
-        """Try again after a pause. counts: whether this attempt is one of the limit."""
-        values: dict[str, object] = {"due_time": func.now() + pause}
-        if not counts:
-            values["tries"] = jobs.c.tries - 1
-        return await self._settle(claim, None, values, AttemptOutcome.FAILED, error)
-
-    async def wait_for_report(self, claim: Claim, pause: timedelta) -> bool:
-        """The job's status was asked and is no end: look again after a pause."""
+    async def keep_waiting(self, claim: Claim, pause: timedelta) -> bool:
+        """Make a dispatched job due again after a pause, or at its deadline if that is sooner."""
         later = func.least(func.now() + pause, jobs.c.deadline)
         return await self._settle(claim, None, {"due_time": later})
 
-    async def break_silence(self, claim: Claim, timeout: timedelta) -> bool:
-        """No report came in time: dispatch again. timeout: as in `attach`."""
+    async def redispatch(self, claim: Claim, timeout: timedelta) -> bool:
+        """Queue a job again whose report did not come in time.
+
+        timeout: how long until the analysis server must have accepted it.
+        """
         values = {
             "due_time": func.now(),
             "deadline": func.now() + timeout,
@@ -171,19 +157,16 @@ class JobQueue:
             "status_url": None,
             "stage": "",
         }
-        return await self._settle(claim, Event.SILENCE_BROKEN_OFF, values, AttemptOutcome.SILENT)
-
-    async def time_out_report(self, claim: Claim) -> bool:
-        """No report came in time, once too often."""
-        values = {"failure_reason": ANALYSIS_TIMED_OUT}
-        return await self._settle(claim, Event.REPORT_TIMED_OUT, values, AttemptOutcome.SILENT)
+        return await self._settle(claim, Event.REPORT_OVERDUE, values, AttemptOutcome.SILENT)
 
     async def time_out(self, limit: int) -> int:
-        """Fail jobs whose recording or dispatch is overdue; returns how many."""
-        ended = await self._time_out(Event.UPLOAD_TIMED_OUT, UPLOAD_TIMED_OUT, limit)
-        return ended + await self._time_out(
-            Event.DISPATCH_FAILED, ANALYSIS_SERVER_UNAVAILABLE, limit
-        )
+        """Fail jobs whose upload or dispatch is overdue; returns how many.
+
+        limit: the maximum number of each.
+        """
+        uploads = await self._time_out(Event.UPLOAD_TIMED_OUT, UPLOAD_TIMED_OUT, limit)
+        dispatches = await self._time_out(Event.DISPATCH_FAILED, ANALYSIS_SERVER_UNAVAILABLE, limit)
+        return uploads + dispatches
 
     async def _settle(
         self,
@@ -193,60 +176,93 @@ class JobQueue:
         outcome: AttemptOutcome | None = None,
         error: str = "",
     ) -> bool:
-        """End a claim; False, and nothing changes, when it is no longer held.
+        """Release a claim; False, and nothing changes, when it is no longer held.
 
-        event: what happened to the job, if anything. outcome: how the attempt went,
-        noted even if the job has ended meanwhile.
+        event: what happened to the job; None when its state stays. values: written unless
+        the job has ended meanwhile. outcome: added to the history, even if the job has
+        ended; None adds nothing.
         """
         async with self._database.transaction() as connection:
-            row = await locked(connection, claim.job_id)
-            if (row.lease_token, row.attempts) != (claim.lease_token, claim.attempt):
+            row = await locked_row(connection, claim.job_id)
+            if (row.lease_token, row.dispatches) != (claim.lease_token, claim.dispatches):
                 return False
             if outcome is not None:
                 await connection.execute(_entry(row, outcome, error))
             released = {"lease_token": None}
             if event is not None:
-                transition = await write(connection, row, event, values, released)
+                transition = await apply(connection, row, event, values, released)
             else:
                 transition = None
                 kept = values if row.state not in ENDS else {}
                 await connection.execute(update_of(row, {**kept, **released}))
         if transition is not None and transition.after is not None:
-            self._changed(claim.job_id, transition.after)
+            self._on_transition(claim.job_id, transition.after)
         return True
 
     async def _time_out(self, event: Event, reason: str, limit: int) -> int:
-        move = TRANSITIONS[event]
-        overdue = _due(limit, jobs.c.state.in_(move.sources), jobs.c.deadline <= func.now())
-        statement = (
-            update(jobs)
-            .where(jobs.c.job_id == overdue.c.job_id)
-            .values(consequences(State.FAILED) | {"failure_reason": reason})
-            .returning(jobs.c.job_id)
-            .add_cte(_lost(overdue))
-        )
+        statement = _fail_overdue(event, reason, limit)
         async with self._database.transaction() as connection:
             job_ids = (await connection.scalars(statement)).all()
         for job_id in job_ids:
-            self._changed(job_id, State.FAILED)
+            self._on_transition(job_id, State.FAILED)
         return len(job_ids)
 
 
-def _next_attempt() -> dict[str, Any]:
-    return {
-        "attempts": jobs.c.attempts + 1,
-        "tries": jobs.c.tries + 1,
-        "attempt_start_time": func.now(),
+def _claim(state: State, limit: int, worker: str, lease: timedelta) -> Any:
+    """The statement that claims due jobs; returns the fields of `Claim`."""
+    due = _due(limit, jobs.c.state == state)
+    values = {
+        "lease_token": func.gen_random_uuid(),
+        "worker": worker,
+        "due_time": func.now() + lease,
     }
+    if state is State.QUEUED:
+        values |= {
+            "dispatches": jobs.c.dispatches + 1,
+            "counted_attempts": jobs.c.counted_attempts + 1,
+            "attempt_start_time": func.now(),
+        }
+    return (
+        update(jobs)
+        .where(jobs.c.job_id == due.c.job_id)
+        .values(values)
+        .returning(
+            jobs.c.job_id,
+            jobs.c.token_id,
+            jobs.c.state,
+            jobs.c.object_key,
+            jobs.c.lease_token,
+            jobs.c.dispatches,
+            jobs.c.counted_attempts,
+            jobs.c.silences,
+            jobs.c.deadline <= func.now(),
+            jobs.c.status_url,
+            jobs.c.token_revision,
+        )
+        .add_cte(_lost(due))
+    )
+
+
+def _fail_overdue(event: Event, reason: str, limit: int) -> Any:
+    """The statement that fails jobs whose deadline has passed; returns their ids."""
+    sources = TRANSITIONS[event].sources
+    overdue = _due(limit, jobs.c.state.in_(sources), jobs.c.deadline <= func.now())
+    return (
+        update(jobs)
+        .where(jobs.c.job_id == overdue.c.job_id)
+        .values(state_changes(State.FAILED) | {"failure_reason": reason})
+        .returning(jobs.c.job_id)
+        .add_cte(_lost(overdue))
+    )
 
 
 def _due(limit: int, *conditions: ColumnElement[bool]) -> CTE:
-    """Rows that need attention, the longest due first, locked; those of others passed over."""
+    """Due jobs, locked, the longest due first; jobs that others have locked are skipped."""
     return (
         select(
             jobs.c.job_id,
             jobs.c.state,
-            jobs.c.attempts,
+            jobs.c.dispatches,
             jobs.c.attempt_start_time,
             jobs.c.worker,
             jobs.c.lease_token,
@@ -256,30 +272,31 @@ def _due(limit: int, *conditions: ColumnElement[bool]) -> CTE:
         .limit(limit)
         .with_for_update(skip_locked=True)
         .cte("due")
-        # Planned as a join it could be run again and take more than the limit.
+        # Planned as a join, it could run more than once and exceed the limit.
         .prefix_with("MATERIALIZED")
     )
 
 
 def _lost(due: CTE) -> CTE:
-    """Note the attempts that still have a lease token when their lease has ended."""
+    """Add a "lost" entry for each dispatch whose lease expired before it was settled."""
     columns = ["job_id", "number", "outcome", "start_time", "worker", "error"]
     lost = select(
         due.c.job_id,
-        due.c.attempts,
+        due.c.dispatches,
         literal(AttemptOutcome.LOST.value),
         due.c.attempt_start_time,
         due.c.worker,
-        literal("the worker's lease ended"),
+        literal("the worker's lease expired"),
     ).where(due.c.lease_token.is_not(None), due.c.state == State.QUEUED)
     entries = postgresql.insert(attempts).from_select(columns, lost)
     return entries.returning(attempts.c.job_id).cte("lost")
 
 
 def _entry(row: AnyRow, outcome: AttemptOutcome, error: str) -> Any:
+    """The statement that adds to a job's history."""
     return insert(attempts).values(
         job_id=row.job_id,
-        number=row.attempts,
+        number=row.dispatches,
         outcome=outcome,
         start_time=row.attempt_start_time,
         worker=row.worker,
@@ -287,9 +304,9 @@ def _entry(row: AnyRow, outcome: AttemptOutcome, error: str) -> Any:
     )
 
 
-def _held(claim: Claim) -> tuple[ColumnElement[bool], ...]:
+def _is_held(claim: Claim) -> tuple[ColumnElement[bool], ...]:
     return (
         jobs.c.job_id == claim.job_id,
         jobs.c.lease_token == claim.lease_token,
-        jobs.c.attempts == claim.attempt,
+        jobs.c.dispatches == claim.dispatches,
     )

@@ -1,4 +1,4 @@
-"""Jobs as uploads, reports and clients see them."""
+"""Jobs as uploads, reports and clients read and change them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    ColumnElement,
-    bindparam,
-    case,
-    delete,
-    exists,
-    func,
-    insert,
-    literal,
-    select,
-    tuple_,
-)
+from sqlalchemy import ColumnElement, bindparam, exists, func, insert, literal, select, tuple_
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -27,7 +16,7 @@ from services.analysis.errors import JobNotFound
 from services.analysis.jobs import (
     CANCELLED,
     PROGRESS,
-    UPLOAD_SUPERSEDED,
+    REQUEST_SUPERSEDED,
     Analysis,
     Event,
     Job,
@@ -40,24 +29,30 @@ from services.analysis.store.rows import (
     JOB_COLUMNS,
     RECORDING_COLUMNS,
     AnyRow,
-    among,
     analysis_of,
     attempt_of,
+    is_any_of,
     job_of,
 )
-from services.analysis.store.transitions import Changed, Transition, locked, until, write
+from services.analysis.store.transitions import (
+    OnTransition,
+    Transition,
+    apply,
+    ending_after,
+    locked_row,
+)
 from services.analysis.tables import attempts, jobs
 from services.runtime.database import Database
 from services.runtime.errors import DatabaseUnavailable
 from services.runtime.shared_errors import RequestIdReused
 
-REQUEST_ID_KEPT = timedelta(hours=24)
-"""How long a request id names the same job."""
+REQUEST_ID_LIFETIME = timedelta(hours=24)
+"""How long a request id belongs to the same job."""
 
 
 @dataclass(frozen=True)
-class Attached:
-    """The recording that a request id has brought already. sha256: 32 bytes."""
+class AttachedRecording:
+    """A recording that a job already has. sha256: 32 bytes."""
 
     job_id: UUID
     sha256: bytes
@@ -65,7 +60,10 @@ class Attached:
 
 @dataclass(frozen=True)
 class Filter:
-    """Which analyses a list has. Times: from the first, before the second."""
+    """Which analyses a list contains; None does not filter.
+
+    status: as in `Job.status`. created_from is included, created_before is not.
+    """
 
     token_id: int | None = None
     status: str | None = None
@@ -74,52 +72,62 @@ class Filter:
 
 
 class JobStore:
-    """Reads and moves jobs."""
+    """Creates, reads and changes jobs."""
 
-    def __init__(self, database: Database, changed: Changed = lambda *_: None) -> None:
+    def __init__(self, database: Database, on_transition: OnTransition = lambda *_: None) -> None:
         self._database = database
-        self._changed = changed
+        self._on_transition = on_transition
 
     # Uploads.
 
-    async def open(
+    async def create(
         self, job_id: UUID, token_id: int, timeout: timedelta, request_id: str | None = None
-    ) -> Attached | None:
-        """Store a new job that fails unless it is heard of in time.
+    ) -> AttachedRecording | None:
+        """Create a job that waits for its recording; a repeated call changes nothing.
 
-        A repeated call changes nothing. When the request id has brought a recording
-        before, no job is stored and that recording is returned; an upload under way
-        with it is superseded.
+        timeout: how long the job waits for the first heartbeat of its upload. request_id:
+        if a job of the last 24 h has the same one and has its recording, no job is created
+        and that recording is returned. If that job's upload is under way, the new job
+        supersedes it.
         Errors: RequestIdReused.
         """
-        # Twice at most: a racing call with the same request id may be first.
+        # A concurrent call with the same request id may insert its job first; the second
+        # iteration finds it.
         for _ in range(2):
+            superseded: tuple[UUID, Transition] | None = None
             async with self._database.transaction() as connection:
-                named = await _named(connection, request_id)
-                if named is not None and named.job_id != job_id:
-                    if named.fresh and named.token_id != token_id:
+                owner = await _owner_of(connection, request_id)
+                if owner is not None and owner.job_id != job_id:
+                    if owner.is_recent and owner.token_id != token_id:
                         raise RequestIdReused
-                    if named.fresh and named.sha256 is not None:
-                        return Attached(named.job_id, named.sha256)
-                    superseded = await _give_up_request_id(connection, named.job_id)
-                else:
-                    superseded = None
-                opened = await _open(connection, job_id, token_id, timeout, request_id)
+                    if owner.is_recent and owner.sha256 is not None:
+                        return AttachedRecording(owner.job_id, owner.sha256)
+                    superseded = owner.job_id, await _supersede(connection, owner.job_id)
+                is_stored = await _insert(connection, job_id, token_id, timeout, request_id)
             if superseded is not None:
-                self._changed(*superseded)
-            if opened:
+                self._notify(*superseded)
+            if is_stored:
                 return None
         raise DatabaseUnavailable
 
     async def start_upload(self, job_id: UUID, timeout: timedelta) -> Transition:
-        """The recording is on its way to S3, and to be heard of again in time."""
-        return await self._move(job_id, Event.UPLOAD_STARTED, until(timeout))
+        """Record the start of the upload, or a heartbeat of it.
 
-    async def fail_upload(self, job_id: UUID, reason: str) -> Transition:
-        """The recording will not come."""
-        return await self._move(job_id, Event.UPLOAD_FAILED, {"failure_reason": reason})
+        timeout: how long the job waits for the next heartbeat.
+        """
+        return await self._apply(job_id, Event.UPLOAD_STARTED, ending_after(timeout))
 
-    async def attach(
+    async def fail_upload(
+        self, job_id: UUID, reason: str, messages: Mapping[str, str]
+    ) -> Transition:
+        """End a job whose recording will not arrive.
+
+        messages: sentences for the learner by language (BCP-47 code); may be empty.
+        """
+        values = {"failure_reason": reason, "failure_messages": dict(messages)}
+        return await self._apply(job_id, Event.UPLOAD_FAILED, values)
+
+    async def attach_recording(
         self,
         job_id: UUID,
         recording: Recording,
@@ -127,14 +135,15 @@ class JobStore:
         timeout: timedelta,
         reuse: Reuse | None,
     ) -> Transition:
-        """Store the recording and make its dispatch due, or complete the job at once.
+        """Store the recording and make its dispatch due, or complete the job by reuse.
 
-        timeout: how long its dispatch may take, with all attempts. reuse: whether a
-        stored result of the same recording will do.
+        token_revision: the revision of the token that was recorded; 0, unknown, prevents
+        reuse. timeout: how long until the analysis server must have accepted the job.
+        reuse: which stored results may be reused; None for none.
         """
         stored = asdict(recording) | {"token_revision": token_revision}
         async with self._database.transaction() as connection:
-            row = await locked(connection, job_id)
+            row = await locked_row(connection, job_id)
             donor = None
             if reuse is not None and token_revision:
                 donor = await donor_of(
@@ -145,26 +154,26 @@ class JobStore:
                 event, values = Event.RECORDING_ATTACHED, stored | due
             else:
                 event, values = Event.RESULT_REUSED, stored | copied_result(donor)
-            transition = await write(connection, row, event, values)
-        self._tell(job_id, transition)
+            transition = await apply(connection, row, event, values)
+        self._notify(job_id, transition)
         return transition
 
     # Reports.
 
     async def complete(self, job_id: UUID, result: bytes, analyzer_version: str) -> Transition:
-        """Results came; `result` is a serialized google.protobuf.Struct."""
+        """Apply reported results. result: a serialized google.protobuf.Struct."""
         values = {"result": result, "analyzer_version": analyzer_version}
-        return await self._move(job_id, Event.RESULTS_REPORTED, values)
+        return await self._apply(job_id, Event.RESULTS_REPORTED, values)
 
     async def fail(self, job_id: UUID, reason: str, message: str) -> Transition:
-        """The analysis server reported a failure."""
+        """Apply a reported failure. message: for the learner, may be empty."""
         values = {"failure_reason": reason, "failure_message": message}
-        return await self._move(job_id, Event.FAILURE_REPORTED, values)
+        return await self._apply(job_id, Event.FAILURE_REPORTED, values)
 
     async def advance(self, job_id: UUID, progress: int, stage: str) -> Transition:
-        """The analysis server reported how far it is, 0 to 100, and what it does."""
+        """Apply reported progress. progress: 0 to 100; stage: for the learner, may be empty."""
         values = {"progress": func.greatest(jobs.c.progress, progress), "stage": stage}
-        return await self._move(job_id, Event.PROGRESS_REPORTED, values)
+        return await self._apply(job_id, Event.PROGRESS_REPORTED, values)
 
     # Clients.
 
@@ -176,19 +185,19 @@ class JobStore:
         return found[0]
 
     async def get_many(self, job_ids: Iterable[UUID]) -> list[Job]:
-        """Read those of the jobs that exist, in any order."""
-        statement = select(*JOB_COLUMNS).where(among(job_ids))
+        """Read jobs, in any order; unknown ids are left out."""
+        statement = select(*JOB_COLUMNS).where(is_any_of(job_ids))
         async with self._database.transaction() as connection:
             return [job_of(row) for row in await connection.execute(statement)]
 
     async def revisions(self, job_ids: Iterable[UUID]) -> dict[UUID, int]:
-        """The revisions of those of the jobs that exist."""
-        statement = select(jobs.c.job_id, jobs.c.revision).where(among(job_ids))
+        """Read the revisions of jobs; unknown ids are left out."""
+        statement = select(jobs.c.job_id, jobs.c.revision).where(is_any_of(job_ids))
         async with self._database.transaction() as connection:
             return {row.job_id: row.revision for row in await connection.execute(statement)}
 
-    async def analysis(self, job_id: UUID) -> Analysis:
-        """Read a job whole, with its attempts. Errors: JobNotFound."""
+    async def get_analysis(self, job_id: UUID) -> Analysis:
+        """Read a job with its recording, result and history. Errors: JobNotFound."""
         statement = select(*JOB_COLUMNS, *RECORDING_COLUMNS, *HISTORY_COLUMNS)
         history = (
             select(attempts)
@@ -202,124 +211,91 @@ class JobStore:
             entries = tuple(attempt_of(entry) for entry in await connection.execute(history))
         return analysis_of(row, entries)
 
-    async def page(
+    async def list_page(
         self, wanted: Filter, limit: int, position: tuple[datetime, UUID] | None
     ) -> list[Analysis]:
-        """Read up to `limit` analyses after `position`, the newest first, without results."""
-        light = [column for column in JOB_COLUMNS if column is not jobs.c.result]
+        """Read up to `limit` analyses, newest first, without results and histories.
+
+        position: the create time and id of the analysis before the page; None for the
+        first page.
+        """
+        columns = [column for column in JOB_COLUMNS if column is not jobs.c.result]
         statement = (
-            select(*light, *RECORDING_COLUMNS, *HISTORY_COLUMNS)
+            select(*columns, *RECORDING_COLUMNS, *HISTORY_COLUMNS)
             .where(*_conditions(wanted))
             .order_by(jobs.c.create_time.desc(), jobs.c.job_id.desc())
             .limit(limit)
         )
         if position is not None:
-            here = tuple_(jobs.c.create_time, jobs.c.job_id)
-            statement = statement.where(here < tuple_(*map(literal, position)))
+            key = tuple_(jobs.c.create_time, jobs.c.job_id)
+            statement = statement.where(key < tuple_(*map(literal, position)))
         async with self._database.transaction() as connection:
             return [analysis_of(row) for row in await connection.execute(statement)]
 
     async def cancel(self, job_id: UUID) -> Transition:
-        """A client cancels the job."""
+        """Cancel a job for a client."""
         values = {"failure_reason": CANCELLED}
-        return await self._move(job_id, Event.CANCELLED, values)
+        return await self._apply(job_id, Event.CANCELLED, values)
 
     async def retry(self, job_id: UUID, new_job_id: UUID, timeout: timedelta) -> UUID | None:
-        """Open a job for the recording of a failed one, due at once.
+        """Create a job for the recording of a failed one, due now.
 
-        timeout: as in `attach`. Returns the job that retries, which may be of an
-        earlier call; None when the job has not failed or has no recording.
+        timeout: as in `attach_recording`. Returns the id of the retry, which an earlier
+        call may have created; None when the job has not failed or has no recording.
         Errors: JobNotFound.
         """
-        copied = (jobs.c.token_id, jobs.c.token_revision, *RECORDING_COLUMNS)
-        fresh = {
-            "job_id": literal(new_job_id),
-            "retried_job_id": jobs.c.job_id,
-            "state": literal(State.QUEUED.value),
-            "progress": literal(PROGRESS[State.QUEUED]),
-            "due_time": func.now(),
-            "deadline": func.now() + timeout,
-        }
         async with self._database.transaction() as connection:
-            row = await locked(connection, job_id)
+            row = await locked_row(connection, job_id)
             retried = select(jobs.c.job_id).where(jobs.c.retried_job_id == job_id)
             earlier: UUID | None = await connection.scalar(retried)
             if earlier is not None:
                 return earlier
             if row.state != State.FAILED or row.object_key is None:
                 return None
-            source = select(*copied, *fresh.values()).where(jobs.c.job_id == job_id)
-            names = [*(column.name for column in copied), *fresh]
-            await connection.execute(insert(jobs).from_select(names, source))
-        self._changed(new_job_id, State.QUEUED)
+            await connection.execute(_insert_retry(job_id, new_job_id, timeout))
+        self._on_transition(new_job_id, State.QUEUED)
         return new_job_id
 
-    # Retention.
-
-    async def expired(self, age: timedelta, limit: int) -> list[tuple[UUID, str | None]]:
-        """Jobs that ended longer than `age` ago, the oldest first, with their recordings.
-
-        The recording of a job that was retried belongs to the retry: None.
-        """
-        retry = jobs.alias("retry")
-        is_retried = exists().where(retry.c.retried_job_id == jobs.c.job_id)
-        statement = (
-            select(jobs.c.job_id, case((~is_retried, jobs.c.object_key)))
-            .where(jobs.c.end_time < func.now() - age)
-            .order_by(jobs.c.end_time)
-            .limit(limit)
-        )
+    async def _apply(self, job_id: UUID, event: Event, values: Mapping[str, Any]) -> Transition:
         async with self._database.transaction() as connection:
-            return [(row[0], row[1]) for row in await connection.execute(statement)]
-
-    async def delete(self, job_ids: Iterable[UUID]) -> None:
-        """Forget jobs with all that is known of them."""
-        async with self._database.transaction() as connection:
-            await connection.execute(delete(jobs).where(among(job_ids)))
-
-    async def _move(self, job_id: UUID, event: Event, values: Mapping[str, Any]) -> Transition:
-        async with self._database.transaction() as connection:
-            row = await locked(connection, job_id)
-            transition = await write(connection, row, event, values)
-        self._tell(job_id, transition)
+            row = await locked_row(connection, job_id)
+            transition = await apply(connection, row, event, values)
+        self._notify(job_id, transition)
         return transition
 
-    def _tell(self, job_id: UUID, transition: Transition) -> None:
+    def _notify(self, job_id: UUID, transition: Transition) -> None:
         if transition.after is not None:
-            self._changed(job_id, transition.after)
+            self._on_transition(job_id, transition.after)
 
 
-async def _named(connection: AsyncConnection, request_id: str | None) -> AnyRow | None:
+async def _owner_of(connection: AsyncConnection, request_id: str | None) -> AnyRow | None:
+    """The job that has a request id, locked; None when no job has it."""
     if request_id is None:
         return None
-    fresh = (jobs.c.create_time > func.now() - REQUEST_ID_KEPT).label("fresh")
+    is_recent = (jobs.c.create_time > func.now() - REQUEST_ID_LIFETIME).label("is_recent")
     statement = (
-        select(jobs.c.job_id, jobs.c.token_id, jobs.c.sha256, fresh)
+        select(jobs.c.job_id, jobs.c.token_id, jobs.c.sha256, is_recent)
         .where(jobs.c.request_id == request_id)
         .with_for_update()
     )
     return (await connection.execute(statement)).first()
 
 
-async def _give_up_request_id(
-    connection: AsyncConnection, job_id: UUID
-) -> tuple[UUID, State] | None:
-    """Take the request id from a job, and end its upload if one is under way."""
-    row = await locked(connection, job_id)
-    freed = {"request_id": None}
-    reason = {"failure_reason": UPLOAD_SUPERSEDED}
-    transition = await write(connection, row, Event.UPLOAD_FAILED, reason, freed)
-    return None if transition.after is None else (job_id, transition.after)
+async def _supersede(connection: AsyncConnection, job_id: UUID) -> Transition:
+    """Free the request id of a job, and end its upload if one is under way."""
+    row = await locked_row(connection, job_id)
+    reason = {"failure_reason": REQUEST_SUPERSEDED}
+    return await apply(connection, row, Event.UPLOAD_FAILED, reason, {"request_id": None})
 
 
-async def _open(
+async def _insert(
     connection: AsyncConnection,
     job_id: UUID,
     token_id: int,
     timeout: timedelta,
     request_id: str | None,
 ) -> bool:
-    """Whether the job is there; if not, another one has got the request id first."""
+    """Insert a job unless it exists; False when another job has taken the request id."""
     statement = (
         postgresql.insert(jobs)
         .values(
@@ -328,14 +304,28 @@ async def _open(
             request_id=request_id,
             state=State.OPENED,
             progress=PROGRESS[State.OPENED],
-            **until(timeout),
+            **ending_after(timeout),
         )
         .on_conflict_do_nothing()
     )
     if (await connection.execute(statement)).rowcount:
         return True
-    there = select(exists().where(jobs.c.job_id == job_id))
-    return bool(await connection.scalar(there))
+    return bool(await connection.scalar(select(exists().where(jobs.c.job_id == job_id))))
+
+
+def _insert_retry(job_id: UUID, new_job_id: UUID, timeout: timedelta) -> Any:
+    """The statement that inserts a job with the recording of another one."""
+    copied = (jobs.c.token_id, jobs.c.token_revision, *RECORDING_COLUMNS)
+    fresh = {
+        "job_id": literal(new_job_id),
+        "retried_job_id": jobs.c.job_id,
+        "state": literal(State.QUEUED.value),
+        "progress": literal(PROGRESS[State.QUEUED]),
+        "due_time": func.now(),
+        "deadline": func.now() + timeout,
+    }
+    source = select(*copied, *fresh.values()).where(jobs.c.job_id == job_id)
+    return insert(jobs).from_select([*(column.name for column in copied), *fresh], source)
 
 
 def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
@@ -345,7 +335,7 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
     if wanted.status == "processing":
         conditions.append(jobs.c.due_time.is_not(None))
     elif wanted.status is not None:
-        # Said literally, for the partial indexes to match.
+        # A literal, or PostgreSQL would not use the partial indexes.
         conditions.append(jobs.c.state == bindparam(None, wanted.status, literal_execute=True))
     if wanted.created_from is not None:
         conditions.append(jobs.c.create_time >= wanted.created_from)

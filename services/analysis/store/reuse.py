@@ -1,4 +1,4 @@
-"""Completing a job from the stored result of the same recording."""
+"""Reuse: completing a job with the stored result of the same recording."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from services.analysis.tables import jobs
 
 @dataclass(frozen=True)
 class Reuse:
-    """Of which results another job may be completed.
+    """Which results may be reused.
 
-    analyzer_version: what has made them; None for what made the newest result.
+    analyzer_version: the version that produced them; None for the version that produced
+    the newest result.
     """
 
     analyzer_version: str | None
@@ -30,8 +31,8 @@ async def donor_of(
     token_revision: int,
     reuse: Reuse,
 ) -> UUID | None:
-    """The newest computed job with the result of the same recording."""
-    # Said literally, for the partial indexes to match.
+    """The newest job with a computed result of the same recording; None without one."""
+    # The state is a literal, or PostgreSQL would not use the partial indexes.
     computed = and_(
         jobs.c.state == bindparam(None, State.COMPLETED, literal_execute=True),
         jobs.c.reused_job_id.is_(None),
@@ -61,7 +62,7 @@ async def donor_of(
 
 
 def copied_result(donor_id: UUID) -> dict[str, Any]:
-    """The result of another job, which never leaves the database on its way."""
+    """The columns of a result that the database copies from another job."""
     donor = jobs.alias("donor")
 
     def of_donor(name: str) -> Any:

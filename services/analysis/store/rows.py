@@ -1,4 +1,4 @@
-"""Between rows and what the domain knows of jobs."""
+"""Converting rows to domain objects."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ JOB_COLUMNS = (
     jobs.c.result,
     jobs.c.failure_reason,
     jobs.c.failure_message,
+    jobs.c.failure_messages,
 )
 RECORDING_COLUMNS = (
     jobs.c.object_key,
@@ -40,19 +41,19 @@ HISTORY_COLUMNS = (
     jobs.c.retried_job_id,
 )
 
-# SQLAlchemy types a row by its columns, which here are chosen at run time.
 AnyRow = Any
+"""A row whose columns are chosen at run time, so SQLAlchemy cannot type it."""
 
 
-def among(job_ids: Iterable[UUID]) -> ColumnElement[bool]:
-    """Whose id is one of these."""
-    # One parameter, however many there are.
+def is_any_of(job_ids: Iterable[UUID]) -> ColumnElement[bool]:
+    """The condition that a job's id is one of these."""
+    # One array parameter, so that the statement is the same for any number of ids.
     wanted = literal(list(job_ids), postgresql.ARRAY(jobs.c.job_id.type))
     return jobs.c.job_id == any_(wanted)
 
 
 def job_of(row: AnyRow) -> Job:
-    """The job in a row of JOB_COLUMNS, or of all of them but the result."""
+    """The job in a row that has JOB_COLUMNS, with or without the result."""
     return Job(
         job_id=row.job_id,
         token_id=row.token_id,
@@ -63,11 +64,12 @@ def job_of(row: AnyRow) -> Job:
         result=row._mapping.get(jobs.c.result),
         failure_reason=row.failure_reason,
         failure_message=row.failure_message,
+        failure_messages=row.failure_messages,
     )
 
 
-def analysis_of(row: AnyRow, entries: tuple[Attempt, ...] = ()) -> Analysis:
-    """The analysis in a row of all columns of this module."""
+def analysis_of(row: AnyRow, attempts: tuple[Attempt, ...] = ()) -> Analysis:
+    """The analysis in a row that has all columns of this module."""
     recording = None
     if row.object_key is not None:
         recording = Recording(row.object_key, row.size, row.content_type, row.sha256, row.file_name)
@@ -81,12 +83,12 @@ def analysis_of(row: AnyRow, entries: tuple[Attempt, ...] = ()) -> Analysis:
         analyzer_version=row.analyzer_version,
         reused_job_id=row.reused_job_id,
         retried_job_id=row.retried_job_id,
-        attempts=entries,
+        attempts=attempts,
     )
 
 
 def attempt_of(row: AnyRow) -> Attempt:
-    """The entry of a job's history in a row."""
+    """The entry in a row of the table `attempts`."""
     return Attempt(
         number=row.number,
         start_time=row.start_time,

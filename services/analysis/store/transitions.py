@@ -1,4 +1,4 @@
-"""Moving a job: lock its row, ask the state machine, write."""
+"""Applying an event to a job: lock its row, ask the state machine, write."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ from services.analysis.jobs import ENDS, PROGRESS, Event, State, next_state
 from services.analysis.store.rows import AnyRow
 from services.analysis.tables import jobs
 
-Changed = Callable[[UUID, State], None]
-"""Told of every change after its commit."""
+OnTransition = Callable[[UUID, State], None]
+"""Called after the commit of every transition, with the job and its new state."""
 
 
 @dataclass(frozen=True)
 class Transition:
-    """What an event did to a job. after: None when it was not legal."""
+    """The effect of an event on a job.
+
+    before: the state before. failure_reason: why the job had failed before; None unless
+    it had. has_recording: whether it had its recording before. after: the state after;
+    None when the event was not legal.
+    """
 
     before: State
     failure_reason: str | None
@@ -35,8 +40,8 @@ class Transition:
         return self.after is not None
 
 
-async def locked(connection: AsyncConnection, job_id: UUID) -> AnyRow:
-    """The row of a job, which nobody else changes until the end. Errors: JobNotFound."""
+async def locked_row(connection: AsyncConnection, job_id: UUID) -> AnyRow:
+    """Read a job and lock its row until the transaction ends. Errors: JobNotFound."""
     columns = (
         jobs.c.job_id,
         jobs.c.token_id,
@@ -44,7 +49,7 @@ async def locked(connection: AsyncConnection, job_id: UUID) -> AnyRow:
         jobs.c.failure_reason,
         jobs.c.object_key,
         jobs.c.lease_token,
-        jobs.c.attempts,
+        jobs.c.dispatches,
         jobs.c.attempt_start_time,
         jobs.c.worker,
     )
@@ -55,44 +60,48 @@ async def locked(connection: AsyncConnection, job_id: UUID) -> AnyRow:
     return row
 
 
-async def write(
+async def apply(
     connection: AsyncConnection,
     row: AnyRow,
     event: Event,
     values: Mapping[str, Any],
     always: Mapping[str, Any] | None = None,
 ) -> Transition:
-    """Move a locked job as `event` says, if it is legal. always: written anyhow."""
+    """Apply an event to a locked job.
+
+    values: written if the event is legal. always: written even if it is not.
+    """
     before = State(row.state)
-    target = next_state(before, event, row.failure_reason)
+    after = next_state(before, event, row.failure_reason)
     changes = dict(always or {})
-    if target is not None:
-        changes |= {**consequences(target), **values}
+    if after is not None:
+        changes |= {**state_changes(after), **values}
     if changes:
         await connection.execute(update_of(row, changes))
-    return Transition(before, row.failure_reason, row.object_key is not None, target)
+    return Transition(before, row.failure_reason, row.object_key is not None, after)
 
 
 def update_of(row: AnyRow, values: Mapping[str, Any]) -> Any:
-    """The statement that changes one row."""
+    """The statement that updates one job."""
     return update(jobs).where(jobs.c.job_id == row.job_id).values(values)
 
 
-def consequences(target: State) -> dict[str, Any]:
-    """What changes with the state, whatever the event."""
-    changes = {
+def state_changes(target: State) -> dict[str, Any]:
+    """The columns that change with the state, whatever the event."""
+    changes: dict[str, Any] = {
         "state": target,
         "progress": func.greatest(jobs.c.progress, PROGRESS.get(target, 0)),
         "revision": jobs.c.revision + 1,
         "update_time": func.now(),
         "failure_reason": None,
         "failure_message": "",
+        "failure_messages": {},
     }
     if target in ENDS:
         changes |= {"due_time": None, "deadline": None, "end_time": func.now()}
     return changes
 
 
-def until(timeout: timedelta) -> dict[str, Any]:
-    """A state that ends after `timeout`, without anything to do before."""
+def ending_after(timeout: timedelta) -> dict[str, Any]:
+    """The columns of a state that lasts at most `timeout` and needs no worker before."""
     return {"due_time": func.now() + timeout, "deadline": func.now() + timeout}

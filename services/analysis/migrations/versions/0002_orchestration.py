@@ -1,7 +1,8 @@
 """orchestration: columns for deadlines, leases, reuse, retries, request ids; attempts.
 
-Only what takes a moment, whatever the table holds: columns with constant defaults, an
-empty table. 0003 does the rest, and until its end the services of before go on.
+Every step takes a moment, however many rows the table holds: columns with constant
+defaults, and an empty table. 0003 fills them; until it exchanges the constraints,
+services of the former release can write.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ NEW_COLUMNS = (
 
 def upgrade() -> None:
     """Go forward."""
-    # Rather fail and try again than make everybody wait behind a waiting lock.
+    # Fail and try again, rather than make all queries wait behind a waiting lock.
     op.execute("SET LOCAL lock_timeout = '5s'")
     for column in NEW_COLUMNS:
         op.add_column("jobs", column, schema=SCHEMA)

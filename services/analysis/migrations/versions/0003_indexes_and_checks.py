@@ -1,9 +1,9 @@
 """indexes of workers and lists; deadlines and ends of all jobs; their constraints.
 
-Nobody waits for what takes long: indexes are built concurrently, ends filled in by
-steps, constraints validated under a lock that writers don't meet. The services of
-before can write until the constraints are exchanged, which takes a moment. After a
-failure it is run again from its start.
+No query waits for the long steps: indexes are built concurrently, end times are filled
+in by batches, and constraints are validated under a lock that does not block writes.
+Services of the former release can write until the constraints are exchanged, which
+takes a moment. After a failure, run the migration again; it starts from the beginning.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ WHERE due_time IS NOT NULL AND deadline IS NULL
 
 
 def upgrade() -> None:
-    """Go forward; jobs under way go on, with an hour for their dispatch."""
+    """Go forward; jobs under way continue, with an hour for their dispatch."""
     made = _constraints()
     with op.get_context().autocommit_block():
         _fill_ends()
@@ -79,7 +79,7 @@ def upgrade() -> None:
             _build(name, f"({UNIQUE[name]})", unique=True)
     _exchange_constraints(made)
     with op.get_context().autocommit_block():
-        # Jobs have ended meanwhile.
+        # Jobs that have ended since the first time.
         _fill_ends()
         for name in NEW_CHECKS:
             op.execute(f"ALTER TABLE analysis.jobs VALIDATE CONSTRAINT ck_jobs_{name}")
@@ -94,7 +94,7 @@ def _constraints() -> set[str]:
 
 
 def _build(name: str, definition: str, *, unique: bool = False) -> None:
-    # What an interrupted build left is of no use.
+    # An interrupted build leaves an invalid index.
     op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS analysis.{name}")
     kind = "UNIQUE INDEX" if unique else "INDEX"
     op.execute(f"CREATE {kind} CONCURRENTLY {name} ON analysis.jobs {definition}")
@@ -108,7 +108,7 @@ def _fill_ends() -> None:
 
 
 def _exchange_constraints(made: set[str]) -> None:
-    """In one transaction: services of before write until it, new ones after it."""
+    """Exchange all in one transaction: services of the former release write until then."""
     op.execute("SET LOCAL lock_timeout = '5s'")
     op.execute("LOCK TABLE analysis.jobs IN ACCESS EXCLUSIVE MODE")
     op.execute(_FILL_DEADLINES)
@@ -122,7 +122,7 @@ def _exchange_constraints(made: set[str]) -> None:
 
 
 def downgrade() -> None:
-    """Go back; cancelled jobs become failed ones."""
+    """Go back; cancelled jobs become failed jobs."""
     for name in INDEXES:
         op.drop_index(name, "jobs", schema="analysis")
     for name in UNIQUE:

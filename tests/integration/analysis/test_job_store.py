@@ -1,4 +1,4 @@
-"""Jobs in PostgreSQL: of two racing events one wins, and what is stored stays."""
+"""The job store on PostgreSQL: races, late reports, reuse, request ids, retries and lists."""
 
 from __future__ import annotations
 
@@ -11,18 +11,29 @@ from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
 from services.analysis.errors import JobNotFound
-from services.analysis.jobs import AttemptOutcome, State
-from services.analysis.store import Filter, JobQueue, JobStore, Reuse
+from services.analysis.jobs import AttemptOutcome, Recording, State
+from services.analysis.store import ExpiredJobs, Filter, JobQueue, JobStore, Reuse
 from services.runtime.database import Database
 from services.runtime.shared_errors import RequestIdReused
-from tests.integration.jobs import LONG, NOW, RECORDING, WORKER, claimed, dispatched, opened, queued
+from tests.integration.analysis.jobs import (
+    ANSWERED_503,
+    LONG,
+    NOW,
+    RECORDING,
+    SILENCE,
+    WORKER,
+    claimed,
+    dispatched,
+    opened,
+    queued,
+)
 
 REUSE = Reuse(None)
 
 
-async def test_a_repeated_open_opens_no_second_job(store: JobStore) -> None:
+async def test_creating_a_job_again_changes_nothing(store: JobStore) -> None:
     job_id = await queued(store)
-    await store.open(job_id, 2, LONG)
+    await store.create(job_id, 2, LONG)
     job = await store.get(job_id)
     assert (job.token_id, job.state) == (1, State.QUEUED)
 
@@ -34,7 +45,7 @@ async def test_an_unknown_job_is_not_found(store: JobStore) -> None:
         await store.complete(uuid7(), b"", "")
 
 
-async def test_of_two_reports_at_once_one_wins(store: JobStore) -> None:
+async def test_one_of_two_concurrent_reports_wins(store: JobStore) -> None:
     job_id = await queued(store)
     first, second = await asyncio.gather(
         store.complete(job_id, b"first", ""), store.complete(job_id, b"second", "")
@@ -43,7 +54,7 @@ async def test_of_two_reports_at_once_one_wins(store: JobStore) -> None:
     assert (await store.get(job_id)).result == (b"first" if first.applied else b"second")
 
 
-async def test_a_report_before_the_dispatch_was_answered_counts(
+async def test_a_report_counts_before_the_dispatch_is_answered(
     store: JobStore, queue: JobQueue
 ) -> None:
     job_id = await queued(store)
@@ -56,13 +67,13 @@ async def test_a_late_result_completes_a_job_that_timed_out(
 ) -> None:
     job_id = await dispatched(store, queue, NOW)
     (claim,) = await queue.claim(State.DISPATCHED, 1, WORKER, LONG)
-    await queue.time_out_report(claim)
+    await queue.fail(claim, SILENCE)
     assert (await store.complete(job_id, b"late", "")).before is State.FAILED
     job = await store.get(job_id)
     assert (job.state, job.progress, job.failure_reason) == (State.COMPLETED, 100, None)
 
 
-async def test_a_late_result_does_not_revive_a_job_that_failed_otherwise(
+async def test_a_late_result_does_not_revive_a_job_that_failed_for_another_reason(
     store: JobStore,
 ) -> None:
     job_id = await queued(store)
@@ -82,7 +93,7 @@ async def test_a_cancelled_job_is_never_due(store: JobStore, queue: JobQueue) ->
     assert await queue.claim(State.QUEUED, 1, WORKER, LONG) == []
 
 
-async def test_reported_progress_never_goes_down(store: JobStore, queue: JobQueue) -> None:
+async def test_reported_progress_never_decreases(store: JobStore, queue: JobQueue) -> None:
     job_id = await dispatched(store, queue)
     for reported, shown in [(95, 95), (92, 95), (99, 99)]:
         await store.advance(job_id, reported, f"stage {reported}")
@@ -90,12 +101,14 @@ async def test_reported_progress_never_goes_down(store: JobStore, queue: JobQueu
         assert (job.progress, job.stage) == (shown, f"stage {reported}")
 
 
-async def test_the_same_recording_is_completed_from_the_stored_result(store: JobStore) -> None:
+async def test_the_same_recording_gets_the_stored_result(store: JobStore) -> None:
     first = await queued(store)
     await store.complete(first, b"result", "1")
     second = await opened(store)
-    assert (await store.attach(second, RECORDING, 1, LONG, REUSE)).after is State.COMPLETED
-    analysis = await store.analysis(second)
+    assert (
+        await store.attach_recording(second, RECORDING, 1, LONG, REUSE)
+    ).after is State.COMPLETED
+    analysis = await store.get_analysis(second)
     assert (analysis.job.result, analysis.reused_job_id) == (b"result", first)
     assert analysis.analyzer_version == "1"
 
@@ -109,14 +122,14 @@ async def test_the_same_recording_is_completed_from_the_stored_result(store: Job
         (RECORDING, 1, None),
         (RECORDING, 0, REUSE),
     ],
-    ids=["other bytes", "other token revision", "other version", "switched off", "unknown"],
+    ids=["other bytes", "other revision", "other version", "switched off", "unknown revision"],
 )
-async def test_another_take_is_computed(
-    store: JobStore, recording: object, token_revision: int, reuse: Reuse | None
+async def test_no_result_is_reused_unless_everything_matches(
+    store: JobStore, recording: Recording, token_revision: int, reuse: Reuse | None
 ) -> None:
     await store.complete(await queued(store), b"result", "1")
     second = await opened(store)
-    transition = await store.attach(second, recording, token_revision, LONG, reuse)  # type: ignore[arg-type]
+    transition = await store.attach_recording(second, recording, token_revision, LONG, reuse)
     assert transition.after is State.QUEUED
 
 
@@ -125,64 +138,72 @@ async def test_results_of_an_older_analyzer_are_not_reused(store: JobStore) -> N
     other = replace(RECORDING, sha256=b"\1" * 32)
     await store.complete(await queued(store, other), b"new", "2")
     third = await opened(store)
-    assert (await store.attach(third, RECORDING, 1, LONG, REUSE)).after is State.QUEUED
+    assert (await store.attach_recording(third, RECORDING, 1, LONG, REUSE)).after is State.QUEUED
 
 
-async def test_a_request_id_brings_the_first_job_again(store: JobStore) -> None:
+async def test_a_repeated_request_id_returns_the_first_job(store: JobStore) -> None:
     first, second = uuid7(), uuid7()
-    assert await store.open(first, 1, LONG, "request") is None
-    await store.attach(first, RECORDING, 1, LONG, None)
-    attached = await store.open(second, 1, LONG, "request")
+    assert await store.create(first, 1, LONG, "request") is None
+    await store.attach_recording(first, RECORDING, 1, LONG, None)
+    attached = await store.create(second, 1, LONG, "request")
     assert attached is not None
     assert (attached.job_id, attached.sha256) == (first, RECORDING.sha256)
     with pytest.raises(JobNotFound):
         await store.get(second)
 
 
-async def test_a_request_id_of_another_token_is_an_error(store: JobStore) -> None:
-    await store.open(uuid7(), 1, LONG, "request")
+async def test_a_request_id_of_another_token_is_refused(store: JobStore) -> None:
+    await store.create(uuid7(), 1, LONG, "request")
     with pytest.raises(RequestIdReused):
-        await store.open(uuid7(), 2, LONG, "request")
+        await store.create(uuid7(), 2, LONG, "request")
 
 
-async def test_a_newer_upload_of_the_same_request_takes_over(store: JobStore) -> None:
+async def test_a_newer_upload_of_the_same_request_supersedes_the_older_one(store: JobStore) -> None:
     older, newer = uuid7(), uuid7()
-    await store.open(older, 1, LONG, "request")
-    assert await store.open(newer, 1, LONG, "request") is None
-    transition = await store.attach(older, RECORDING, 1, LONG, None)
-    assert (transition.applied, transition.failure_reason) == (False, "UPLOAD_SUPERSEDED")
-    assert (await store.attach(newer, RECORDING, 1, LONG, None)).applied
+    await store.create(older, 1, LONG, "request")
+    assert await store.create(newer, 1, LONG, "request") is None
+    transition = await store.attach_recording(older, RECORDING, 1, LONG, None)
+    assert (transition.applied, transition.failure_reason) == (False, "REQUEST_SUPERSEDED")
+    assert (await store.attach_recording(newer, RECORDING, 1, LONG, None)).applied
 
 
-async def test_of_uploads_of_one_request_at_once_one_goes_on(store: JobStore) -> None:
+async def test_one_of_several_concurrent_uploads_of_a_request_continues(store: JobStore) -> None:
     job_ids = [uuid7() for _ in range(8)]
     await asyncio.gather(
-        *(store.open(job_id, 1, LONG, "request") for job_id in job_ids), return_exceptions=True
+        *(store.create(job_id, 1, LONG, "request") for job_id in job_ids), return_exceptions=True
     )
     states = [job.state for job in await store.get_many(job_ids)]
     assert states.count(State.OPENED) == 1
 
 
+async def test_the_learner_messages_of_a_failed_upload_are_kept(store: JobStore) -> None:
+    job_id = await opened(store)
+    messages = {"ko": "빈 파일입니다.", "en": "The recording is empty."}
+    await store.fail_upload(job_id, "EMPTY_RECORDING", messages)
+    job = await store.get(job_id)
+    assert (job.failure_reason, job.failure_messages) == ("EMPTY_RECORDING", messages)
+
+
 async def test_a_request_id_is_free_after_a_day(store: JobStore, database: Database) -> None:
     first, second = uuid7(), uuid7()
-    await store.open(first, 1, LONG, "request")
-    await store.attach(first, RECORDING, 1, LONG, None)
+    await store.create(first, 1, LONG, "request")
+    await store.attach_recording(first, RECORDING, 1, LONG, None)
     async with database.transaction() as connection:
         await connection.execute(
             text("UPDATE analysis.jobs SET create_time = create_time - interval '25 hours'")
         )
-    assert await store.open(second, 2, LONG, "request") is None
+    assert await store.create(second, 2, LONG, "request") is None
     assert (await store.get(first)).state is State.QUEUED
 
 
-async def test_a_retry_is_a_job_of_its_own_with_the_same_recording(
+async def test_a_retry_is_a_separate_job_with_the_same_recording(
     store: JobStore, queue: JobQueue
 ) -> None:
     failed = await queued(store)
     await store.fail(failed, "SILENT_AUDIO", "")
     retry = await store.retry(failed, uuid7(), LONG)
     assert retry is not None
-    analysis = await store.analysis(retry)
+    analysis = await store.get_analysis(retry)
     assert (analysis.job.state, analysis.retried_job_id) == (State.QUEUED, failed)
     assert analysis.recording == RECORDING
     assert (await claimed(queue)).job_id == retry
@@ -198,28 +219,28 @@ async def test_a_job_is_retried_once(store: JobStore) -> None:
 
 async def test_only_a_failed_job_with_a_recording_is_retried(store: JobStore) -> None:
     assert await store.retry(await queued(store), uuid7(), LONG) is None
-    uploaded = await opened(store)
-    await store.fail_upload(uploaded, "INCOMPLETE_UPLOAD")
-    assert await store.retry(uploaded, uuid7(), LONG) is None
+    not_uploaded = await opened(store)
+    await store.fail_upload(not_uploaded, "INCOMPLETE_UPLOAD", {})
+    assert await store.retry(not_uploaded, uuid7(), LONG) is None
 
 
-async def test_a_list_is_paged_from_the_newest(store: JobStore) -> None:
+async def test_pages_list_the_newest_first(store: JobStore) -> None:
     job_ids = [await queued(store) for _ in range(5)]
     seen, position = [], None
-    while page := await store.page(Filter(), 2, position):
+    while page := await store.list_page(Filter(), 2, position):
         seen += [analysis.job.job_id for analysis in page]
         position = (page[-1].create_time, page[-1].job.job_id)
     assert seen == job_ids[::-1]
 
 
-async def test_a_list_has_what_its_filter_says(store: JobStore) -> None:
+async def test_a_list_contains_what_its_filter_allows(store: JobStore) -> None:
     under_way, failed, completed, cancelled = [await queued(store) for _ in range(4)]
     await store.fail(failed, "SILENT_AUDIO", "")
     await store.complete(completed, b"", "")
     await store.cancel(cancelled)
 
     async def listed(**wanted: object) -> set[object]:
-        page = await store.page(Filter(**wanted), 10, None)  # type: ignore[arg-type]
+        page = await store.list_page(Filter(**wanted), 10, None)  # type: ignore[arg-type]
         return {analysis.job.job_id for analysis in page}
 
     assert await listed(status="processing") == {under_way}
@@ -232,30 +253,34 @@ async def test_a_list_has_what_its_filter_says(store: JobStore) -> None:
     assert await listed(created_before=datetime.now(UTC) - timedelta(hours=1)) == set()
 
 
-async def test_an_expired_job_is_found_with_its_recording(store: JobStore) -> None:
+async def test_an_expired_job_is_found_with_its_recording_and_deleted(
+    store: JobStore, expired_jobs: ExpiredJobs
+) -> None:
     kept, ended = await queued(store), await queued(store)
     await store.complete(ended, b"", "")
-    assert await store.expired(NOW, 10) == [(ended, RECORDING.object_key)]
-    assert await store.expired(LONG, 10) == []
-    await store.delete([ended])
+    assert await expired_jobs.find(NOW, 10) == [(ended, RECORDING.object_key)]
+    assert await expired_jobs.find(LONG, 10) == []
+    await expired_jobs.delete([ended])
     with pytest.raises(JobNotFound):
         await store.get(ended)
     assert (await store.get(kept)).state is State.QUEUED
 
 
-async def test_the_recording_of_a_retried_job_belongs_to_the_retry(store: JobStore) -> None:
+async def test_the_recording_of_a_retried_job_belongs_to_the_retry(
+    store: JobStore, expired_jobs: ExpiredJobs
+) -> None:
     failed = await queued(store)
     await store.fail(failed, "SILENT_AUDIO", "")
     retry = await store.retry(failed, uuid7(), LONG)
     assert retry is not None
     await store.complete(retry, b"", "")
-    assert dict(await store.expired(NOW, 10)) == {failed: None, retry: RECORDING.object_key}
+    assert dict(await expired_jobs.find(NOW, 10)) == {failed: None, retry: RECORDING.object_key}
 
 
-async def test_the_history_tells_who_did_what(store: JobStore, queue: JobQueue) -> None:
+async def test_the_history_names_worker_outcome_and_error(store: JobStore, queue: JobQueue) -> None:
     job_id = await queued(store)
-    await queue.postpone_dispatch(await claimed(queue), NOW, counts=True, error="answered 503")
-    (attempt,) = (await store.analysis(job_id)).attempts
+    await queue.postpone(await claimed(queue), ANSWERED_503)
+    (attempt,) = (await store.get_analysis(job_id)).attempts
     assert (attempt.worker, attempt.outcome, attempt.error) == (
         WORKER,
         AttemptOutcome.FAILED,

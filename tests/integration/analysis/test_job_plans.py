@@ -1,4 +1,4 @@
-"""Workers and lists cost the same with a million finished jobs as with none."""
+"""Plans of the job queries: workers and lists cost the same with a million finished jobs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from sqlalchemy.dialects.postgresql import dialect
 from sqlalchemy.schema import CreateIndex
 
 from services.analysis.jobs import State
-from services.analysis.store import Filter, JobQueue, JobStore, Reuse
+from services.analysis.store import ExpiredJobs, Filter, JobQueue, JobStore, Reuse
 from services.analysis.tables import jobs
 from services.runtime.database import Database
-from tests.integration.jobs import LONG, NOW, RECORDING, WORKER, opened, queued
+from tests.integration.analysis.jobs import LONG, NOW, RECORDING, WORKER, opened, queued
 from tests.integration.plans import plans_of
 from tests.integration.sql import run
 
@@ -50,7 +50,7 @@ Plans = Callable[[Awaitable[object]], Awaitable[list[str]]]
 
 @pytest.fixture(scope="module")
 def million(database_url: str) -> Iterator[None]:
-    # Built at once, an index takes a tenth of the time.
+    # Building the indexes afterwards takes a tenth of the time.
     drop = [f"DROP INDEX analysis.{index.name}" for index in jobs.indexes]
     create = [
         str(
@@ -73,8 +73,12 @@ def store(database: Database, database_url: str, million: None) -> Iterator[JobS
 
 @pytest.fixture
 def plans(database: Database) -> Plans:
-    """The plans of all statements on jobs that a call runs."""
+    """Returns the plans of all statements on jobs that a call runs."""
     return lambda call: plans_of(database, call, "analysis.jobs")
+
+
+async def cancelled(store: JobStore) -> None:
+    await store.cancel(await opened(store))
 
 
 def assert_by_index(plans: list[str], index: str) -> None:
@@ -83,15 +87,13 @@ def assert_by_index(plans: list[str], index: str) -> None:
     assert any(index in plan for plan in plans), plans
 
 
-async def test_a_claim_reads_only_jobs_that_are_due(
-    store: JobStore, queue: JobQueue, plans: Plans
-) -> None:
+async def test_a_claim_reads_only_due_jobs(store: JobStore, queue: JobQueue, plans: Plans) -> None:
     await queued(store)
     found = await plans(queue.claim(State.QUEUED, 16, WORKER, LONG))
     assert_by_index(found, "ix_jobs_state_due_time")
 
 
-async def test_timing_out_reads_only_jobs_that_are_due(
+async def test_timing_out_reads_only_due_jobs(
     store: JobStore, queue: JobQueue, plans: Plans
 ) -> None:
     await opened(store)
@@ -106,9 +108,9 @@ async def test_the_next_due_time_is_read_from_the_index(
     assert_by_index(found, "ix_jobs_state_due_time")
 
 
-async def test_a_result_to_reuse_is_found_by_the_recording(store: JobStore, plans: Plans) -> None:
+async def test_a_reusable_result_is_found_by_its_recording(store: JobStore, plans: Plans) -> None:
     job_id = await opened(store)
-    found = await plans(store.attach(job_id, RECORDING, 1, LONG, Reuse(None)))
+    found = await plans(store.attach_recording(job_id, RECORDING, 1, LONG, Reuse(None)))
     assert_by_index(found, "ix_jobs_sha256")
     assert_by_index(found, "ix_jobs_computed")
 
@@ -124,16 +126,18 @@ async def test_a_result_to_reuse_is_found_by_the_recording(store: JobStore, plan
     ],
     ids=["all", "of a token", "under way", "failed", "cancelled"],
 )
-async def test_a_page_of_a_list_is_read_from_its_index(
+async def test_a_page_is_read_from_its_index(
     store: JobStore, plans: Plans, wanted: Filter, index: str
 ) -> None:
     await opened(store)
-    first = await store.page(wanted, 1, None)
-    assert_by_index(await plans(store.page(wanted, 50, None)), index)
-    if first:
-        position = (first[0].create_time, first[0].job.job_id)
-        assert_by_index(await plans(store.page(wanted, 50, position)), index)
+    await cancelled(store)
+    (first,) = await store.list_page(wanted, 1, None)
+    assert_by_index(await plans(store.list_page(wanted, 50, None)), index)
+    position = (first.create_time, first.job.job_id)
+    assert_by_index(await plans(store.list_page(wanted, 50, position)), index)
 
 
-async def test_expired_jobs_are_found_by_their_end(store: JobStore, plans: Plans) -> None:
-    assert_by_index(await plans(store.expired(NOW, 100)), "ix_jobs_end_time")
+async def test_expired_jobs_are_found_by_their_end_time(
+    store: JobStore, expired_jobs: ExpiredJobs, plans: Plans
+) -> None:
+    assert_by_index(await plans(expired_jobs.find(NOW, 100)), "ix_jobs_end_time")

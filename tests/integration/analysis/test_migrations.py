@@ -1,4 +1,4 @@
-"""Jobs of the first schema go forward to the head, all of them, while they are written to."""
+"""Migrations keep all jobs of the first schema, while services of that release write."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement
 from services.analysis.tables import metadata
 from tests.integration.sql import row, run
 
-SERVICE = Path(__file__).parents[2] / "services" / "analysis"
+SERVICE = Path(__file__).parents[3] / "services" / "analysis"
 ENDED = 12_345
 
 FIRST = f"""
@@ -41,7 +41,7 @@ FROM (
 ) AS states
 """
 
-# What a service of the first schema writes.
+# Statements of a service of the first schema.
 OPEN = """
 INSERT INTO analysis.jobs (job_id, token_id, state, progress, due_time)
 VALUES (uuidv7(), 2, 'opened', 10, now() + interval '1 hour') RETURNING job_id
@@ -55,7 +55,8 @@ COUNTS = """
 SELECT
     count(*) FILTER (WHERE token_id = 1) AS kept,
     count(*) FILTER (WHERE token_id = 1 AND end_time = update_time) AS ended,
-    count(*) FILTER (WHERE deadline = due_time AND tries = 3) AS with_time_left,
+    count(*) FILTER (WHERE deadline = due_time AND (dispatches, counted_attempts) = (3, 3))
+        AS with_time_left,
     count(*) FILTER (WHERE state = 'queued' AND deadline > due_time) AS with_an_hour,
     (SELECT count(*) FROM pg_constraint WHERE NOT convalidated) AS unchecked
 FROM analysis.jobs
@@ -68,7 +69,17 @@ SELECT
 FROM analysis.jobs WHERE token_id = 2
 """
 
-# Of each table: its columns, indexes and constraints.
+OPENED = "uuidv7(), 1, 'opened', 10, now(), now()"
+COUNTED = """
+INSERT INTO analysis.jobs
+    (job_id, token_id, state, progress, due_time, deadline, attempts, tries)
+"""
+SUPERSEDED = """
+INSERT INTO analysis.jobs (job_id, token_id, state, progress, end_time, failure_reason)
+VALUES (uuidv7(), 1, 'failed', 10, now(), 'UPLOAD_SUPERSEDED')
+"""
+
+# The columns, indexes and constraints of each table.
 SCHEMA = """
 SELECT array_agg(line ORDER BY line) AS lines FROM (
     SELECT concat_ws(
@@ -111,10 +122,10 @@ async def connected(database_url: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
-async def upgraded_beside(
+async def upgraded_during(
     config: Config, writer: Callable[[asyncio.Event], Any], revision: str = "head"
 ) -> Any:
-    """What the writer returns; it is told when the upgrade is done."""
+    """Upgrade while the writer runs; returns what it returns. Its event is set at the end."""
     done = asyncio.Event()
     writing = asyncio.create_task(writer(done))
     await asyncio.to_thread(command.upgrade, config, revision)
@@ -122,8 +133,8 @@ async def upgraded_beside(
     return await writing
 
 
-def created_at_once() -> list[str]:
-    """The statements that make the tables without a migration."""
+def create_statements() -> list[str]:
+    """The statements that create the tables without migrations."""
     postgresql = dialect()  # type: ignore[no-untyped-call]
     elements: list[DDLElement] = [CreateTable(table) for table in metadata.sorted_tables]
     elements += [CreateIndex(index) for table in metadata.sorted_tables for index in table.indexes]
@@ -143,11 +154,11 @@ def test_all_jobs_are_kept_and_have_a_deadline_or_an_end(config: Config, databas
     }
 
 
-def test_services_of_before_write_until_their_constraints_are_exchanged(
+def test_services_of_the_first_release_write_until_the_constraints_are_exchanged(
     config: Config, database_url: str
 ) -> None:
     async def write(done: asyncio.Event) -> dict[str, int]:
-        """Open jobs and fail every other until it is refused."""
+        """Insert jobs and fail every second one, until a statement is refused."""
         written = {"opened": 0, "failed": 0}
         async with connected(database_url) as connection:
             with suppress(asyncpg.CheckViolationError):
@@ -164,16 +175,16 @@ def test_services_of_before_write_until_their_constraints_are_exchanged(
 
     command.downgrade(config, "0001")
     run(database_url, FIRST)
-    written = asyncio.run(upgraded_beside(config, write))
+    written = asyncio.run(upgraded_during(config, write))
     assert written["failed"] > 0
     assert row(database_url, WRITTEN) == written
 
 
-def test_nobody_waits_while_the_upgrade_waits_for_a_transaction(
+def test_writes_do_not_wait_while_the_upgrade_waits_for_a_transaction(
     config: Config, database_url: str
 ) -> None:
-    async def hold_up(done: asyncio.Event) -> bool:
-        """Keep a transaction open until an index waits for it; then write beside it."""
+    async def block(done: asyncio.Event) -> bool:
+        """Keep a transaction open until an index waits for it; then write in another one."""
         async with connected(database_url) as slow, connected(database_url) as quick:
             await slow.execute(f"BEGIN; {OPEN}")
             while not await quick.fetchval(WAITING):
@@ -181,25 +192,23 @@ def test_nobody_waits_while_the_upgrade_waits_for_a_transaction(
                 await asyncio.sleep(0.01)
             await quick.execute("SET lock_timeout = '1s'")
             await quick.execute(FAIL, await quick.fetchval(OPEN))
-            before_the_end = not done.is_set()
+            is_before_the_end = not done.is_set()
             await slow.execute("COMMIT")
-        return before_the_end
+        return is_before_the_end
 
     command.downgrade(config, "0002")
-    assert asyncio.run(upgraded_beside(config, hold_up))
+    assert asyncio.run(upgraded_during(config, block))
     assert row(database_url, WRITTEN) == {"opened": 1, "failed": 1}
 
 
-def test_the_head_is_what_the_tables_say_to_the_last_constraint(
-    config: Config, database_url: str
-) -> None:
+def test_the_migrated_schema_equals_that_of_the_tables(config: Config, database_url: str) -> None:
     command.downgrade(config, "0001")
     command.upgrade(config, "head")
     migrated = row(database_url, SCHEMA)["lines"]
     run(
         database_url,
         "ALTER SCHEMA analysis RENAME TO migrated; CREATE SCHEMA analysis",
-        *created_at_once(),
+        *create_statements(),
     )
     try:
         assert row(database_url, SCHEMA)["lines"] == migrated
@@ -218,24 +227,52 @@ def test_the_head_is_what_the_tables_say_to_the_last_constraint(
     ],
     ids=["an index", "a unique index"],
 )
-def test_an_upgrade_that_was_interrupted_is_run_again(
-    config: Config, database_url: str, left: str
-) -> None:
+def test_an_interrupted_upgrade_can_run_again(config: Config, database_url: str, left: str) -> None:
     command.downgrade(config, "0002")
     run(database_url, left)
     command.upgrade(config, "head")
     command.check(config)
 
 
-def test_an_upgrade_that_was_interrupted_at_its_very_end_is_run_again(
+def test_an_upgrade_that_was_interrupted_at_its_end_can_run_again(
     config: Config, database_url: str
 ) -> None:
+    command.downgrade(config, "0003")
     run(database_url, "UPDATE analysis.alembic_version SET version_num = '0002'")
     command.upgrade(config, "head")
     command.check(config)
 
 
-def test_on_the_way_back_cancelled_jobs_become_failed_ones(
+def test_the_counts_of_dispatches_keep_their_values(config: Config, database_url: str) -> None:
+    command.downgrade(config, "0003")
+    run(database_url, f"{COUNTED} VALUES ({OPENED}, 3, 2)")
+    command.upgrade(config, "0004")
+    counts = "SELECT dispatches, counted_attempts, failure_messages FROM analysis.jobs"
+    assert row(database_url, counts) == {
+        "dispatches": 3,
+        "counted_attempts": 2,
+        "failure_messages": "{}",
+    }
+    command.downgrade(config, "0003")
+    assert row(database_url, "SELECT attempts, tries FROM analysis.jobs") == {
+        "attempts": 3,
+        "tries": 2,
+    }
+
+
+def test_superseded_requests_get_the_reason_of_this_release(
+    config: Config, database_url: str
+) -> None:
+    reason = "SELECT failure_reason FROM analysis.jobs"
+    command.downgrade(config, "0004")
+    run(database_url, SUPERSEDED)
+    command.upgrade(config, "0005")
+    assert row(database_url, reason)["failure_reason"] == "REQUEST_SUPERSEDED"
+    command.downgrade(config, "0004")
+    assert row(database_url, reason)["failure_reason"] == "UPLOAD_SUPERSEDED"
+
+
+def test_a_downgrade_turns_cancelled_jobs_into_failed_ones(
     config: Config, database_url: str
 ) -> None:
     command.downgrade(config, "0001")

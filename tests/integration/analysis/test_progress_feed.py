@@ -1,0 +1,169 @@
+"""The progress feed on PostgreSQL: watchers see every change, and the end, in time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
+from uuid_utils.compat import uuid7
+
+from services.analysis.errors import JobNotFound
+from services.analysis.jobs import State
+from services.analysis.notifications import JobNotifications
+from services.analysis.progress import ProgressFeed
+from services.analysis.store import JobStore
+from services.runtime.database import Database
+from services.runtime.errors import ShuttingDown
+from tests.integration.analysis.faults import hidden_jobs
+from tests.integration.analysis.jobs import LONG, RECORDING, opened
+
+PATIENCE_SECONDS = 30.0
+
+
+@pytest.fixture
+def notifications(database: Database) -> JobNotifications:
+    return JobNotifications(database)
+
+
+@pytest.fixture
+def notifying_store(
+    database: Database, notifications: JobNotifications, store: JobStore
+) -> JobStore:
+    """A store that notifies watchers; `store` acts like a process that died before it could."""
+    return JobStore(database, notifications.notify)
+
+
+@pytest.fixture
+async def feed(
+    notifications: JobNotifications, notifying_store: JobStore
+) -> AsyncIterator[ProgressFeed]:
+    feed = ProgressFeed(notifying_store, heartbeat_seconds=60)
+    listening = asyncio.Event()
+    notifications.subscribe(feed.changed, feed.missed)
+    notifications.subscribe(lambda *_: None, listening.set)
+    running = asyncio.gather(notifications.run(), feed.run())
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await listening.wait()
+    yield feed
+    running.cancel()
+
+
+@pytest.fixture
+async def job_id(notifying_store: JobStore) -> UUID:
+    return await opened(notifying_store)
+
+
+async def test_a_watcher_gets_the_state_and_every_change_to_the_end(
+    feed: ProgressFeed, notifying_store: JobStore, job_id: UUID
+) -> None:
+    states = feed.watch(job_id)
+    assert (await anext(states)).state is State.OPENED
+    await notifying_store.start_upload(job_id, LONG)
+    assert (await anext(states)).state is State.UPLOADING
+    await notifying_store.fail_upload(job_id, "INCOMPLETE_UPLOAD", {})
+    assert (await anext(states)).state is State.FAILED
+    with pytest.raises(StopAsyncIteration):
+        await anext(states)
+
+
+async def test_a_watcher_that_leaves_is_forgotten(feed: ProgressFeed, job_id: UUID) -> None:
+    async with aclosing(feed.watch(job_id)) as states:
+        await anext(states)
+        assert feed.watchers == 1
+    assert feed.watchers == 0
+
+
+async def test_a_watcher_of_an_unknown_job_is_forgotten(feed: ProgressFeed) -> None:
+    with pytest.raises(JobNotFound):
+        await anext(feed.watch(uuid7()))
+    assert feed.watchers == 0
+
+
+async def test_a_slow_watcher_gets_only_the_newest_state(
+    feed: ProgressFeed, notifying_store: JobStore, job_id: UUID
+) -> None:
+    slow, quick = feed.watch(job_id), feed.watch(job_id)
+    await anext(slow)
+    await anext(quick)
+    await notifying_store.start_upload(job_id, LONG)
+    await notifying_store.attach_recording(job_id, RECORDING, 1, LONG, None)
+    await notifying_store.complete(job_id, b"", "")
+    while (await anext(quick)).state is not State.COMPLETED:
+        pass
+    assert (await anext(slow)).state is State.COMPLETED
+
+
+async def test_every_change_reaches_all_subscribers(
+    feed: ProgressFeed, notifications: JobNotifications, notifying_store: JobStore, job_id: UUID
+) -> None:
+    received: asyncio.Queue[tuple[UUID, State]] = asyncio.Queue()
+    notifications.subscribe(lambda *change: received.put_nowait(change), lambda: None)
+    await notifying_store.attach_recording(job_id, RECORDING, 1, LONG, None)
+    while await asyncio.wait_for(received.get(), PATIENCE_SECONDS) != (job_id, State.QUEUED):
+        pass
+
+
+async def test_many_changes_at_once_all_reach_subscribers(
+    feed: ProgressFeed, notifications: JobNotifications
+) -> None:
+    received: asyncio.Queue[UUID] = asyncio.Queue()
+    notifications.subscribe(lambda job_id, _: received.put_nowait(job_id), lambda: None)
+    job_ids = {uuid7() for _ in range(500)}
+    for job_id in job_ids:
+        notifications.notify(job_id, State.COMPLETED)
+    while job_ids:
+        job_ids.discard(await asyncio.wait_for(received.get(), PATIENCE_SECONDS))
+
+
+async def test_a_stopping_server_ends_its_watches(feed: ProgressFeed, job_id: UUID) -> None:
+    states = feed.watch(job_id)
+    await anext(states)
+    await feed.stop()
+    with pytest.raises(ShuttingDown):
+        _ = [state async for state in states]
+
+
+async def test_a_change_during_an_interrupted_connection_arrives_afterwards(
+    feed: ProgressFeed, store: JobStore, database: Database, job_id: UUID
+) -> None:
+    states = feed.watch(job_id)
+    await anext(states)
+    async with database.transaction() as connection:
+        await connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name = 'test-listen'"
+            )
+        )
+    await store.fail_upload(job_id, "INCOMPLETE_UPLOAD", {})
+    assert (await asyncio.wait_for(anext(states), PATIENCE_SECONDS)).state is State.FAILED
+
+
+async def test_a_change_without_a_notification_arrives(
+    feed: ProgressFeed, store: JobStore, job_id: UUID
+) -> None:
+    states = feed.watch(job_id)
+    await anext(states)
+    await store.fail_upload(job_id, "INCOMPLETE_UPLOAD", {})
+    assert (await asyncio.wait_for(anext(states), PATIENCE_SECONDS)).state is State.FAILED
+
+
+async def test_a_change_survives_an_unexpected_error_of_the_feed(
+    store: JobStore, database_url: str
+) -> None:
+    feed = ProgressFeed(store, heartbeat_seconds=60)
+    job_id = await opened(store)
+    states = feed.watch(job_id)
+    await anext(states)
+    await store.start_upload(job_id, LONG)
+    feed.changed(job_id, State.UPLOADING)
+    with hidden_jobs(database_url), pytest.raises(ProgrammingError):
+        await asyncio.wait_for(feed.run(), PATIENCE_SECONDS)
+    running = asyncio.create_task(feed.run())
+    assert (await asyncio.wait_for(anext(states), PATIENCE_SECONDS)).state is State.UPLOADING
+    running.cancel()

@@ -1,0 +1,110 @@
+"""The worker on PostgreSQL: jobs that kill workers end, and an unexpected error ends no worker.
+
+Neither the catalog nor the analysis server is reachable, so no dispatch succeeds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from sqlalchemy.exc import ProgrammingError
+
+from services.analysis.analyzer_client import AnalyzerClient
+from services.analysis.dispatch_request import DispatchRequestBuilder
+from services.analysis.jobs import AttemptOutcome, State
+from services.analysis.settings import AnalysisSettings
+from services.analysis.store import JobQueue, JobStore
+from services.analysis.webhook import WebhookSigner
+from services.analysis.worker import Worker
+from services.runtime.channels import open_channel
+from services.runtime.database import Database
+from services.runtime.object_store import ObjectStore
+from sori.catalog.v1 import catalog_pb2_grpc
+from tests.integration.analysis.faults import hidden_jobs
+from tests.integration.analysis.jobs import NOW, RECORDING, claimed, opened, queued
+
+NOWHERE = "127.0.0.1:9"
+PATIENCE_SECONDS = 30.0
+
+
+@pytest.fixture
+def settings() -> AnalysisSettings:
+    return AnalysisSettings(
+        webhook_signing_key=SecretStr("a key of some length"),
+        aws_access_key_id="none",
+        aws_secret_access_key=SecretStr("none"),
+        dispatch_max_attempts=2,
+        dispatch_poll_seconds=0.1,
+    )
+
+
+@pytest.fixture
+def transitions() -> asyncio.Queue[State]:
+    """The transitions that the worker causes."""
+    return asyncio.Queue()
+
+
+@pytest.fixture
+async def worker(
+    settings: AnalysisSettings,
+    database: Database,
+    store: JobStore,
+    transitions: asyncio.Queue[State],
+) -> AsyncIterator[Worker]:
+    async with AsyncExitStack() as resources:
+        objects = await resources.enter_async_context(ObjectStore.connect(settings))
+        channel = await resources.enter_async_context(open_channel(NOWHERE, None))
+        http = await resources.enter_async_context(httpx.AsyncClient())
+        builder = DispatchRequestBuilder(
+            catalog_pb2_grpc.CatalogServiceStub(channel),
+            objects,
+            WebhookSigner("http://localhost", "a key of some length", signature_required=True),
+            3600,
+        )
+        queue = JobQueue(database, lambda _, state: transitions.put_nowait(state))
+        client = AnalyzerClient(http, f"http://{NOWHERE}")
+        yield Worker(settings, store, queue, builder, client)
+
+
+@asynccontextmanager
+async def running(worker: Worker) -> AsyncIterator[None]:
+    task = asyncio.create_task(worker.run())
+    yield
+    task.cancel()
+
+
+async def test_a_job_that_kills_every_worker_fails(
+    settings: AnalysisSettings,
+    store: JobStore,
+    queue: JobQueue,
+    worker: Worker,
+    transitions: asyncio.Queue[State],
+) -> None:
+    job_id = await queued(store)
+    for _ in range(settings.dispatch_max_attempts):
+        # A worker claims the job and dies: the lease expires, and nothing settles the claim.
+        await claimed(queue, NOW)
+    async with running(worker):
+        assert await asyncio.wait_for(transitions.get(), PATIENCE_SECONDS) is State.FAILED
+    analysis = await store.get_analysis(job_id)
+    assert analysis.job.failure_reason == "ANALYSIS_SERVER_UNAVAILABLE"
+    assert [attempt.outcome for attempt in analysis.attempts] == [
+        AttemptOutcome.LOST,
+        AttemptOutcome.LOST,
+        AttemptOutcome.FAILED,
+    ]
+
+
+async def test_a_worker_can_run_again_after_an_unexpected_error(
+    database_url: str, store: JobStore, worker: Worker, transitions: asyncio.Queue[State]
+) -> None:
+    with hidden_jobs(database_url), pytest.raises(ProgrammingError):
+        await asyncio.wait_for(worker.run(), PATIENCE_SECONDS)
+    await store.attach_recording(await opened(store), RECORDING, 1, NOW, None)
+    async with running(worker):
+        assert await asyncio.wait_for(transitions.get(), PATIENCE_SECONDS) is State.FAILED
