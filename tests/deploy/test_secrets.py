@@ -69,4 +69,5 @@ def test_values_come_from_the_environment() -> None:
 
 
 def test_each_run_generates_new_keys() -> None:
-    assert run_script()["sori-webhook", "signing-key"] != run_script()["sori-webhook", "signing-key"]
+    first, second = run_script(), run_script()
+    assert first["sori-webhook", "signing-key"] != second["sori-webhook", "signing-key"]
