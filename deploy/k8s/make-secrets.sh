@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Print the Secrets that the pods refer to, made of random keys and of what the environment
-# says: deploy/k8s/make-secrets.sh | kubectl apply -f -
+# Print the Secrets that the pods refer to, with random keys and values from the environment:
+#   deploy/k8s/make-secrets.sh | kubectl apply -f -
 #
-# For production set DATABASE_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Without them
-# PostgreSQL and S3 of the overlay `local` are meant. Run it once: new keys lock the old out.
+# For production, set DATABASE_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. The defaults are for
+# PostgreSQL and S3 of the overlay `local`. Run it once: a second run replaces the keys, and PostgreSQL
+# and S3 still have the old ones.
 set -euo pipefail
 
 random() { head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n'; }
 
-# secret NAME KEY=VALUE... Values go by pipes: arguments can be seen by everybody.
+# secret NAME KEY=VALUE... Values go through pipes, because every user can see arguments.
 secret() {
   local name=$1 files=() each
   shift

@@ -1,9 +1,9 @@
--- Prepare a database for the services after it was restored or after a long standstill:
+-- Prepare a database for service after a restore, or after a long stop:
 --   psql --set=ON_ERROR_STOP=1 --set=stopped='2026-01-31 10:00:00 UTC' --file=resume.sql "$DATABASE_URL"
 -- stopped: the time of the last change in the data. Run it once, before the services start.
 BEGIN;
 
--- Deadlines move by the time in which no service ran.
+-- Extend all deadlines by the time of the stop, so that no job or upload expires because of it.
 UPDATE analysis.jobs
 SET deadline = deadline + (now() - :'stopped'::timestamptz),
     due_time = due_time + (now() - :'stopped'::timestamptz)
@@ -13,7 +13,7 @@ UPDATE upload.uploads
 SET expire_time = expire_time + (now() - :'stopped'::timestamptz),
     due_time = due_time + (now() - :'stopped'::timestamptz);
 
--- A new server numbers its transactions from the start, and watchers of tokens order by them.
+-- A new server starts a new count of transactions, and watchers of tokens rely on these numbers.
 UPDATE catalog.token_changes SET transaction_id = pg_current_xact_id();
 
 COMMIT;

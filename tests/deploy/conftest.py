@@ -1,4 +1,4 @@
-"""Every combination that is recommended, one test each."""
+"""A rendering of each recommended combination of manifests."""
 
 from __future__ import annotations
 

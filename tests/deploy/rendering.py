@@ -1,4 +1,4 @@
-"""What Kubernetes would be told: overlays and recommended combinations, rendered by kustomize."""
+"""The manifests of overlays and recommended combinations, rendered by kustomize."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ COMBINATIONS = {
     "production with an Ingress": ("production", ("ingress", "monitoring")),
     "production with the Gateway API": ("production", ("gateway-api", "mtls")),
 }
-"""Overlays, with components that are put on top of them."""
+"""Each combination: an overlay, and components on top of it."""
 
 Resource = dict[str, Any]
 
 
 class Pod:
-    """A workload's pod, by its template."""
+    """The pod of a workload, from its template."""
 
     def __init__(self, owner: Resource) -> None:
         self.owner = owner
@@ -42,14 +42,14 @@ class Pod:
 
     @property
     def container(self) -> Resource:
-        """Its one container that stays."""
+        """Its only container that is not an init container."""
         (container,) = self.spec["containers"]
         found: Resource = container
         return found
 
     @property
     def containers(self) -> list[Resource]:
-        """All of them, those that come first included."""
+        """All containers, including init containers."""
         return [*self.spec.get("initContainers", []), *self.spec["containers"]]
 
     @property
@@ -57,7 +57,7 @@ class Pod:
         return {port["name"]: port["containerPort"] for port in self.container.get("ports", [])}
 
     def resolved(self, port: int | str) -> int:
-        """The number of a port that may be told by its name."""
+        """The number of a port, given by number or by name."""
         return port if isinstance(port, int) else self.ports[port]
 
     def __repr__(self) -> str:
@@ -84,12 +84,12 @@ class Rendering:
 
     @property
     def own_pods(self) -> list[Pod]:
-        """Those that run our code."""
+        """The pods that run an image of Sori."""
         return [pod for pod in self.pods if pod.container["image"].startswith("sori/")]
 
     @property
     def services(self) -> list[Pod]:
-        """Those of the gRPC services."""
+        """The pods of the gRPC services."""
         return [
             pod for pod in self.pods if pod.labels.get("app.kubernetes.io/component") == "service"
         ]
@@ -102,16 +102,16 @@ class Rendering:
         return [pod for pod in self.pods if selector.items() <= pod.labels.items()]
 
     def environment(self, container: Resource) -> dict[str, str]:
-        """What a container is told; of secrets that they are."""
-        told: dict[str, str] = {}
+        """The environment of a container; values from Secrets are those of SECRETS, or empty."""
+        variables: dict[str, str] = {}
         for source in container.get("envFrom", []):
-            told |= self.named("ConfigMap", source["configMapRef"]["name"])["data"]
+            variables |= self.named("ConfigMap", source["configMapRef"]["name"])["data"]
         for variable in container.get("env", []):
-            told[variable["name"]] = variable.get("value", SECRETS.get(variable["name"], ""))
-        return told
+            variables[variable["name"]] = variable.get("value", SECRETS.get(variable["name"], ""))
+        return variables
 
 
-# What secrets would look like, so that settings can be read.
+# Example values of Secrets, so that the settings classes can validate the environment.
 SECRETS = {
     "DATABASE_URL": "postgresql://sori:secret@postgres:5432/sori",
     "WEBHOOK_SIGNING_KEY": "a-key-of-some-length",
@@ -120,7 +120,7 @@ SECRETS = {
 
 @cache
 def rendered(name: str) -> Rendering:
-    """One combination, rendered once."""
+    """A combination; it is rendered only once."""
     overlay, components = COMBINATIONS[name]
     with _folder(overlay, components) as folder:
         command = [kubectl(), "kustomize", str(folder)]
@@ -131,21 +131,21 @@ def rendered(name: str) -> Rendering:
 
 @contextmanager
 def _folder(overlay: str, components: tuple[str, ...]) -> Iterator[Path]:
-    """A kustomization that puts components on top of an overlay."""
+    """A folder with a kustomization that puts components on top of an overlay."""
     up = Path("..") / ".." / "deploy" / "k8s"
-    told = {
+    kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "namespace": "sori",
         "resources": [str(up / "overlays" / overlay)],
         "components": [str(up / "components" / name) for name in components],
     }
-    # kustomize takes relative paths alone.
+    # kustomize accepts only relative paths.
     with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:
-        (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(told))
+        (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
         yield Path(folder)
 
 
 def kubectl() -> str:
-    """The command, of the machine or our own."""
+    """The path of kubectl: the installed one, or the one that `make test` downloads."""
     return shutil.which("kubectl") or str(ROOT / "build" / "bin" / "kubectl")

@@ -1,4 +1,4 @@
-"""Pods reach whom their code calls, and nobody else; nobody else reaches them."""
+"""Network policies allow exactly the connections that the programs need."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from services.runtime.settings import DatabaseSettings
 from services.upload.settings import UploadSettings
 from tests.deploy.rendering import Pod, Rendering, Resource
 
-# By which setting a program calls whom. The two roles of analysis share their settings: what
-# only serves calls presigns nothing and dispatches nothing.
+# The settings by which a program finds the others that it calls. The two roles of analysis share
+# their settings class, but the API role does not presign or dispatch.
 CLIENTS = {
     "gateway": {"CATALOG_ADDRESS", "UPLOAD_ADDRESS", "ANALYSIS_ADDRESS"},
     "catalog": {"ANALYSIS_ADDRESS", "DATABASE_URL", "S3_BUCKET_NAME"},
@@ -42,7 +42,7 @@ NEEDS = {
 
 
 def called(name: str) -> set[str]:
-    """Pods that a program calls by a setting `…_ADDRESS`."""
+    """The pods that a program calls, from its settings `…_ADDRESS`."""
     return {
         SERVICE_PODS[setting.removesuffix("_ADDRESS").lower()]
         for setting in CLIENTS.get(name, ())
@@ -50,7 +50,7 @@ def called(name: str) -> set[str]:
     }
 
 
-def test_the_arrows_are_those_of_the_settings() -> None:
+def test_clients_lists_every_address_setting() -> None:
     for settings, names in PROGRAMS.items():
         addresses = {
             field.upper()
@@ -61,17 +61,17 @@ def test_the_arrows_are_those_of_the_settings() -> None:
         assert addresses | buckets == set().union(*(CLIENTS[name] for name in names))
 
 
-def test_nothing_is_allowed_but_what_a_policy_says(rendering: Rendering) -> None:
+def test_traffic_without_a_policy_is_denied(rendering: Rendering) -> None:
     denied = rendering.named("NetworkPolicy", "default-deny")["spec"]
     assert denied == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
 
-def test_every_policy_is_about_a_pod(rendering: Rendering) -> None:
+def test_every_policy_selects_a_pod(rendering: Rendering) -> None:
     for policy in rendering.of_kind("NetworkPolicy"):
         assert rendering.selected(selector(policy["spec"]["podSelector"]))
 
 
-def test_pods_reach_whom_their_code_calls_and_nobody_else(rendering: Rendering) -> None:
+def test_pods_reach_only_the_services_that_they_call(rendering: Rendering) -> None:
     for pod in rendering.own_pods:
         if pod.name == "analyzer":
             continue
@@ -83,7 +83,7 @@ def test_pods_reach_whom_their_code_calls_and_nobody_else(rendering: Rendering) 
         assert reached & set(SERVICE_PODS.values()) == called(pod.name), pod
 
 
-def test_pods_are_reached_by_those_that_call_them_and_nobody_else(rendering: Rendering) -> None:
+def test_only_callers_reach_a_service(rendering: Rendering) -> None:
     for target in SERVICE_PODS.values():
         callers = {
             source.name
@@ -93,21 +93,21 @@ def test_pods_are_reached_by_those_that_call_them_and_nobody_else(rendering: Ren
         assert callers == {name for name in CLIENTS if target in called(name)}
 
 
-def test_both_ends_of_an_arrow_agree_on_its_port(rendering: Rendering) -> None:
+def test_egress_and_ingress_agree_on_ports(rendering: Rendering) -> None:
     for source in rendering.own_pods:
         for peer, ports in peers(rendering, source, "egress"):
             for target in pods_of(rendering, peer):
                 assert set(ports) <= set(target.ports.values())
-                taken = {
+                accepted = {
                     port
                     for back, their_ports in peers(rendering, target, "ingress")
                     if not back or source.name in {each.name for each in pods_of(rendering, back)}
                     for port in their_ports
                 }
-                assert set(ports) <= taken, (source, target)
+                assert set(ports) <= accepted, (source, target)
 
 
-def test_labels_say_what_a_program_needs_outside(rendering: Rendering) -> None:
+def test_labels_name_the_external_needs_of_a_program(rendering: Rendering) -> None:
     for name, settings in CLIENTS.items():
         pod = rendering.pod(name)
         wanted = {NEEDS[setting] for setting in settings if setting in NEEDS}
@@ -120,7 +120,7 @@ def test_labels_say_what_a_program_needs_outside(rendering: Rendering) -> None:
             ]
 
 
-def test_no_pod_reaches_the_credentials_of_its_node(rendering: Rendering) -> None:
+def test_no_pod_reaches_the_metadata_service_of_its_node(rendering: Rendering) -> None:
     for policy in rendering.of_kind("NetworkPolicy"):
         for rule in policy["spec"].get("egress", []):
             for peer in rule["to"]:
@@ -130,15 +130,15 @@ def test_no_pod_reaches_the_credentials_of_its_node(rendering: Rendering) -> Non
 
 def policies(rendering: Rendering, pod: Pod, direction: str) -> Iterator[Resource]:
     for policy in rendering.of_kind("NetworkPolicy"):
-        is_meant = selector(policy["spec"]["podSelector"]).items() <= pod.labels.items()
-        if is_meant and direction.capitalize() in policy["spec"]["policyTypes"]:
+        selects_pod = selector(policy["spec"]["podSelector"]).items() <= pod.labels.items()
+        if selects_pod and direction.capitalize() in policy["spec"]["policyTypes"]:
             yield policy
 
 
 def peers(
     rendering: Rendering, pod: Pod, direction: str
 ) -> Iterator[tuple[Mapping[str, Any], list[int]]]:
-    """Whom a pod may reach, or be reached by, and on which ports; an empty peer is anybody."""
+    """The peers that a policy allows for a pod, with ports; an empty peer means any address."""
     side = "to" if direction == "egress" else "from"
     for policy in policies(rendering, pod, direction):
         for rule in policy["spec"].get(direction, []):
@@ -148,7 +148,7 @@ def peers(
 
 
 def pods_of(rendering: Rendering, peer: Mapping[str, Any]) -> list[Pod]:
-    """Pods of the product that a peer means."""
+    """The pods of the product that a peer selects."""
     if "podSelector" not in peer or "namespaceSelector" in peer:
         return []
     return rendering.selected(selector(peer["podSelector"]))

@@ -1,4 +1,4 @@
-"""Every pod is safe by default, is looked after, and ends without losing anything."""
+"""Every pod is restricted, probed, and shuts down without losing calls."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.deploy.rendering import ROOT, Pod, Rendering
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 HEALTH_NAMES = {LIVENESS, CATALOG_NAME, *UPLOAD_NAMES, *ANALYSIS_NAMES}
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
-STAYING = ("Deployment", "StatefulSet")
-# A margin for what comes after the calls: connections closed, clean-ups, the last logs.
+LONG_RUNNING = ("Deployment", "StatefulSet")
+# Time after the last call to close connections, clean up and write logs.
 MARGIN_SECONDS = 5
 
 
-def test_images_have_the_version_of_the_release(rendering: Rendering) -> None:
+def test_images_have_the_product_version(rendering: Rendering) -> None:
     for pod in rendering.pods:
         for container in pod.containers:
             name, _, tag = container["image"].rpartition(":")
@@ -50,7 +50,7 @@ def test_pods_pass_pod_security_restricted(rendering: Rendering) -> None:
             assert volume.keys() & {"emptyDir", "secret", "configMap"}
 
 
-def test_no_pod_can_speak_to_the_api_server(rendering: Rendering) -> None:
+def test_no_pod_has_an_api_server_token(rendering: Rendering) -> None:
     for pod in rendering.pods:
         assert pod.spec["automountServiceAccountToken"] is False
     for account in rendering.of_kind("ServiceAccount"):
@@ -59,7 +59,7 @@ def test_no_pod_can_speak_to_the_api_server(rendering: Rendering) -> None:
     assert named == {each["metadata"]["name"] for each in rendering.of_kind("ServiceAccount")}
 
 
-def test_every_container_says_what_it_needs_and_where_its_memory_ends(rendering: Rendering) -> None:
+def test_every_container_has_requests_and_a_memory_limit(rendering: Rendering) -> None:
     for pod in rendering.pods:
         for container in pod.containers:
             resources = container["resources"]
@@ -69,16 +69,16 @@ def test_every_container_says_what_it_needs_and_where_its_memory_ends(rendering:
             )
 
 
-def test_folders_in_memory_and_on_disk_are_bounded(rendering: Rendering) -> None:
+def test_empty_dirs_have_a_size_limit(rendering: Rendering) -> None:
     for pod in rendering.pods:
         for volume in pod.spec.get("volumes", []):
             if "emptyDir" in volume:
                 assert "sizeLimit" in volume["emptyDir"]
 
 
-def test_every_pod_that_stays_is_probed_where_it_listens(rendering: Rendering) -> None:
+def test_every_long_running_pod_is_probed_on_a_port_it_listens_on(rendering: Rendering) -> None:
     for pod in rendering.pods:
-        if pod.kind not in STAYING:
+        if pod.kind not in LONG_RUNNING:
             continue
         for name in PROBES:
             probe = pod.container[name]
@@ -88,40 +88,43 @@ def test_every_pod_that_stays_is_probed_where_it_listens(rendering: Rendering) -
             assert pod.resolved(how["port"]) in listened(rendering, pod)
 
 
-def test_probes_ask_for_names_that_the_services_tell(rendering: Rendering) -> None:
+def test_probes_use_health_names_of_the_services(rendering: Rendering) -> None:
     for pod in rendering.services:
         probes = {name: pod.container[name]["grpc"]["service"] for name in PROBES}
         assert set(probes.values()) <= HEALTH_NAMES
-        # A restart mends no dependency, and does not make a start quicker.
+        # A restart neither repairs a dependency nor speeds up a start.
         assert probes["livenessProbe"] == probes["startupProbe"] == LIVENESS
         assert probes["readinessProbe"] != LIVENESS
 
 
-def test_pods_have_the_time_that_they_take_to_end(rendering: Rendering) -> None:
+def test_pods_have_enough_time_to_shut_down(rendering: Rendering) -> None:
     for pod in rendering.services:
-        told = rendering.environment(pod.container)
-        takes = float(told["SHUTDOWN_DELAY_SECONDS"]) + float(told["SHUTDOWN_GRACE_SECONDS"])
-        assert pod.spec["terminationGracePeriodSeconds"] >= takes + MARGIN_SECONDS
+        environment = rendering.environment(pod.container)
+        seconds = sum(
+            float(environment[name])
+            for name in ("SHUTDOWN_DELAY_SECONDS", "SHUTDOWN_GRACE_SECONDS")
+        )
+        assert pod.spec["terminationGracePeriodSeconds"] >= seconds + MARGIN_SECONDS
     gateway = rendering.pod("gateway")
     given = gateway_arguments("gateway", None).parse_known_args(gateway.container["args"])[0]
-    takes = given.delay_seconds + given.drain_seconds
-    assert gateway.spec["terminationGracePeriodSeconds"] >= takes + MARGIN_SECONDS
+    seconds = given.delay_seconds + given.drain_seconds
+    assert gateway.spec["terminationGracePeriodSeconds"] >= seconds + MARGIN_SECONDS
 
 
-def test_services_wait_until_the_gateways_have_noticed_that_they_end(rendering: Rendering) -> None:
-    # By their health, which is looked at each second, or by DNS, whose answers are kept 5 s.
+def test_services_delay_their_shutdown_until_gateways_notice(rendering: Rendering) -> None:
+    # Gateways notice by health, checked every second, or by DNS, cached for 5 s.
     for pod in rendering.services:
         assert float(rendering.environment(pod.container)["SHUTDOWN_DELAY_SECONDS"]) > 5
 
 
-def test_a_gateway_lets_uploads_end_as_long_as_their_service_does(rendering: Rendering) -> None:
+def test_a_gateway_drains_as_long_as_the_upload_service(rendering: Rendering) -> None:
     upload = rendering.environment(rendering.pod("upload").container)
     arguments = rendering.pod("gateway").container["args"]
     given = gateway_arguments("gateway", None).parse_known_args(arguments)[0]
     assert given.drain_seconds >= float(upload["SHUTDOWN_GRACE_SECONDS"])
 
 
-def test_selectors_find_pods(rendering: Rendering) -> None:
+def test_selectors_match_pods(rendering: Rendering) -> None:
     for service in rendering.of_kind("Service"):
         (pod,) = rendering.selected(service["spec"]["selector"])
         for port in service["spec"]["ports"]:
@@ -140,7 +143,7 @@ def test_selectors_find_pods(rendering: Rendering) -> None:
             assert endpoint["port"] in pod.ports
 
 
-def test_replicas_are_spread_by_labels_that_they_have(rendering: Rendering) -> None:
+def test_replicas_are_spread_by_labels_that_exist(rendering: Rendering) -> None:
     for pod in (*rendering.services, rendering.pod("gateway")):
         for constraint in pod.spec["topologySpreadConstraints"]:
             selector = constraint["labelSelector"]["matchLabels"]
@@ -153,7 +156,7 @@ def test_production_survives_the_loss_of_a_node_and_of_a_zone(
     rendering: Rendering, topology: str
 ) -> None:
     if rendering.name == "local":
-        pytest.skip("it is on one node, to be tried")
+        pytest.skip("the local overlay runs on one node")
     for pod in (*rendering.services, rendering.pod("gateway")):
         keys = {each["topologyKey"] for each in pod.spec["topologySpreadConstraints"]}
         assert topology in keys
@@ -169,21 +172,21 @@ def test_a_node_can_always_be_drained(rendering: Rendering) -> None:
         assert 1 <= budgets[pod.name] < replicas(rendering, pod)
 
 
-def test_autoscalers_find_their_deployments_and_begin_with_three(rendering: Rendering) -> None:
+def test_autoscalers_target_deployments_with_at_least_three_replicas(rendering: Rendering) -> None:
     if rendering.name == "local":
-        pytest.skip("it does not scale")
+        pytest.skip("the local overlay does not scale")
     targets = set()
     for scaler in rendering.of_kind("HorizontalPodAutoscaler"):
         target = scaler["spec"]["scaleTargetRef"]
         deployment = rendering.named(target["kind"], target["name"])
-        # Or every release would set it back.
+        # Otherwise every release would reset the number.
         assert "replicas" not in deployment["spec"]
         assert scaler["spec"]["minReplicas"] >= 3
         targets.add(target["name"])
     assert targets == {pod.name for pod in (*rendering.services, rendering.pod("gateway"))}
 
 
-def test_a_release_begins_with_its_migrations(rendering: Rendering) -> None:
+def test_migrations_run_first_and_pods_wait_for_them(rendering: Rendering) -> None:
     jobs = {
         job["metadata"]["name"]: int(job["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"])
         for job in rendering.of_kind("Job")
@@ -195,12 +198,12 @@ def test_a_release_begins_with_its_migrations(rendering: Rendering) -> None:
         module, flag, service = waiting["args"]
         assert (module, flag) == ("services.runtime.migrations", "--wait")
         assert service == pod.container["args"][0].removeprefix("services.")
-        # The same release waits and runs.
+        # The init container is of the same release.
         assert waiting["image"] == pod.container["image"]
 
 
 def listened(rendering: Rendering, pod: Pod) -> set[int]:
-    """Ports that a pod listens on: those it names, and that of health alone."""
+    """The ports that a pod listens on: the named ones, and the one for health checks."""
     health = rendering.environment(pod.container).get("HEALTH_LISTEN", "")
     return {*pod.ports.values(), *(int(port) for port in [health.rpartition(":")[2]] if port)}
 

@@ -1,4 +1,4 @@
-"""Whoever is woken by an alert finds what to do, and the rules are rules of Prometheus."""
+"""Every alert has a section in the runbook, and Prometheus accepts the rules."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def alerts() -> list[dict[str, Any]]:
 
 
 def anchor(heading: str) -> str:
-    """As renderers of Markdown make it."""
+    """The anchor that Markdown renderers give a heading."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
@@ -36,13 +36,13 @@ def headings(marks: str, text: str = RUNBOOK) -> list[str]:
     return re.findall(rf"^{marks} (.+)$", text, re.MULTILINE)
 
 
-def test_each_alert_has_its_section_and_each_section_its_alert() -> None:
+def test_alerts_and_sections_match() -> None:
     section = RUNBOOK.split("\n## Alerts\n")[1].split("\n## ")[0]
     assert headings("###", section) == [rule["alert"] for rule in alerts()]
 
 
 @pytest.mark.parametrize("rule", alerts(), ids=lambda rule: str(rule["alert"]))
-def test_an_alert_says_how_bad_it_is_and_where_to_look(rule: dict[str, Any]) -> None:
+def test_an_alert_has_a_severity_a_summary_and_its_runbook_link(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in SEVERITIES
     assert rule["annotations"]["summary"]
     path, _, fragment = rule["annotations"]["runbook_url"].partition("#")
@@ -50,18 +50,18 @@ def test_an_alert_says_how_bad_it_is_and_where_to_look(rule: dict[str, Any]) -> 
     assert fragment == anchor(rule["alert"])
 
 
-def test_links_within_the_runbook_lead_somewhere() -> None:
+def test_links_within_the_runbook_have_a_target() -> None:
     anchors = {anchor(heading) for heading in headings("#{2,3}")}
     assert set(re.findall(r"\]\(#([^)]+)\)", RUNBOOK)) <= anchors
 
 
-def test_files_that_the_runbook_links_are_there() -> None:
+def test_files_that_the_runbook_links_exist() -> None:
     links = re.findall(r"\]\((?!#|https:)([^)#]+)", RUNBOOK)
     assert all((ROOT / "docs" / link).exists() for link in links)
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
-def test_prometheus_takes_the_rules(tmp_path: Path) -> None:
+def test_prometheus_accepts_the_rules(tmp_path: Path) -> None:
     rules = tmp_path / "rules.yaml"
     rules.write_text(yaml.safe_dump({"groups": groups()}))
     result = subprocess.run(["promtool", "check", "rules", rules], capture_output=True, check=False)

@@ -1,4 +1,4 @@
-"""Kubernetes knows every field that is written, in its oldest release we support and the newest."""
+"""Manifests match the schemas of the oldest and the newest supported Kubernetes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.deploy.rendering import Rendering, Resource
 
 VERSIONS = ("1.31", "1.34", "1.37")
 
-# Kinds of others, whose schemas Kubernetes does not have: what must be there.
+# Required fields of kinds whose schemas Kubernetes does not include.
 FOREIGN = {
     ("cert-manager.io/v1", "Issuer"): set(),
     ("cert-manager.io/v1", "Certificate"): {"secretName", "issuerRef", "privateKey"},
@@ -25,19 +25,19 @@ def kind_of(resource: Resource) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_resource_fits_its_schema(rendering: Rendering, version: str) -> None:
+def test_every_resource_matches_its_schema(rendering: Rendering, version: str) -> None:
     for resource in rendering.resources:
         if kind_of(resource) not in FOREIGN:
             kubernetes_validate.validate(resource, version, strict=True)
 
 
-def test_resources_of_other_projects_have_what_these_require(rendering: Rendering) -> None:
+def test_custom_resources_have_their_required_fields(rendering: Rendering) -> None:
     for resource in rendering.resources:
         if required := FOREIGN.get(kind_of(resource)):
             assert required <= resource["spec"].keys()
 
 
-def test_everything_is_in_the_namespace_and_has_a_name_of_its_own(rendering: Rendering) -> None:
+def test_resources_are_in_the_namespace_with_unique_names(rendering: Rendering) -> None:
     seen = set()
     for resource in rendering.resources:
         metadata = resource["metadata"]

@@ -1,4 +1,4 @@
-"""The secrets that pods refer to are those that the script makes."""
+"""make-secrets.sh creates every Secret that pods refer to."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.deploy.rendering import K8S, Rendering, kubectl
 OPTIONAL = {("sori-webhook", "signing-key-previous")}
 
 
-def made(**environment: str) -> dict[tuple[str, str], str]:
-    """Values by the name of their secret and their key."""
+def run_script(**environment: str) -> dict[tuple[str, str], str]:
+    """The output of the script: values by the name of the Secret and the key."""
     path = os.pathsep.join([str(Path(kubectl()).parent), os.environ["PATH"]])
     result = subprocess.run(
         [str(K8S / "make-secrets.sh")],
@@ -47,18 +47,18 @@ def references(variable: Mapping[str, dict[str, dict[str, str]]]) -> list[dict[s
     return [variable["valueFrom"]["secretKeyRef"]] if "valueFrom" in variable else []
 
 
-def test_every_secret_that_pods_refer_to_is_made(rendering: Rendering) -> None:
-    assert referred(rendering) <= made().keys() | OPTIONAL
+def test_the_script_creates_every_secret_that_pods_refer_to(rendering: Rendering) -> None:
+    assert referred(rendering) <= run_script().keys() | OPTIONAL
 
 
-def test_the_local_database_takes_the_password_of_its_url() -> None:
-    values = made()
+def test_the_local_database_url_has_its_password() -> None:
+    values = run_script()
     url, password = values["sori-database", "url"], values["sori-database", "password"]
     assert url == f"postgresql://sori:{password}@postgres:5432/sori"
 
 
-def test_production_has_its_own() -> None:
-    values = made(
+def test_values_come_from_the_environment() -> None:
+    values = run_script(
         DATABASE_URL="postgresql://a:b@c/d?sslmode=verify-full",
         AWS_ACCESS_KEY_ID="id",
         AWS_SECRET_ACCESS_KEY="key",
@@ -68,5 +68,6 @@ def test_production_has_its_own() -> None:
     assert values["sori-s3", "secret-access-key"] == "key"
 
 
-def test_keys_differ_each_time() -> None:
-    assert made()["sori-webhook", "signing-key"] != made()["sori-webhook", "signing-key"]
+def test_each_run_generates_new_keys() -> None:
+    first, second = run_script(), run_script()
+    assert first["sori-webhook", "signing-key"] != second["sori-webhook", "signing-key"]

