@@ -6,6 +6,7 @@ Envoy itself leaves at once when it is told to, and drops the calls under way.
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from http.client import HTTPConnection, HTTPException
 from threading import Lock, Thread
 from types import FrameType
 from typing import IO
+
+from services.version import product_version
 
 _TIMEOUT_SECONDS = 1.0
 _PAUSE_SECONDS = 0.05
@@ -103,7 +106,9 @@ def _ask(admin: str, method: str, path: str) -> str:
 
 
 def run(command: list[str], drain: Drain) -> int:
-    """Run Envoy until it ends; SIGTERM and SIGINT stop it gracefully. Returns its exit status."""
+    """Run Envoy until it exits; SIGTERM and SIGINT stop it gracefully. Returns its exit status."""
+    line = {"event": "starting", "service": "gateway", "version": product_version()}
+    print(json.dumps(line), flush=True)
     # Without a name, it leaves nothing behind even when we are killed.
     with tempfile.TemporaryFile("w+") as admin_file:
         envoy = Envoy(command, admin_file, drain)

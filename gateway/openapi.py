@@ -20,6 +20,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 
 from gateway.settings import GatewaySettings
+from services.version import product_version
 
 Json = dict[str, Any]
 Descriptor = Any
@@ -27,7 +28,6 @@ Descriptor = Any
 implementations."""
 
 TITLE = "Sori"
-VERSION = "1"
 MAX_INT32 = 2**31 - 1
 
 _METHODS = ("get", "post", "put", "patch", "delete")
@@ -110,7 +110,7 @@ class _Document:
                         paths.setdefault(_template(path), {})[verb] = operation
         return {
             "openapi": "3.0.3",
-            "info": {"title": TITLE, "version": VERSION},
+            "info": {"title": TITLE, "version": product_version()},
             "tags": tags,
             "paths": paths,
             "components": {"schemas": self.schemas | {"Status": _STATUS}},

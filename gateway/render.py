@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from gateway.local_replies import LOCAL_REPLIES
 from gateway.settings import Endpoint, GatewaySettings, endpoints
+from services.registry import SERVICES, Service
 
 _FOLDER = Path(__file__).parent
 
@@ -41,15 +42,19 @@ class Secret:
 
 @dataclass(frozen=True)
 class Upstream:
-    """One program behind the gateway, and its services, of which the first tells its health."""
+    """A service behind the gateway, and the endpoints of its replicas."""
 
-    name: str
-    services: tuple[str, ...]
+    service: Service
     endpoints: list[Endpoint]
 
     @property
+    def name(self) -> str:
+        """The name of its cluster."""
+        return self.service.name
+
+    @property
     def needs_dns(self) -> bool:
-        """Whether a replica is told by name."""
+        """Whether a replica is given by a host name."""
         return not all(endpoint.is_ip for endpoint in self.endpoints)
 
 
@@ -123,17 +128,8 @@ def _secrets(settings: GatewaySettings) -> list[Secret]:
 
 def _upstreams(settings: GatewaySettings) -> list[Upstream]:
     return [
-        Upstream(
-            "catalog", ("sori.catalog.v1.CatalogService",), endpoints(settings.catalog_address)
-        ),
-        Upstream(
-            "upload",
-            ("sori.upload.v1.UploadService", "sori.upload.v1.TusService"),
-            endpoints(settings.upload_address),
-        ),
-        Upstream(
-            "analysis", ("sori.analysis.v1.AnalysisService",), endpoints(settings.analysis_address)
-        ),
+        Upstream(service, endpoints(getattr(settings, f"{service.name}_address")))
+        for service in SERVICES
     ]
 
 

@@ -24,6 +24,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from services.registry import SERVICE_NAMES
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.upload.v1 import upload_pb2, upload_pb2_grpc
 from stack import postgres
@@ -35,8 +36,8 @@ from stack.stack import Stack
 
 TOKEN_ID = 1
 SCRIPTS = ROOT / "deploy" / "scripts"
-# The edge first: what calls others stops before them.
-_OF_PRODUCT = ("gateway", "upload", "analysis", "catalog")
+# In the order in which they stop: callers before the services that they call.
+_PRODUCT = ("gateway", *reversed(SERVICE_NAMES))
 _WAIT_SECONDS = 30.0
 # More than one part of S3, which is lost with the bucket until the upload is whole.
 _LARGE_BYTES = 8 * 1024**2
@@ -187,7 +188,7 @@ def lose_everything(stack: Stack) -> None:
 
     The settings and keys stay: they are the operator's, kept apart from the data.
     """
-    for name in (*_OF_PRODUCT, "postgres", "s3"):
+    for name in (*_PRODUCT, "postgres", "s3"):
         stack.stop(name)
     shutil.rmtree(stack.data_dir / "postgres")
     shutil.rmtree(stack.data_dir / "s3")
@@ -204,9 +205,9 @@ def start_product(stack: Stack) -> None:
     migrate = [sys.executable, "-m", "services.runtime.migrations"]
     environment = dict(stack.environment)
     subprocess.run(migrate, env=environment, check=True, stdout=subprocess.DEVNULL)
-    for name in reversed(_OF_PRODUCT):
+    for name in reversed(_PRODUCT):
         stack.start(name)
-    for name in reversed(_OF_PRODUCT):
+    for name in reversed(_PRODUCT):
         stack.wait_ready(name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 from stack.errors import StackError
@@ -31,6 +32,20 @@ def free_ports(count: int) -> list[int]:
         if len(found) == count:
             return found
     raise StackError(f"There are no {count} free ports. Stop some programs that listen.")
+
+
+def settings_on_free_ports(chosen: Mapping[str, str], *, shared: bool) -> StackSettings:
+    """The chosen settings with a port for every program.
+
+    shared: whether the programs share an address and need free ports; otherwise each of
+        them gets its standard port.
+    """
+    wanted = StackSettings.from_environment(chosen)
+    ports = wanted.standard_ports
+    if shared:
+        ports = dict(zip(wanted.ports, free_ports(len(wanted.ports)), strict=True))
+    variables = {variable: str(port) for variable, port in ports.items()}
+    return StackSettings.from_environment({**chosen, **variables})
 
 
 def is_free(host: str, port: int) -> bool:

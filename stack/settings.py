@@ -8,12 +8,11 @@ from typing import Annotated, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.registry import SERVICE_NAMES
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 
-REPLICATED = ("catalog", "upload", "analysis")
-"""The services that may run several times."""
-
-# What fits on one machine, and in the connections of its PostgreSQL.
+# As many as one machine and the connections of its PostgreSQL allow.
 _MOST = 5
 _PORT_DISTANCE = 100
 
@@ -92,7 +91,7 @@ class StackSettings(BaseModel):
     @property
     def replicas(self) -> dict[str, tuple[str, ...]]:
         """Names of the programs of every service; the first has the service's own."""
-        return {service: _numbered(service, self.sori_replicas) for service in REPLICATED}
+        return {service: _numbered(service, self.sori_replicas) for service in SERVICE_NAMES}
 
     @property
     def analysis_workers(self) -> tuple[str, ...]:
@@ -173,7 +172,7 @@ def _numbered(name: str, count: int) -> tuple[str, ...]:
 
 _FURTHER_PORTS = [
     port_variable(program)
-    for name in (*REPLICATED, "analysis-worker")
+    for name in (*SERVICE_NAMES, "analysis-worker")
     for program in _numbered(name, _MOST)[1:]
 ] + [f"GATEWAY_{number}_{kind}" for number in range(1, _MOST + 1) for kind in _GATEWAY_PORT_KINDS]
 

@@ -81,6 +81,10 @@ class Supervisor:
         """Whether supervisord itself lives."""
         return self._process is not None and self._process.poll() is None
 
+    def has(self, name: str) -> bool:
+        """Whether it supervises a program of this name."""
+        return name in self._tiers
+
     def start(self, name: str) -> None:
         """Start a program, if it does not run, without waiting for anything."""
         try:

@@ -47,13 +47,15 @@ def up(
     began = time.monotonic()
     with _ending_signals() as ending, console.status("starting") as status:
 
-        def tell(what: str) -> None:
+        def report(step: str) -> None:
             if ending.is_set():
                 raise _ToldToEnd
-            status.update(what)
+            status.update(step)
 
         try:
-            with Stack(settings, base_environment=environment, seeded=seeded, tell=tell) as stack:
+            with Stack(
+                settings, base_environment=environment, seeded=seeded, report=report
+            ) as stack:
                 status.stop()
                 _introduce(stack, console, time.monotonic() - began)
                 _watch(stack, console, ending)

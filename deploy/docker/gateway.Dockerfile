@@ -11,13 +11,14 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=bind,source=requirements/gateway.txt,target=gateway.txt \
     --mount=type=bind,source=deploy/docker/packages.sh,target=packages.sh \
     ./packages.sh gateway.txt
-COPY buf.yaml ./
+COPY buf.yaml pyproject.toml ./
 COPY protos protos
 COPY gateway gateway
+COPY services/__init__.py services/registry.py services/version.py services/
 RUN protos/build.sh /opt/contract/bin/python
 RUN --mount=type=bind,source=deploy/docker/compile.sh,target=compile.sh \
     mkdir -p /app/build \
-    && cp -r gateway /app/ \
+    && cp -r gateway services pyproject.toml /app/ \
     && cp -r build/sori.binpb build/pages /app/build/ \
     && ./compile.sh
 

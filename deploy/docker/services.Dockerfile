@@ -11,14 +11,15 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=bind,source=requirements/services.txt,target=services.txt \
     --mount=type=bind,source=deploy/docker/packages.sh,target=packages.sh \
     ./packages.sh services.txt
-COPY buf.yaml ./
+COPY buf.yaml pyproject.toml ./
 COPY protos protos
 COPY gateway gateway
+COPY services/__init__.py services/version.py services/
 RUN protos/build.sh /opt/contract/bin/python
 COPY services /app/services
 RUN --mount=type=bind,source=deploy/docker/compile.sh,target=compile.sh \
     rm -r /app/services/analyzer \
-    && cp -r gen/sori /app/ \
+    && cp -r gen/sori pyproject.toml /app/ \
     && find /app -name '*.pyi' -delete \
     && ./compile.sh
 

@@ -20,24 +20,27 @@ from services.analysis.settings import AnalysisSettings
 from services.analysis.store import JobQueue, JobStore
 from services.analysis.webhook import WebhookSigner
 from services.analysis.worker import Worker
+from services.registry import ANALYSIS
 from services.runtime.channels import open_channel
 from services.runtime.database import Database
 from services.runtime.logs import configure_logs
 from services.runtime.object_store import ObjectStore
+from services.runtime.schema import SchemaProbe
 from services.runtime.server import Background, Server
-from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
+from sori.analysis.v1 import analysis_pb2_grpc
 from sori.catalog.v1 import catalog_pb2_grpc
 
-# Numbers take up to eight times as much in a Struct as in the 8 MiB of JSON they came in.
+# Reports have at most 8 MiB of JSON; in a Struct, numbers need up to eight times as much.
 MAX_REPORT_BYTES = 64 * 1024 * 1024
-
-NAMES = [service.full_name for service in analysis_pb2.DESCRIPTOR.services_by_name.values()]
 
 
 async def main(role: str) -> None:
-    """Serve calls, work on jobs, or both, until told to stop."""
+    """Serve calls, work on jobs, or both, until SIGTERM or SIGINT.
+
+    role: "api", "worker" or "both".
+    """
     settings = AnalysisSettings.read()
-    configure_logs("analysis", settings.log_level)
+    configure_logs(ANALYSIS.name, settings.log_level)
     webhook = WebhookSigner(
         str(settings.webhook_url),
         settings.webhook_signing_key.get_secret_value(),
@@ -45,16 +48,16 @@ async def main(role: str) -> None:
         previous_key=settings.webhook_signing_key_previous.get_secret_value(),
     )
     async with AsyncExitStack() as resources:
-        database = await resources.enter_async_context(Database(settings, "analysis"))
+        database = await resources.enter_async_context(Database(settings, ANALYSIS.name))
         notices = JobNotifications(database)
         store, queue = JobStore(database, notices.tell), JobQueue(database, notices.tell)
         server = Server(
             settings,
-            names=NAMES,
-            probes={"database": database.probe},
+            ANALYSIS,
+            probes={"database": SchemaProbe(database, ANALYSIS.name)},
             max_message_bytes=MAX_REPORT_BYTES,
         )
-        background: list[Background] = [Background(notices.run)]
+        background: list[Background] = [Background("job notifications", notices.run)]
         if role != "worker":
             background.append(_serve(server, settings, store, notices, webhook))
         if role != "api":
@@ -77,7 +80,7 @@ def _serve(
     analysis_pb2_grpc.add_AnalysisIntakeServiceServicer_to_server(
         AnalysisIntakeServicer(settings, store), server.grpc
     )
-    return Background(feed.run, feed.stop)
+    return Background("progress feed", feed.run, feed.stop)
 
 
 async def _work(
@@ -110,10 +113,13 @@ async def _work(
     )
     worker = Worker(settings, store, queue, preparer, target)
     notices.follow(lambda _, state: worker.wake() if state is State.QUEUED else None, worker.wake)
-    work = [Background(worker.run, worker.stop), Background(QueueMetrics(queue).run)]
+    work = [
+        Background("worker", worker.run, worker.stop),
+        Background("queue metrics", QueueMetrics(queue).run),
+    ]
     if settings.retention_days is not None:
         age = timedelta(days=settings.retention_days)
-        work.append(Background(JobReaper(store, objects, age).run))
+        work.append(Background("job reaper", JobReaper(store, objects, age).run))
     return work
 
 
@@ -121,7 +127,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m services.analysis", description=__doc__)
     parser.add_argument(
         "--role",
-        choices=("api", "worker", "both"),
+        choices=(*ANALYSIS.roles, "both"),
         default="both",
         help="serve calls, work on jobs, or both (default)",
     )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+from services.registry import UPLOAD
 from services.runtime.channels import open_channel
 from services.runtime.database import Database
+from services.runtime.health import Probe
 from services.runtime.logs import configure_logs
 from services.runtime.object_store import ObjectStore
+from services.runtime.schema import SchemaProbe
 from services.runtime.server import Background, Server
 from services.upload.assets import AssetIntake
 from services.upload.cleanup import CleanUpTasks
@@ -20,20 +23,15 @@ from services.upload.servicer import UploadServicer
 from services.upload.settings import UploadSettings
 from services.upload.store import UploadStore
 from services.upload.tus_servicer import TusServicer
-from sori.upload.v1 import tus_pb2, tus_pb2_grpc, upload_pb2, upload_pb2_grpc
-
-NAMES = [
-    upload_pb2.DESCRIPTOR.services_by_name["UploadService"].full_name,
-    tus_pb2.DESCRIPTOR.services_by_name["TusService"].full_name,
-]
+from sori.upload.v1 import tus_pb2_grpc, upload_pb2_grpc
 
 
 async def main() -> None:
-    """Serve until told to stop."""
+    """Serve until SIGTERM or SIGINT."""
     settings = UploadSettings.read()
-    configure_logs("upload", settings.log_level)
+    configure_logs(UPLOAD.name, settings.log_level)
     async with (
-        Database(settings, "upload") as database,
+        Database(settings, UPLOAD.name) as database,
         ObjectStore.connect(settings) as objects,
         open_channel(settings.catalog_address, settings.tls) as catalog_channel,
         open_channel(settings.analysis_address, settings.tls) as analysis_channel,
@@ -43,8 +41,11 @@ async def main() -> None:
         owners = owners_of(catalog, analysis)
         uploads = Uploads(settings, store, objects, catalog, owners, clean_ups)
         reaper = UploadReaper(store, uploads, settings.upload_sweep_seconds)
-        probes = {"database": database.probe, "object store": objects.probe}
-        server = Server(settings, names=NAMES, probes=probes)
+        probes: dict[str, Probe] = {
+            "database": SchemaProbe(database, UPLOAD.name),
+            "object store": objects.probe,
+        }
+        server = Server(settings, UPLOAD, probes=probes)
         upload_pb2_grpc.add_UploadServiceServicer_to_server(
             UploadServicer(
                 uploads, Intake(catalog, analysis, uploads), AssetIntake(catalog, uploads)
@@ -52,7 +53,10 @@ async def main() -> None:
             server.grpc,
         )
         tus_pb2_grpc.add_TusServiceServicer_to_server(TusServicer(uploads), server.grpc)
-        background = [Background(catalog.run), Background(reaper.run)]
+        background = [
+            Background("token watch", catalog.run),
+            Background("upload reaper", reaper.run),
+        ]
         await server.run(settings.upload_listen, background)
         await clean_ups.drain()
 

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 import grpc
 import pytest
 
+from services.registry import PROGRAMS
 from sori.upload.v1 import upload_pb2 as pb
 from tests.chaos.cluster_fixture import client_channel, eventually
 from tests.cluster.conftest import Hosted
 from tests.cluster.load import Load
 from tests.e2e.uploading import MIB, Uploader, wav
 
-SERVICES = ("catalog", "upload", "analysis", "analysis-worker")
-EVERYTHING = (*SERVICES, *(f"{name}-2" for name in SERVICES), "gateway", "gateway-2")
+EVERYTHING = (*PROGRAMS, *(f"{name}-2" for name in PROGRAMS), "gateway", "gateway-2")
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_rollout_fails_no_request(cluster: Hosted, load: Load) -> None:
     assert cluster.product.repeats[repeats:] == []
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_the_death_of_a_replica_fails_no_request(cluster: Hosted, load: Load, name: str) -> None:
     cluster.stack.kill(name)
     load.await_more()
@@ -63,7 +63,7 @@ def test_the_death_of_a_gateway_is_repeated_by_its_clients(cluster: Hosted, load
     assert_only_plain_clients_noticed(load)
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_a_replica_that_is_cut_off_is_passed_over(cluster: Hosted, load: Load, name: str) -> None:
     with cut_off(cluster, name):
         load.await_more()

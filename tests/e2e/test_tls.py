@@ -15,9 +15,10 @@ import pytest
 import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from services.registry import SERVICE_NAMES
 from services.runtime.tls import Tls, blocking_channel
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
-from stack.stack import SERVICES, Stack
+from stack.stack import Stack
 from tests.e2e.product import AUDIO, Product
 
 LOOPBACK = "127.0.0.1"
@@ -99,7 +100,7 @@ def gateway(stack: Stack, authority: trustme.CA) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.fixture(params=sorted(SERVICES))
+@pytest.fixture(params=SERVICE_NAMES)
 def address(request: pytest.FixtureRequest, stack: Stack) -> str:
     return stack.address(request.param)
 

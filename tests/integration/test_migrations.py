@@ -13,7 +13,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from services.runtime.migrations import MIGRATED_SERVICES, wait_until_migrated
+from services.registry import MIGRATED_SERVICES
+from services.runtime.migrations import wait_until_migrated
 
 SERVICES = Path(__file__).parents[2] / "services"
 

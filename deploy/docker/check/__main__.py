@@ -20,14 +20,16 @@ from deploy.docker.check.base import make_base, reason_to_skip
 from deploy.docker.check.build import Build, copy_context
 from deploy.docker.check.container import Container
 from deploy.docker.check.dockerfile import Image
+from services.registry import MIGRATED_SERVICES, SERVICE_NAMES
+from services.version import product_version
 from stack.environment import hermetic_environment
 from stack.ports import free_ports
 from stack.stack import Stack
 
 REPOSITORY = Path(__file__).parents[3]
+_ARGUMENTS = {"VERSION": product_version(), "REVISION": "check"}
 FOLDER = REPOSITORY / "build" / "images"
 IMAGES = ("services", "gateway", "analyzer")
-SERVICES = ("catalog", "upload", "analysis")
 _INSTALLERS = ("pip", "uv", "gcc", "cc", "g++", "ld", "make", "buf")
 _READ_ONLY = ("/app/x", "/opt/venv/x", "/etc/x", "/x")
 
@@ -70,7 +72,7 @@ def build_all() -> dict[str, Built]:
     built = {}
     for name in IMAGES:
         with told(f"building sori/{name}"):
-            build = Build(context, base, FOLDER / name, {"VERSION": "check", "REVISION": "check"})
+            build = Build(context, base, FOLDER / name, _ARGUMENTS)
             root, image = build.run(REPOSITORY / "deploy" / "docker" / f"{name}.Dockerfile")
             # Not the difference of the roots: what is deleted of the base is still in its layers.
             added = _size(root / "opt") + _size(root / "app")
@@ -93,8 +95,8 @@ class Scenario:
         self._built = built
         self._logs = logs
         self._stack = stack
-        ops, *health = free_ports(1 + len(SERVICES))
-        self._health = dict(zip(SERVICES, health, strict=True))
+        ops, *health = free_ports(1 + len(SERVICE_NAMES))
+        self._health = dict(zip(SERVICE_NAMES, health, strict=True))
         ports = stack.settings.ports
         kept = stack.environment.keys() - hermetic_environment().keys() - {"PYTHONPATH"}
         self._environment = {
@@ -126,7 +128,7 @@ class Scenario:
                     require(container.stop() == 0, f"it ended with 0:\n{container.output}")
 
     def _containers(self) -> list[Container]:
-        services = [self._service(name) for name in SERVICES]
+        services = [self._service(name) for name in SERVICE_NAMES]
         return [*services, self._container("analyzer"), self._container("gateway")]
 
     def _service(self, name: str) -> Container:
@@ -170,7 +172,7 @@ async def _empty_database(url: str) -> None:
     """Undo the migrations of the stack itself."""
     connection = await asyncpg.connect(url)
     try:
-        await connection.execute(f"DROP SCHEMA {', '.join(SERVICES)} CASCADE")
+        await connection.execute(f"DROP SCHEMA {', '.join(MIGRATED_SERVICES)} CASCADE")
     finally:
         await connection.close()
 
@@ -190,7 +192,7 @@ def main() -> None:
         return
     built = build_all()
     print_sizes(built)
-    without = (*SERVICES, "analyzer", "gateway")
+    without = (*SERVICE_NAMES, "analyzer", "gateway")
     with tempfile.TemporaryDirectory(prefix="sori-images-") as folder:
         data = Path(folder)
         with Stack.on_free_ports(data / "stack", without=without, seeded=False) as stack:

@@ -15,16 +15,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
+from services.registry import SERVICES
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from sori.upload.v1 import upload_pb2, upload_pb2_grpc
 from stack.ports import free_ports
 
-NAMES = {
-    "sori.catalog.v1.CatalogService",
-    "sori.upload.v1.UploadService",
-    "sori.analysis.v1.AnalysisService",
-}
+NAMES = [name for service in SERVICES for name in service.public]
 MIB = 1024 * 1024
 
 Context = grpc.aio.ServicerContext[Any, Any]
