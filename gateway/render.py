@@ -1,4 +1,4 @@
-"""Render the configuration of Envoy: `python -m gateway.render FOLDER`."""
+"""Render Envoy's configuration: `python -m gateway.render FOLDER`."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ PAGES = {
     "/docs/swagger-ui.css": ("swagger-ui.css", "text/css"),
     "/docs/swagger-ui-bundle.js": ("swagger-ui-bundle.js", "text/javascript"),
 }
-"""What the gateway serves by itself: the file and media type of each path."""
+"""The pages that the gateway serves itself: the file and media type of each path."""
 
 
 @dataclass(frozen=True)
 class Secret:
-    """A certificate with its key, or without one a certificate authority that is trusted."""
+    """A certificate with its key, or the certificates of a trusted authority."""
 
     name: str
     certificate: Path
@@ -59,10 +59,10 @@ class Upstream:
 
 
 def write_configuration(settings: GatewaySettings, folder: Path) -> Path:
-    """Write the configuration into a folder, readable by its owner alone; returns the main file.
+    """Write the configuration into a folder; returns the main file. Only its owner can read it.
 
-    Certificates have files of their own, because only so does Envoy take new ones when
-    they are renewed.
+    Each certificate is configured in a file of its own, because Envoy reloads renewed
+    certificates only then.
     """
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
@@ -70,7 +70,7 @@ def write_configuration(settings: GatewaySettings, folder: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        # YAML, not HTML; every value goes through the filter `quoted`.
+        # The output is YAML; every value passes the filter `quoted`.
         autoescape=False,  # noqa: S701
     )
     environment.filters["quoted"] = _quoted
@@ -91,7 +91,10 @@ def write_configuration(settings: GatewaySettings, folder: Path) -> Path:
 
 
 def read_settings() -> GatewaySettings:
-    """Settings by the environment and `.env`, the environment first; ends when they are wrong."""
+    """Read settings from the environment and `.env`; exit if they are invalid.
+
+    The environment takes precedence.
+    """
     environment: Mapping[str, str | None] = {
         **dotenv_values(find_dotenv(usecwd=True)),
         **os.environ,
@@ -99,7 +102,7 @@ def read_settings() -> GatewaySettings:
     try:
         return GatewaySettings.from_environment(environment)
     except ValidationError as error:
-        sys.exit(f"The gateway's settings are wrong:\n{error}")
+        sys.exit(f"The gateway's settings are invalid:\n{error}")
 
 
 def _write(path: Path, text: str) -> Path:
@@ -109,7 +112,7 @@ def _write(path: Path, text: str) -> Path:
 
 
 def _quoted(value: object) -> str:
-    """A JSON value, which is a YAML value too, whatever characters it has."""
+    """A value as JSON, which is valid YAML whatever characters it contains."""
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -134,14 +137,14 @@ def _upstreams(settings: GatewaySettings) -> list[Upstream]:
 
 
 def _pattern(origin: str) -> str:
-    """An origin as a regular expression; `*` stands for anything."""
+    """An origin as a regular expression; `*` matches anything."""
     return ".*".join(re.escape(part) for part in origin.split("*"))
 
 
 def main() -> None:
-    """Render by the environment."""
+    """Render with the settings of the environment."""
     parser = argparse.ArgumentParser(prog="python -m gateway.render", description=__doc__)
-    parser.add_argument("folder", type=Path, help="where envoy.yaml and what it needs are written")
+    parser.add_argument("folder", type=Path, help="gets envoy.yaml and the files that it refers to")
     write_configuration(read_settings(), parser.parse_args().folder)
 
 

@@ -1,6 +1,6 @@
 """Background tasks that never end a service: periodic work, and loops that are restarted.
 
-Every background loop of a service runs through this module. An unexpected error is logged
+Every background loop of a service runs through this module. An unexpected error is logged,
 and the loop continues after a back-off: a missing table, a lost connection or a bug in one
 task must not end the process that serves calls.
 """
