@@ -29,7 +29,7 @@ from rich.table import Table
 
 from sori.upload.v1 import upload_pb2 as pb
 from sori.upload.v1 import upload_pb2_grpc
-from stack.analysis_server import KeepingServer, keeping_server
+from stack.analysis_server import PassiveAnalysisServer, passive_analysis_server
 from stack.seed import SAMPLE_TAKE
 from stack.stack import Stack
 
@@ -138,7 +138,7 @@ class Meter:
 class Learners:
     """What learners do, through the gateway."""
 
-    def __init__(self, stack: Stack, keeper: KeepingServer) -> None:
+    def __init__(self, stack: Stack, keeper: PassiveAnalysisServer) -> None:
         limits = httpx.Limits(max_connections=None)
         self._http = httpx.AsyncClient(base_url=stack.gateway_url, timeout=60, limits=limits)
         self._channel = grpc.aio.insecure_channel(stack.gateway_address)
@@ -245,7 +245,7 @@ async def many(times: int, one: Callable[[], Awaitable[None]]) -> None:
             tasks.create_task(worker())
 
 
-async def measured(stack: Stack, keeper: KeepingServer, console: Console) -> Figures:
+async def measured(stack: Stack, keeper: PassiveAnalysisServer, console: Console) -> Figures:
     """Measure everything, one after the other."""
     database = await asyncpg.connect(stack.database_url)
     learners = Learners(stack, keeper)
@@ -354,7 +354,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
     console = Console(width=160)
-    with keeping_server() as keeper, tempfile.TemporaryDirectory() as folder:
+    with passive_analysis_server() as keeper, tempfile.TemporaryDirectory() as folder:
         environment = {"TARGET_SERVER_URL": keeper.url, "ANALYSIS_TIMEOUT_SECONDS": "3600"}
         with Stack.on_free_ports(
             folder, environment, without=("analyzer",), durable=True, analysis_workers=1

@@ -28,7 +28,7 @@ from services.registry import SERVICE_NAMES
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.upload.v1 import upload_pb2, upload_pb2_grpc
 from stack import postgres
-from stack.analysis_server import KeepingServer, keeping_server
+from stack.analysis_server import PassiveAnalysisServer, passive_analysis_server
 from stack.environment import ROOT
 from stack.s3 import S3
 from stack.seed import SAMPLE_TAKE
@@ -81,7 +81,7 @@ class After:
 class Product:
     """The product through its gateway."""
 
-    def __init__(self, stack: Stack, keeper: KeepingServer) -> None:
+    def __init__(self, stack: Stack, keeper: PassiveAnalysisServer) -> None:
         self._keeper = keeper
         self._http = httpx.Client(base_url=stack.gateway_url, timeout=_WAIT_SECONDS)
         self._channel = grpc.insecure_channel(stack.gateway_address)
@@ -164,7 +164,7 @@ def _writes(
 
 def drill(folder: Path) -> tuple[Before, After]:
     """Lose everything, and get it back; returns what there was and what has become of it."""
-    with keeping_server() as keeper:
+    with passive_analysis_server() as keeper:
         environment = {"TARGET_SERVER_URL": keeper.url, "SHUTDOWN_DELAY_SECONDS": "0"}
         with Stack.on_free_ports(folder / "stack", environment, without=("analyzer",)) as stack:
             product = Product(stack, keeper)
@@ -211,7 +211,7 @@ def start_product(stack: Stack) -> None:
         stack.wait_ready(name)
 
 
-def _used(product: Product, keeper: KeepingServer) -> Before:
+def _used(product: Product, keeper: PassiveAnalysisServer) -> Before:
     """Make jobs and uploads of every state."""
     done, dispatched = product.upload("done"), product.upload("dispatched")
     keeper.dispatches(2)
@@ -223,7 +223,7 @@ def _used(product: Product, keeper: KeepingServer) -> Before:
     return Before(done, dispatched, queued, small, large)
 
 
-def _gone_on(product: Product, keeper: KeepingServer, before: Before, lost: str) -> After:
+def _gone_on(product: Product, keeper: PassiveAnalysisServer, before: Before, lost: str) -> After:
     """Go on with everything, to its end."""
     product.report(before.dispatched)
     keeper.is_open = True

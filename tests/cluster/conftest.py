@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from stack.namespaces import Namespaces, why_not_here
+from stack.namespaces import Namespaces, reason_to_skip
 from stack.ports import free_ports
 from stack.stack import Stack
 from tests.chaos.cluster_fixture import Cluster, FakeAnalysisServer
@@ -61,7 +61,7 @@ class Hosted:
 @pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosted]:
     # Who asks for a cluster by name is not to be told that all is well without one.
-    if not ON_CLUSTER and (reason := why_not_here()):
+    if not ON_CLUSTER and (reason := reason_to_skip()):
         pytest.skip(reason)
     folder, hosts = tmp_path_factory.mktemp("cluster"), network().hosts()
     analysis_server = FakeAnalysisServer(

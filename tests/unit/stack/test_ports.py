@@ -68,5 +68,5 @@ def test_a_port_beyond_the_last_is_refused() -> None:
 
 def test_a_port_cannot_serve_two() -> None:
     port = free_ports(1)[0]
-    with pytest.raises(StackError, match="wanted by the catalog service and by the upload service"):
+    with pytest.raises(StackError, match="set for the catalog service and for the upload service"):
         require_free(settings_with({"CATALOG_PORT": port, "UPLOAD_PORT": port}))
