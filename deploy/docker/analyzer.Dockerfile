@@ -1,4 +1,4 @@
-# The reference analysis server. How to: README.md.
+# The reference analysis server. See README.md.
 ARG PYTHON_IMAGE=python:3.11.16-slim-bookworm@sha256:528257d48c1da0dcecc2e725d1ae34498d60c965f1241e39cd6a85a8859bdf84
 
 FROM ${PYTHON_IMAGE} AS build

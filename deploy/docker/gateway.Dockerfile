@@ -1,4 +1,4 @@
-# The gateway: Envoy with its configuration, the contract and the pages. How to: README.md.
+# The gateway: Envoy with its configuration, the contract and its pages. See README.md.
 ARG PYTHON_IMAGE=python:3.11.16-slim-bookworm@sha256:528257d48c1da0dcecc2e725d1ae34498d60c965f1241e39cd6a85a8859bdf84
 
 FROM ${PYTHON_IMAGE} AS build
