@@ -9,12 +9,15 @@ import subprocess
 import httpx
 import pytest
 
+from services.version import product_version
+
 BROWSER = shutil.which("chromium")
 
 
 def test_the_openapi_document_has_every_path(gateway: httpx.Client) -> None:
     answer = gateway.get("/openapi.json")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.json()["info"]["version"] == product_version()
     paths = answer.json()["paths"]
     assert {
         "/actors",
@@ -27,7 +30,7 @@ def test_the_openapi_document_has_every_path(gateway: httpx.Client) -> None:
     } <= set(paths)
 
 
-def test_a_page_shows_it_with_files_of_the_gateway_alone(gateway: httpx.Client) -> None:
+def test_a_page_shows_it_with_files_of_the_gateway_only(gateway: httpx.Client) -> None:
     page = gateway.get("/docs")
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")

@@ -1,4 +1,4 @@
-"""Every service tells its health in gRPC's own protocol, by name and while it changes."""
+"""Every service reports its health by gRPC's protocol, by name and when it changes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def health(stack: Stack, name: str) -> Iterator[Any]:
         yield health_pb2_grpc.HealthStub(channel)
 
 
-def test_health_is_told_by_name_and_for_the_whole(health: Any, name: str) -> None:
+def test_health_is_reported_by_name_and_for_the_server(health: Any, name: str) -> None:
     for service in ("", BY_NAME[name].health_name):
         assert health.Check(health_pb2.HealthCheckRequest(service=service)).status == SERVING
 

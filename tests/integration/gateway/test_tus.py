@@ -1,4 +1,4 @@
-"""tus through the gateway: what Envoy makes of the headers and bodies that tus is about.
+"""tus through the gateway: Envoy passes its headers and bodies correctly.
 
 Behind it stand the real TusService and, in place of the uploads in S3, some in memory.
 """
@@ -230,7 +230,7 @@ def test_options(client: httpx.Client, path: str) -> None:
     assert "concatenation" in answer.headers["tus-extension"].split(",")
 
 
-def test_a_creation_needs_neither_body_nor_media_type(
+def test_a_creation_needs_no_body_and_no_media_type(
     connection: HTTPConnection, uploads: InMemory
 ) -> None:
     told = {**TUS, **TOKEN, "Upload-Length": "5", "Content-Length": "0"}
@@ -254,7 +254,7 @@ def test_a_creation_with_upload_is_streamed(client: httpx.Client, uploads: InMem
     assert max(uploads.pieces) <= MIB
 
 
-def test_what_has_no_content_has_no_body_and_says_nothing_of_one(
+def test_responses_without_content_have_no_headers_of_a_body(
     client: httpx.Client, connection: HTTPConnection
 ) -> None:
     created(client)
@@ -277,7 +277,7 @@ def test_head_has_no_body(client: httpx.Client, connection: HTTPConnection) -> N
     assert answer.headers["upload-length"] == str(50 * MIB)
     assert answer.headers["upload-metadata"] == TOKEN["Upload-Metadata"]
     assert answer.headers["cache-control"] == "no-store"
-    # The connection is as it should be: nothing is left on it.
+    # The connection still works: no bytes of a body are left on it.
     assert asked(connection, "HEAD", f"/uploads/{uuid4()}", {}).status == 412
     assert asked(connection, "HEAD", "/uploads/none", TUS).status == 404
     assert asked(connection, "HEAD", "/nowhere", TUS).status == 404
@@ -298,7 +298,7 @@ def test_head_has_no_body(client: httpx.Client, connection: HTTPConnection) -> N
     ],
     ids=lambda value: str(getattr(value, "reason", "")),
 )
-def test_errors_have_their_status_and_say_which_protocol_this_is(
+def test_errors_have_their_status_and_the_headers_of_tus(
     client: httpx.Client, uploads: InMemory, failure: SoriError, status: int
 ) -> None:
     uploads.failure = failure
@@ -311,7 +311,7 @@ def test_errors_have_their_status_and_say_which_protocol_this_is(
     assert head.headers["tus-resumable"] == "1.0.0"
 
 
-def test_another_version_is_told_which_is_spoken(client: httpx.Client) -> None:
+def test_another_version_is_refused_with_the_supported_one(client: httpx.Client) -> None:
     answer = client.patch(PATH, headers={**BYTES, "Tus-Resumable": "0.2.2"}, content=b"x")
     assert (answer.status_code, reason(answer)) == (412, "TUS_VERSION_UNSUPPORTED")
     assert answer.headers["tus-version"] == "1.0.0"
@@ -335,7 +335,7 @@ def test_bytes_of_another_media_type_are_refused(client: httpx.Client, content_t
         ("DELETE", f"{PATH}/more", 404),
     ],
 )
-def test_the_own_answers_of_the_gateway_say_which_protocol_this_is(
+def test_local_replies_have_the_headers_of_tus(
     client: httpx.Client, method: str, path: str, status: int
 ) -> None:
     answer = client.request(method, path, headers=TUS)
@@ -343,7 +343,7 @@ def test_the_own_answers_of_the_gateway_say_which_protocol_this_is(
     assert answer.headers["tus-resumable"] == "1.0.0"
 
 
-def test_a_service_that_is_gone_is_unavailable(tmp_path: Path) -> None:
+def test_a_stopped_service_is_unavailable(tmp_path: Path) -> None:
     service = Service(InMemory())
     service.start()
     with behind_gateway(tmp_path, service).running() as client:
@@ -367,7 +367,7 @@ def test_a_write_is_streamed(client: httpx.Client, uploads: InMemory, chunked: b
 
 
 def begun_write(gateway: Gateway, size: int) -> socket.socket:
-    """A PATCH of so many bytes, of which none has been sent."""
+    """A PATCH with this Content-Length that has sent only its headers."""
     host, port = gateway.address.split(":")
     connection = socket.create_connection((host, int(port)), timeout=10)
     head = [f"PATCH {PATH} HTTP/1.1", "Host: a", f"Content-Length: {size}"]
@@ -388,7 +388,7 @@ def test_a_write_arrives_while_it_is_sent(
         assert connection.recv(100).startswith(b"HTTP/1.1 204 ")
 
 
-def test_a_client_that_vanishes_leaves_what_it_has_sent(
+def test_the_bytes_of_a_client_that_vanishes_are_kept(
     client: httpx.Client, gateway: Gateway, uploads: InMemory
 ) -> None:
     created(client)
@@ -399,7 +399,7 @@ def test_a_client_that_vanishes_leaves_what_it_has_sent(
     assert client.head(PATH, headers=TUS).headers["upload-offset"] == "1000"
 
 
-def test_a_large_write_that_is_refused_at_once_is_told_why(
+def test_a_large_write_that_is_refused_immediately_gets_the_reason(
     client: httpx.Client, uploads: InMemory
 ) -> None:
     uploads.failure = UploadOffsetBehind(offset=0, committed_size=5)
@@ -408,7 +408,7 @@ def test_a_large_write_that_is_refused_at_once_is_told_why(
 
 
 @pytest.mark.parametrize(("method", "status"), [("PATCH", 204), ("HEAD", 200), ("DELETE", 204)])
-def test_another_method_may_come_as_post(
+def test_post_can_override_the_method(
     client: httpx.Client, connection: HTTPConnection, method: str, status: int
 ) -> None:
     created(client)
@@ -430,7 +430,7 @@ def test_no_other_method_is_overridden(
 
 
 @pytest.mark.parametrize("method", ["POST", "HEAD", "PATCH", "DELETE"])
-def test_pages_of_other_origins_may_upload(client: httpx.Client, method: str) -> None:
+def test_pages_of_other_origins_can_upload(client: httpx.Client, method: str) -> None:
     wanted = {
         *("content-type", "idempotency-key", "tus-resumable", "upload-checksum", "upload-concat"),
         *("upload-defer-length", "upload-length", "upload-metadata", "upload-offset"),
@@ -450,7 +450,7 @@ def test_pages_of_other_origins_may_upload(client: httpx.Client, method: str) ->
     assert wanted <= names_in(answer.headers["access-control-allow-headers"])
 
 
-def test_pages_of_other_origins_may_read_what_tus_says(client: httpx.Client) -> None:
+def test_pages_of_other_origins_can_read_the_headers_of_tus(client: httpx.Client) -> None:
     created(client)
     origin = {"Origin": "https://page.example"}
     for answer in (
@@ -481,7 +481,7 @@ def names_in(header: str) -> set[str]:
     return {name.strip() for name in header.split(",")}
 
 
-def test_grpc_passes_as_it_is(client: httpx.Client, gateway: Gateway) -> None:
+def test_grpc_passes_unchanged(client: httpx.Client, gateway: Gateway) -> None:
     created(client)
     with grpc.insecure_channel(gateway.address) as channel:
         _, uploads = upload_pb2_grpc.UploadServiceStub(channel).GetUpload.with_call(
@@ -496,7 +496,7 @@ def test_grpc_passes_as_it_is(client: httpx.Client, gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/healthz"])
-def test_head_of_other_paths_is_as_get(client: httpx.Client, path: str) -> None:
+def test_head_of_other_paths_is_like_get(client: httpx.Client, path: str) -> None:
     head, got = client.head(path), client.get(path)
     assert (head.status_code, head.content) == (got.status_code, b"")
     assert head.headers.get("content-type") == got.headers.get("content-type")
