@@ -1,4 +1,4 @@
-"""The OpenAPI document of the whole HTTP surface: `python -m gateway.openapi > openapi.json`.
+"""The OpenAPI document of the HTTP surface: `python -m gateway.openapi > openapi.json`.
 
 It is generated from the descriptor set that the gateway transcodes with: the annotations
 `google.api.http` and the comments. So the document can't contradict the gateway.

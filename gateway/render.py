@@ -61,7 +61,7 @@ class Upstream:
 def write_configuration(settings: GatewaySettings, folder: Path) -> Path:
     """Write the configuration into a folder; returns the main file. Only its owner can read it.
 
-    Each certificate is configured in a file of its own, because Envoy reloads renewed
+    Each certificate is configured in a separate file, because Envoy reloads renewed
     certificates only then.
     """
     environment = Environment(

@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         "-n", "--lines", type=int, default=20, help="how many of the last lines are printed first"
     )
     commands.add_parser("clean", help="stop the stack and delete its data permanently")
-    commands.add_parser("demo", help="send a real recording through a stack of its own")
+    commands.add_parser("demo", help="analyse a real recording on a separate stack")
     return parser
 
 

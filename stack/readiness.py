@@ -56,7 +56,7 @@ class Readiness:
     def wait_started(self, names: Iterable[str], report: Callable[[str], None]) -> None:
         """Wait until programs that were just started are ready.
 
-        report: called often with a short description of what is waited for.
+        report: called often with the names of the programs that are not ready.
 
         Errors: StackError if a program exits, or is not ready after a minute.
         """

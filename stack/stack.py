@@ -86,7 +86,7 @@ class Stack(Addresses):
     ) -> Self:
         """A stack that can't conflict with others: free ports, none of the caller's environment.
 
-        On hosts of their own, programs have the standard ports. For further arguments see
+        On separate hosts, programs have the standard ports. For further arguments see
         `__init__`.
 
         durable: whether PostgreSQL waits for the disk.
@@ -235,7 +235,7 @@ def _migrate(environment: Mapping[str, str], folder: Path, logs: Logs) -> None:
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        # Ctrl-C in the terminal must reach this process alone.
+        # Ctrl-C in the terminal must reach only this process.
         start_new_session=True,
     )
     logs.path("migrations").write_text(result.stdout)

@@ -71,7 +71,7 @@ class Supervisor:
             stdin=lock,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            # Ctrl-C in the terminal must reach this process alone.
+            # Ctrl-C in the terminal must reach only this process.
             start_new_session=True,
         )
         self._wait_for_socket()

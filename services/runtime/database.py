@@ -111,7 +111,7 @@ class Database:
     async def listen(
         self, channel: str, received: Callable[[str], None], missed: Callable[[], None]
     ) -> None:
-        """Receive the notifications of a channel until cancelled, on a connection of its own.
+        """Receive the notifications of a channel until cancelled, on a separate connection.
 
         A broken connection is opened again.
 

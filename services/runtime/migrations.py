@@ -2,7 +2,7 @@
 
 `python -m services.runtime.migrations [SERVICE ...]` migrates the schemas to their heads.
 With `--wait` it waits until another process has migrated them. In a service's folder,
-`alembic upgrade head` migrates that service alone.
+`alembic upgrade head` migrates only that service.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _run(connection: Connection, metadata: MetaData) -> None:
         target_metadata=metadata,
         version_table_schema=schema,
         include_schemas=True,
-        # Each migration commits by itself, so that a long one needs no long lock.
+        # Each migration is one transaction, so that a long one needs no long lock.
         transaction_per_migration=True,
         include_name=lambda name, kind, _: kind != "schema" or name == schema,
     )

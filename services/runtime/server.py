@@ -140,7 +140,7 @@ class Server:
 
     @asynccontextmanager
     async def _health_server(self) -> AsyncIterator[None]:
-        """A second server for health alone, if `health_listen` is set."""
+        """A second server for health only, if `health_listen` is set."""
         if not self._settings.health_listen:
             yield
             return

@@ -120,7 +120,7 @@ class UploadsByGrpc(upload_pb2_grpc.UploadServiceServicer):
 
 
 class Service:
-    """The upload service with these uploads, running in a thread of its own."""
+    """The upload service with these uploads, running in a separate thread."""
 
     def __init__(self, uploads: InMemory) -> None:
         self.address = f"127.0.0.1:{free_ports(1)[0]}"
@@ -157,7 +157,7 @@ class Service:
 
 
 def behind_gateway(folder: Path, service: Service) -> Gateway:
-    # All that a gateway wants of services is an address.
+    # A gateway only needs the address of a service.
     return Gateway(folder, service)  # type: ignore[arg-type]
 
 
@@ -198,7 +198,7 @@ def uploads(kept: InMemory) -> InMemory:
 
 @pytest.fixture
 def connection(gateway: Gateway, client: httpx.Client) -> Iterator[HTTPConnection]:
-    """One connection that shows what is sent, and breaks when an answer has too much of it."""
+    """One connection; it breaks if a response has more bytes than its headers announce."""
     with closing(HTTPConnection(gateway.address, timeout=10)) as connection:
         connection.connect()
         yield connection
@@ -209,7 +209,7 @@ def created(client: httpx.Client) -> None:
     assert answer.status_code == 201, answer.text
 
 
-def asked(
+def exchange(
     connection: HTTPConnection, method: str, path: str, headers: dict[str, str], body: Any = None
 ) -> HTTPResponse:
     connection.request(method, path, body=body, headers=headers)
@@ -233,8 +233,8 @@ def test_options(client: httpx.Client, path: str) -> None:
 def test_a_creation_needs_no_body_and_no_media_type(
     connection: HTTPConnection, uploads: InMemory
 ) -> None:
-    told = {**TUS, **TOKEN, "Upload-Length": "5", "Content-Length": "0"}
-    answer = asked(connection, "POST", "/uploads", told)
+    headers = {**TUS, **TOKEN, "Upload-Length": "5", "Content-Length": "0"}
+    answer = exchange(connection, "POST", "/uploads", headers)
     assert answer.status == 201
     assert answer.headers["location"] == PATH
     assert answer.headers["x-job-id"] == str(JOB)
@@ -247,8 +247,8 @@ def test_a_creation_needs_no_body_and_no_media_type(
 
 
 def test_a_creation_with_upload_is_streamed(client: httpx.Client, uploads: InMemory) -> None:
-    told = {**BYTES, **TOKEN, "Upload-Length": str(50 * MIB)}
-    answer = client.post("/uploads", headers=told, content=bytes(50 * MIB))
+    headers = {**BYTES, **TOKEN, "Upload-Length": str(50 * MIB)}
+    answer = client.post("/uploads", headers=headers, content=bytes(50 * MIB))
     assert (answer.status_code, answer.content) == (201, b"")
     assert answer.headers["upload-offset"] == str(50 * MIB)
     assert max(uploads.pieces) <= MIB
@@ -258,12 +258,12 @@ def test_responses_without_content_have_no_headers_of_a_body(
     client: httpx.Client, connection: HTTPConnection
 ) -> None:
     created(client)
-    for method, told, body in (
+    for method, headers, body in (
         ("OPTIONS", {}, None),
         ("PATCH", BYTES, b"hello"),
         ("DELETE", TUS, None),
     ):
-        answer = asked(connection, method, PATH, told, body)
+        answer = exchange(connection, method, PATH, headers, body)
         assert answer.status == 204
         for header in ("content-type", "content-length", "transfer-encoding", "x-http-code"):
             assert answer.headers.get(header) is None
@@ -271,17 +271,17 @@ def test_responses_without_content_have_no_headers_of_a_body(
 
 def test_head_has_no_body(client: httpx.Client, connection: HTTPConnection) -> None:
     created(client)
-    answer = asked(connection, "HEAD", PATH, TUS)
+    answer = exchange(connection, "HEAD", PATH, TUS)
     assert answer.status == 200
     assert answer.headers["upload-offset"] == "0"
     assert answer.headers["upload-length"] == str(50 * MIB)
     assert answer.headers["upload-metadata"] == TOKEN["Upload-Metadata"]
     assert answer.headers["cache-control"] == "no-store"
     # The connection still works: no bytes of a body are left on it.
-    assert asked(connection, "HEAD", f"/uploads/{uuid4()}", {}).status == 412
-    assert asked(connection, "HEAD", "/uploads/none", TUS).status == 404
-    assert asked(connection, "HEAD", "/nowhere", TUS).status == 404
-    assert asked(connection, "OPTIONS", "/uploads", TUS).status == 204
+    assert exchange(connection, "HEAD", f"/uploads/{uuid4()}", {}).status == 412
+    assert exchange(connection, "HEAD", "/uploads/none", TUS).status == 404
+    assert exchange(connection, "HEAD", "/nowhere", TUS).status == 404
+    assert exchange(connection, "OPTIONS", "/uploads", TUS).status == 204
 
 
 @pytest.mark.parametrize(
@@ -320,8 +320,8 @@ def test_another_version_is_refused_with_the_supported_one(client: httpx.Client)
 @pytest.mark.parametrize("content_type", ["audio/wav", ""])
 def test_bytes_of_another_media_type_are_refused(client: httpx.Client, content_type: str) -> None:
     created(client)
-    told = {**BYTES, "Content-Type": content_type}
-    answer = client.patch(PATH, headers=told, content=b"hello")
+    headers = {**BYTES, "Content-Type": content_type}
+    answer = client.patch(PATH, headers=headers, content=b"hello")
     assert (answer.status_code, reason(answer)) == (415, "UNSUPPORTED_MEDIA_TYPE")
 
 
@@ -412,10 +412,10 @@ def test_post_can_override_the_method(
     client: httpx.Client, connection: HTTPConnection, method: str, status: int
 ) -> None:
     created(client)
-    told = {**BYTES, "X-HTTP-Method-Override": method, "Content-Length": "0"}
-    answer = asked(connection, "POST", PATH, told)
+    headers = {**BYTES, "X-HTTP-Method-Override": method, "Content-Length": "0"}
+    answer = exchange(connection, "POST", PATH, headers)
     assert answer.status == status
-    assert asked(connection, "OPTIONS", PATH, {}).status == 204
+    assert exchange(connection, "OPTIONS", PATH, {}).status == 204
 
 
 @pytest.mark.parametrize(
@@ -468,13 +468,13 @@ def test_pages_of_other_origins_can_read_the_headers_of_tus(client: httpx.Client
         client.head(PATH, headers={**TUS, **origin}),
         client.patch(PATH, headers={**origin}),
     ):
-        said = {
+        names = {
             name
             for name in answer.headers
             if name.startswith(("tus-", "upload-")) or name in ("location", "x-job-id")
         }
-        assert "tus-resumable" in said
-        assert said <= names_in(answer.headers["access-control-expose-headers"])
+        assert "tus-resumable" in names
+        assert names <= names_in(answer.headers["access-control-expose-headers"])
 
 
 def names_in(header: str) -> set[str]:
