@@ -27,6 +27,7 @@ import psutil  # type: ignore[import-untyped]
 from rich.console import Console
 from rich.table import Table
 
+from services import registry
 from sori.upload.v1 import upload_pb2 as pb
 from sori.upload.v1 import upload_pb2_grpc
 from stack.analysis_server import PassiveAnalysisServer, passive_analysis_server
@@ -47,7 +48,7 @@ RESULT = {
     "words": [{"text": f"word{n}", "start_time": n, "end_time": n + 1} for n in range(60)],
     "pitch": {"times": [n / 100 for n in range(500)], "values": [n / 10 for n in range(500)]},
 }
-PROGRAMS = ("gateway", "catalog", "upload", "analysis", "analysis-worker", "postgres", "s3")
+PROGRAMS = ("gateway", *registry.PROGRAMS, "postgres", "s3")
 
 Seconds = Mapping[str, float]
 

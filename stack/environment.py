@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values, find_dotenv
 
+from services.registry import SERVICE_NAMES
 from services.runtime.tls import Tls
 from stack.hosts import Hosts
 from stack.settings import StackSettings
@@ -72,14 +73,10 @@ def _defaults(settings: StackSettings, hosts: Hosts, scheme: str) -> dict[str, s
         "S3_ENDPOINT_URL": f"http://{at('s3', settings.s3_port)}",
         "S3_BUCKET_NAME": "sori",
         "AWS_REGION": "us-east-1",
-        "CATALOG_LISTEN": listen(settings.catalog_port),
-        "UPLOAD_LISTEN": listen(settings.upload_port),
-        "ANALYSIS_LISTEN": listen(settings.analysis_port),
+        **{f"{name.upper()}_LISTEN": listen(settings.port(name)) for name in SERVICE_NAMES},
+        **{f"{name.upper()}_ADDRESS": target(name) for name in SERVICE_NAMES},
         "ANALYZER_HOST": hosts.bind,
         "ANALYZER_PORT": str(settings.analyzer_port),
-        "CATALOG_ADDRESS": target("catalog"),
-        "UPLOAD_ADDRESS": target("upload"),
-        "ANALYSIS_ADDRESS": target("analysis"),
         "TARGET_SERVER_URL": f"http://{at('analyzer', settings.analyzer_port)}/analyze-voice",
         "WEBHOOK_URL": f"{webhook}/tokens/webhook/analysis-complete",
         "SHUTDOWN_GRACE_SECONDS": "3",

@@ -23,7 +23,7 @@ _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _CHECK_SECONDS = 0.5
 _NUMBER = re.compile(r"-\d+$")
 
-_PURPOSES = {
+PURPOSES = {
     "postgres": "PostgreSQL",
     "s3": "SeaweedFS, the S3 server",
     "catalog": "actors, tokens and scripts",
@@ -34,6 +34,7 @@ _PURPOSES = {
     "gateway": "HTTP, JSON, SSE and gRPC",
     "balancer": "balances connections between the gateways",
 }
+"""What each kind of program is for."""
 
 
 def up(
@@ -119,7 +120,7 @@ def _table(stack: Stack) -> Table:
         table.add_column(column)
     for name in stack.programs:
         address = f"127.0.0.1:{places[name]}" if name in places else stack.address(name)
-        table.add_row(name, address, _PURPOSES[_NUMBER.sub("", name)])
+        table.add_row(name, address, PURPOSES[_NUMBER.sub("", name)])
     return table
 
 

@@ -1,4 +1,4 @@
-"""The HTTP surface documents itself."""
+"""The HTTP surface and the gRPC services document themselves."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ import re
 import shutil
 import subprocess
 
+import grpc
 import httpx
 import pytest
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase,
+)
 
+from services.registry import SERVICES
 from services.version import product_version
+from stack.stack import Stack
 
 BROWSER = shutil.which("chromium")
 
@@ -62,3 +68,12 @@ def test_the_page_shows_every_call_in_a_browser(gateway: httpx.Client) -> None:
 def test_no_other_page_is_served(gateway: httpx.Client) -> None:
     for path in ("/docs/", "/docs/other.js", "/docs/../openapi.yaml", "/openapi.yaml"):
         assert gateway.get(path).status_code == 404
+
+
+def test_reflection_describes_every_public_service(stack: Stack) -> None:
+    public = {name for service in SERVICES for name in service.public}
+    with grpc.insecure_channel(stack.gateway_address) as channel:
+        reflection = ProtoReflectionDescriptorDatabase(channel)
+        assert public <= set(reflection.get_services())
+        for name in public:
+            assert reflection.FindFileContainingSymbol(name).package == name.rpartition(".")[0]

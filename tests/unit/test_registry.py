@@ -12,6 +12,8 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from gateway.render import write_configuration
 from gateway.settings import GatewaySettings
 from services.registry import MIGRATED_SERVICES, SERVICE_NAMES, SERVICES, Service
+from stack.settings import StackSettings, port_variable
+from stack.up import PURPOSES
 
 ROOT = Path(__file__).parents[2]
 K8S = ROOT / "deploy" / "k8s"
@@ -61,6 +63,18 @@ def routed_prefixes(folder: Path) -> set[str]:
 def test_the_gateway_routes_public_proto_services_only(tmp_path: Path) -> None:
     public = {name for service in SERVICES for name in service.public}
     assert routed_prefixes(tmp_path) == public
+
+
+@every_service
+def test_the_stack_has_a_port_for_it(service: Service) -> None:
+    assert {port_variable(program).lower() for program in service.programs} <= set(
+        StackSettings.model_fields
+    )
+
+
+@every_service
+def test_the_stack_describes_its_programs(service: Service) -> None:
+    assert set(service.programs) <= PURPOSES.keys()
 
 
 def test_kubernetes_runs_every_service() -> None:
