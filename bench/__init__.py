@@ -1,1 +1,1 @@
-"""Measurements: each against a named peer, in the same run, as a ratio."""
+"""Measurements: each is a ratio to a named peer in the same run."""

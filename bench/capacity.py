@@ -1,10 +1,10 @@
-"""What each program spends on each thing that learners do.
+"""The CPU time that each program spends on each kind of request.
 
-`python -m bench.capacity [--json FILE]`: a stack of its own with one of each program, a
-PostgreSQL that waits for the disk, and an analysis server that only takes jobs. It prints
-CPU milliseconds of each program for one take, upload, read, report and so on, from which
-follows how many of them a core makes in a second; what a take writes to PostgreSQL; and
-what a watcher holds. What programs spend when nothing happens is taken off.
+`python -m bench.capacity [--json FILE]`: it starts a separate stack with one of each
+program, a PostgreSQL that waits for the disk, and an analysis server that never reports. It
+prints the CPU milliseconds of each program for one take, upload, read, report and so on,
+and how many of them one core handles per second; the bytes that a take writes to
+PostgreSQL; and the memory of a watcher. The CPU time of idle programs is subtracted.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ import psutil  # type: ignore[import-untyped]
 from rich.console import Console
 from rich.table import Table
 
+from services import registry
 from sori.upload.v1 import upload_pb2 as pb
 from sori.upload.v1 import upload_pb2_grpc
-from stack.analysis_server import KeepingServer, keeping_server
+from stack.analysis_server import PassiveAnalysisServer, passive_analysis_server
 from stack.seed import SAMPLE_TAKE
 from stack.stack import Stack
 
@@ -47,16 +48,17 @@ RESULT = {
     "words": [{"text": f"word{n}", "start_time": n, "end_time": n + 1} for n in range(60)],
     "pitch": {"times": [n / 100 for n in range(500)], "values": [n / 10 for n in range(500)]},
 }
-PROGRAMS = ("gateway", "catalog", "upload", "analysis", "analysis-worker", "postgres", "s3")
+PROGRAMS = ("gateway", *registry.PROGRAMS, "postgres", "s3")
 
 Seconds = Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one of something costs.
+    """The cost of one request.
 
-    seconds: of CPU, by program. wal_bytes, transactions: that PostgreSQL wrote.
+    seconds: CPU time by program.
+    wal_bytes, transactions: written by PostgreSQL.
     """
 
     seconds: dict[str, float]
@@ -65,15 +67,17 @@ class Cost:
 
     @property
     def total_seconds(self) -> float:
-        """Of all programs."""
+        """The CPU time of all programs."""
         return sum(self.seconds.values())
 
 
 @dataclass(frozen=True)
 class Figures:
-    """All that was measured.
+    """All results.
 
-    row_bytes: of each table with its indexes, for one job. watcher_bytes: memory by program.
+    row_bytes: bytes of each table with its indexes, per job.
+    watcher_bytes: memory per watcher, by program.
+    connections: connections to PostgreSQL, by application name.
     """
 
     costs: dict[str, Cost]
@@ -83,21 +87,24 @@ class Figures:
 
 
 class Meter:
-    """Reads what the programs of a stack have spent so far."""
+    """Reads the CPU time and the memory of a stack's programs."""
 
     def __init__(self, stack: Stack, database: asyncpg.Connection) -> None:
         self._stack = stack
         self._database = database
         self._idle: Seconds = dict.fromkeys(PROGRAMS, 0.0)
 
-    async def learn_idle(self) -> None:
-        """See what is spent when nothing happens; it is taken off from now on."""
+    async def measure_idle(self) -> None:
+        """Measure the CPU time of idle programs, which `measure` subtracts."""
         before = self.seconds()
         await asyncio.sleep(IDLE_SECONDS)
         self._idle = {n: (s - before[n]) / IDLE_SECONDS for n, s in self.seconds().items()}
 
-    async def measured(self, times: int, work: Callable[[], Awaitable[None]]) -> Cost:
-        """The cost of each of so many things that are done by `work`."""
+    async def measure(self, times: int, work: Callable[[], Awaitable[None]]) -> Cost:
+        """The cost of one request.
+
+        times: the number of requests that `work` makes.
+        """
         before, wal_before, began = self.seconds(), await self._written(), time.monotonic()
         await work()
         lasted, after = time.monotonic() - began, self.seconds()
@@ -109,14 +116,14 @@ class Meter:
         )
 
     def seconds(self) -> Seconds:
-        """CPU of each program and its children, also of those that have ended."""
+        """CPU seconds of each program and its children, including those that have exited."""
         return {
             name: sum(sum(process.cpu_times()[:4]) for process in self._processes(name))
             for name in PROGRAMS
         }
 
     def memory(self) -> Seconds:
-        """Bytes of memory that each program has for itself."""
+        """Resident memory of each program in bytes."""
         return {
             name: sum(process.memory_info().rss for process in self._processes(name))
             for name in PROGRAMS
@@ -136,9 +143,9 @@ class Meter:
 
 
 class Learners:
-    """What learners do, through the gateway."""
+    """Requests of learners through the gateway."""
 
-    def __init__(self, stack: Stack, keeper: KeepingServer) -> None:
+    def __init__(self, stack: Stack, keeper: PassiveAnalysisServer) -> None:
         limits = httpx.Limits(max_connections=None)
         self._http = httpx.AsyncClient(base_url=stack.gateway_url, timeout=60, limits=limits)
         self._channel = grpc.aio.insecure_channel(stack.gateway_address)
@@ -147,24 +154,24 @@ class Learners:
         self._take = SAMPLE_TAKE.read_bytes()
 
     async def close(self) -> None:
-        """Close what is open."""
+        """Close the connections."""
         await self._http.aclose()
         await self._channel.close()
 
     async def takes_by_form(self) -> None:
-        """Send takes by a form, and wait until they are dispatched."""
+        """Upload takes by form, and wait until they are dispatched."""
         await self._dispatched(self._take_by_form)
 
     async def takes_by_grpc(self) -> None:
-        """The same by gRPC."""
+        """Upload takes by gRPC, and wait until they are dispatched."""
         await self._dispatched(self._take_by_grpc)
 
     async def resumable_takes(self) -> None:
-        """The same by uploads that could go on after a break."""
+        """Upload takes by resumable uploads, and wait until they are dispatched."""
         await self._dispatched(self._resumable_take)
 
     async def report(self) -> None:
-        """Report all jobs that were dispatched."""
+        """Report results of all dispatched jobs."""
         urls = iter([job["webhook_url"] for job in self._keeper.dispatches()])
 
         async def one() -> None:
@@ -175,7 +182,7 @@ class Learners:
         await many(len(self._keeper.dispatches()), one)
 
     async def large_recording(self) -> None:
-        """Send one large recording."""
+        """Upload one large recording."""
 
         async def stream() -> AsyncIterator[pb.UploadAudioRequest]:
             yield pb.UploadAudioRequest(metadata=pb.UploadAudioMetadata(token_id=TOKEN_ID))
@@ -188,7 +195,7 @@ class Learners:
         await self._stub.UploadAudio(stream())
 
     def reading(self, path: str) -> Callable[[], Awaitable[None]]:
-        """Something that reads a path many times."""
+        """A function that reads a path many times."""
 
         async def one() -> None:
             (await self._http.get(path)).raise_for_status()
@@ -196,7 +203,7 @@ class Learners:
         return lambda: many(READS, one)
 
     async def watch(self, exits: AsyncExitStack) -> None:
-        """Begin to watch many jobs, each over a connection of its own."""
+        """Watch many jobs, each over a separate connection."""
         for job in self._keeper.dispatches()[:WATCHERS]:
             path = f"/tokens/analysis-progress/{job['job_id']}"
             answer = await exits.enter_async_context(self._http.stream("GET", path))
@@ -228,12 +235,12 @@ class Learners:
         await self._stub.WriteUpload(iter([write]))
 
     def _unique(self) -> bytes:
-        # The same recording would not be analysed twice.
+        # The product reuses the result of an identical recording.
         return self._take + secrets.token_bytes(16)
 
 
 async def many(times: int, one: Callable[[], Awaitable[None]]) -> None:
-    """Do something many times, some of them at once."""
+    """Make this many requests, AT_ONCE of them concurrently."""
     left = iter(range(times))
 
     async def worker() -> None:
@@ -245,8 +252,8 @@ async def many(times: int, one: Callable[[], Awaitable[None]]) -> None:
             tasks.create_task(worker())
 
 
-async def measured(stack: Stack, keeper: KeepingServer, console: Console) -> Figures:
-    """Measure everything, one after the other."""
+async def measure_all(stack: Stack, keeper: PassiveAnalysisServer, console: Console) -> Figures:
+    """Measure every kind of request, one after the other."""
     database = await asyncpg.connect(stack.database_url)
     learners = Learners(stack, keeper)
     meter = Meter(stack, database)
@@ -257,14 +264,14 @@ async def measured(stack: Stack, keeper: KeepingServer, console: Console) -> Fig
         "resumable take by gRPC": (TAKES, learners.resumable_takes),
     }
     try:
-        # Everything has been used once before it is measured.
+        # Warm up.
         await learners.takes_by_form()
-        await meter.learn_idle()
+        await meter.measure_idle()
         for name, (times, work) in parts.items():
             console.print(f"{name} …", style="dim")
-            costs[name] = await meter.measured(times, work)
+            costs[name] = await meter.measure(times, work)
         console.print("watchers …", style="dim")
-        costs["watcher, a minute"], watcher_bytes = await watched(meter, learners)
+        costs["watcher, a minute"], watcher_bytes = await measure_watchers(meter, learners)
         last = {
             "report by webhook": (len(keeper.dispatches()), learners.report),
             "GET /tokens/1?view=FULL": (READS, learners.reading("/tokens/1?view=FULL")),
@@ -278,11 +285,11 @@ async def measured(stack: Stack, keeper: KeepingServer, console: Console) -> Fig
         }
         for name, (times, work) in last.items():
             console.print(f"{name} …", style="dim")
-            costs[name] = await meter.measured(times, work)
+            costs[name] = await meter.measure(times, work)
         jobs = len(keeper.dispatches())
         row_bytes = await bytes_of_tables(database, jobs)
         console.print("a large recording …", style="dim")
-        large = await meter.measured(1, learners.large_recording)
+        large = await meter.measure(1, learners.large_recording)
         scale = 1024**3 / LARGE_BYTES
         costs["GiB by gRPC"] = Cost(
             {name: seconds * scale for name, seconds in large.seconds.items()},
@@ -295,28 +302,28 @@ async def measured(stack: Stack, keeper: KeepingServer, console: Console) -> Fig
         await database.close()
 
 
-async def watched(meter: Meter, learners: Learners) -> tuple[Cost, dict[str, float]]:
-    """What a watcher costs in a minute in which nothing changes, and what memory it takes."""
+async def measure_watchers(meter: Meter, learners: Learners) -> tuple[Cost, dict[str, float]]:
+    """The cost of a watcher in a minute without changes, and its memory by program."""
     async with AsyncExitStack() as exits:
         before = meter.memory()
         await learners.watch(exits)
         after = meter.memory()
         shares = WATCHERS * WATCHED_SECONDS / 60
-        cost = await meter.measured(1, lambda: asyncio.sleep(WATCHED_SECONDS))
+        cost = await meter.measure(1, lambda: asyncio.sleep(WATCHED_SECONDS))
         bytes_each = {n: (after[n] - before[n]) / WATCHERS for n in ("gateway", "analysis")}
     seconds = {name: spent / shares for name, spent in cost.seconds.items()}
     return Cost(seconds, 0.0, 0.0), bytes_each
 
 
 async def bytes_of_tables(database: asyncpg.Connection, jobs: int) -> dict[str, float]:
-    """Bytes of tables with indexes and results, for one job."""
+    """Bytes of each table with its indexes, per job."""
     sizes = "SELECT pg_total_relation_size($1::regclass)"
     names = ("analysis.jobs", "analysis.attempts", "upload.uploads")
     return {name: await database.fetchval(sizes, name) / jobs for name in names}
 
 
 async def connections_of(database: asyncpg.Connection) -> dict[str, int]:
-    """Connections to PostgreSQL by the name they give themselves."""
+    """Connections to PostgreSQL by application name."""
     rows = await database.fetch(
         "SELECT application_name, count(*) FROM pg_stat_activity"
         " WHERE backend_type = 'client backend' AND application_name <> '' GROUP BY 1 ORDER BY 1"
@@ -326,7 +333,7 @@ async def connections_of(database: asyncpg.Connection) -> dict[str, int]:
 
 def show(figures: Figures, console: Console) -> None:
     """Print the tables."""
-    table = Table(title="CPU milliseconds for one")
+    table = Table(title="CPU milliseconds per request")
     for column in ("", *PROGRAMS, "all", "a second per core", "WAL", "writing transactions"):
         table.add_column(column, justify="right" if column else "left")
     for name, cost in figures.costs.items():
@@ -344,22 +351,22 @@ def show(figures: Figures, console: Console) -> None:
         ("Memory of a watcher", figures.watcher_bytes),
         ("Connections to PostgreSQL", figures.connections),
     ):
-        told = ", ".join(f"{name} {value:,.0f}" for name, value in values.items())
-        console.print(f"{title}: {told}", highlight=False)
+        text = ", ".join(f"{name} {value:,.0f}" for name, value in values.items())
+        console.print(f"{title}: {text}", highlight=False)
 
 
 def main() -> None:
-    """Run on a stack of its own."""
+    """Run on a separate stack."""
     parser = argparse.ArgumentParser(prog="python -m bench.capacity", description=__doc__)
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--json", type=Path, help="also write the results to this file")
     arguments = parser.parse_args()
     console = Console(width=160)
-    with keeping_server() as keeper, tempfile.TemporaryDirectory() as folder:
+    with passive_analysis_server() as keeper, tempfile.TemporaryDirectory() as folder:
         environment = {"TARGET_SERVER_URL": keeper.url, "ANALYSIS_TIMEOUT_SECONDS": "3600"}
         with Stack.on_free_ports(
             folder, environment, without=("analyzer",), durable=True, analysis_workers=1
         ) as stack:
-            figures = asyncio.run(measured(stack, keeper, console))
+            figures = asyncio.run(measure_all(stack, keeper, console))
     show(figures, console)
     if arguments.json:
         arguments.json.write_text(json.dumps(asdict(figures), indent=2) + "\n")

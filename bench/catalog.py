@@ -1,9 +1,9 @@
-"""The catalog's answers with 1,000,000 scripts against those of a small catalog.
+"""Response times of a catalog with 1,000,000 scripts, compared with those of a small catalog.
 
-`python -m bench.catalog`: the peer is the same service over the same PostgreSQL with
-a thousandth of the data, enough to fill a page of every list, so that answers are of
-the same size. It prints, for each call, the median and the 99th percentile of both
-and their ratio; and how long an import of 100,000 scripts takes.
+`python -m bench.catalog`: the peer is the same service on the same PostgreSQL with a
+thousandth of the data. That fills a page of every list, so responses have the same size.
+It prints the median and the 99th percentile of each call for both, and their ratios; and
+the duration of an import of 100,000 scripts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CALLS = 1000
 IMPORTED_SCRIPTS = 100_000
 CHUNK_BYTES = 1024 * 1024
 
-# Names are of the 300 syllables from 가 on, drawn by the number.
+# Names consist of the 300 syllables starting at 가, chosen by a hash of the number.
 FILL = """
 CREATE FUNCTION pg_temp.name(number int, length int) RETURNS text LANGUAGE sql AS $$
     SELECT string_agg(
@@ -86,7 +86,7 @@ MEASURED: dict[str, Call] = {
 
 
 def name(number: int, length: int) -> str:
-    """The name that FILL gives to a number, or the beginning of it."""
+    """The first syllables of the name that FILL gives to a number."""
     digests = (
         hashlib.md5(f"{number} {place}".encode(), usedforsecurity=False).hexdigest()
         for place in range(1, length + 1)
@@ -97,8 +97,8 @@ def name(number: int, length: int) -> str:
 Figures = dict[str, tuple[float, float]]
 
 
-async def measured(address: str, tokens: int) -> Figures:
-    """Median and 99th percentile of each call, in ms."""
+async def measure(address: str, tokens: int) -> Figures:
+    """The median and the 99th percentile of each call, in ms."""
     figures: Figures = {}
     draw = random.Random(0)  # noqa: S311
     async with grpc.aio.insecure_channel(address) as channel:
@@ -116,7 +116,7 @@ async def measured(address: str, tokens: int) -> Figures:
 
 
 async def fill(database_url: str, tokens: int) -> None:
-    """Make the catalog hold this many tokens, and nothing else."""
+    """Replace the content of the catalog by this many tokens."""
     connection = await asyncpg.connect(database_url)
     try:
         for statement in FILL.format(tokens=tokens, scripts_per_token=SCRIPTS_PER_TOKEN).split(
@@ -128,7 +128,7 @@ async def fill(database_url: str, tokens: int) -> None:
 
 
 async def seconds_to_import(address: str) -> float:
-    """How long an import of tokens with 100,000 scripts takes."""
+    """The duration of an import of tokens with 100,000 scripts."""
     began = time.perf_counter()
     async with grpc.aio.insecure_channel(address) as channel:
         stub = catalog_pb2_grpc.CatalogServiceStub(channel)
@@ -139,7 +139,7 @@ async def seconds_to_import(address: str) -> float:
 
 
 def requests() -> Iterator[pb.ImportCatalogRequest]:
-    """The import, in chunks of a file."""
+    """The import file in chunks."""
     chunk = bytearray()
     for line in lines():
         chunk += json.dumps(line).encode() + b"\n"
@@ -150,7 +150,7 @@ def requests() -> Iterator[pb.ImportCatalogRequest]:
 
 
 def lines() -> Iterator[dict[str, object]]:
-    """An actor, tokens and their scripts, each with four words."""
+    """Import records: an actor, tokens, and their scripts of four words each."""
     yield {"actor": {"name": "imported"}}
     for number in range(IMPORTED_SCRIPTS // SCRIPTS_PER_TOKEN):
         token = {"name": f"imported {number}", "source_url": "", "start_time": 0}
@@ -166,15 +166,15 @@ def lines() -> Iterator[dict[str, object]]:
 
 
 async def bench(stack: Stack, console: Console) -> None:
-    """Measure both, and print the table."""
+    """Measure both catalogs, and print the table."""
     address = stack.address("catalog")
     with console.status("measuring the small catalog"):
         await fill(stack.database_url, TOKENS // SMALL)
-        small = await measured(address, TOKENS // SMALL)
+        small = await measure(address, TOKENS // SMALL)
     with console.status("filling the large catalog"):
         await fill(stack.database_url, TOKENS)
     with console.status("measuring the large catalog"):
-        large = await measured(address, TOKENS)
+        large = await measure(address, TOKENS)
     with console.status("importing"):
         seconds = await seconds_to_import(address)
     scripts = TOKENS * SCRIPTS_PER_TOKEN
@@ -191,7 +191,7 @@ async def bench(stack: Stack, console: Console) -> None:
 
 
 def main() -> None:
-    """Run on a stack of its own."""
+    """Run on a separate stack."""
     unused = ("s3", "upload", "analysis", "analyzer", "gateway")
     with (
         tempfile.TemporaryDirectory() as folder,

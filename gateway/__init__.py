@@ -1,1 +1,1 @@
-"""The gateway: Envoy, which turns HTTP and JSON into gRPC and guards the services."""
+"""The gateway: Envoy, which transcodes HTTP and JSON to gRPC and protects the services."""

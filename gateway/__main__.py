@@ -1,4 +1,4 @@
-"""Run the gateway as its environment says, until SIGTERM: `python -m gateway`."""
+"""Run the gateway until SIGTERM; its settings are environment variables: `python -m gateway`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from gateway.render import read_settings, write_configuration
 
 
 def main() -> int:
-    """Render the configuration into a folder that goes with the process, and run Envoy on it."""
+    """Render the configuration into a temporary folder, and run Envoy with it."""
     commands = parser("gateway", __doc__)
     commands.add_argument(
         "--concurrency",
         type=int,
         default=len(os.sched_getaffinity(0)),
-        help="worker threads of Envoy; default: one a core",
+        help="worker threads of Envoy; default: one per core",
     )
     arguments = commands.parse_args()
     with tempfile.TemporaryDirectory(prefix="gateway-") as folder:

@@ -1,6 +1,6 @@
--- Makes requests of HTTP clients fit for the transcoder and answers fit for them; what gRPC
--- clients send and get passes as it is.
--- What handle:headers() returns is void after a wait, so it is asked for again.
+-- Adapts requests of HTTP clients to the transcoder, and responses to HTTP clients.
+-- gRPC requests and responses pass unchanged. docs/gateway.md lists every header.
+-- A reference from handle:headers() is invalid after a wait, so each use fetches it again.
 
 local INTERNAL = {
   "grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-encoding",
@@ -15,13 +15,13 @@ local function remove_internal(headers)
   for _, name in ipairs(INTERNAL) do headers:remove(name) end
 end
 
--- The transcoder knows a verb such as `:cancel` by a plain colon; some clients encode it.
-local function with_plain_verb(path)
+-- The transcoder matches verbs such as `:cancel` by a plain colon; some clients encode it.
+local function decode_verb(path)
   return (path:gsub("^([^?]*)%%3[Aa](%l+)%f[?%z]", "%1:%2"))
 end
 
--- The transcoder knows an enum's values by their whole names; `view=FULL` is the short form.
-local function with_whole_view(path)
+-- The transcoder accepts an enum's full names only; `view=FULL` is the short form.
+local function expand_view(path)
   return (path:gsub("([?&]view=)(%a+)%f[&%z]", function(parameter, view)
     return parameter .. "TOKEN_VIEW_" .. view:upper()
   end))
@@ -33,7 +33,7 @@ local function is_tus(path)
   return path:match("^/uploads%f[/?%z]") ~= nil
 end
 
--- Clients that can send nothing but POST say in a header what they mean; tus has it so.
+-- tus lets clients that can only send POST name the real method in a header.
 local OVERRIDES = { HEAD = true, PATCH = true, DELETE = true }
 
 local function override_method(headers)
@@ -45,7 +45,7 @@ end
 
 function envoy_on_request(handle)
   if is_grpc(handle:headers()) then return end
-  -- Only the transcoder says how the gRPC it makes is encoded.
+  -- These headers belong to gRPC; the transcoder adds its own.
   remove_internal(handle:headers())
   local path = handle:headers():get(":path") or ""
   if is_tus(path) then
@@ -53,37 +53,37 @@ function envoy_on_request(handle)
     local method = handle:headers():get(":method")
     handle:streamInfo():dynamicMetadata():set("sori", "tus_method", method)
   end
-  local plain = with_whole_view(with_plain_verb(path))
-  if plain ~= path then handle:headers():replace(":path", plain) end
+  local adapted = expand_view(decode_verb(path))
+  if adapted ~= path then handle:headers():replace(":path", adapted) end
 end
 
--- The status that a service asks for with an error. It stands in the trailers when
--- the service had sent its headers before; waiting for the short body holds ours back.
-local function asked_status(handle)
-  local asked = handle:headers():get("x-http-code")
-  if not asked and handle:body() then
+-- The HTTP status that a service requests for an error. It is in the trailers if the service
+-- had already sent its headers; waiting for the short body delays our headers until then.
+local function requested_error_status(handle)
+  local status = handle:headers():get("x-http-code")
+  if not status and handle:body() then
     local trailers = handle:trailers()
-    asked = trailers and trailers:get("x-http-code")
+    status = trailers and trailers:get("x-http-code")
   end
-  return asked and asked:match("^[45]%d%d$")
+  return status and status:match("^[45]%d%d$")
 end
 
--- A success with another status than 200 has no body.
-local function asked_success(headers)
-  local asked = headers:get("x-http-code")
-  if not asked or not asked:match("^20%d$") then return end
+-- The HTTP status that a service requests for a success. Such a response has no body.
+local function requested_success_status(headers)
+  local status = headers:get("x-http-code")
+  if not status or not status:match("^20%d$") then return end
   headers:remove("content-type")
-  if asked == "204" then headers:remove("content-length") end
-  return asked
+  if status == "204" then headers:remove("content-length") end
+  return status
 end
 
--- The method of a request of tus; none of any other.
+-- The method of a tus request; nil for every other request.
 local function tus_method(handle)
-  local ours = handle:streamInfo():dynamicMetadata():get("sori")
-  return ours and ours.tus_method
+  local metadata = handle:streamInfo():dynamicMetadata():get("sori")
+  return metadata and metadata.tus_method
 end
 
--- The transcoder answers HEAD with a body, too, when it is an error.
+-- The transcoder adds a body to errors, even in response to HEAD.
 local function drop_body(handle)
   local body = handle:body()
   if body then body:setBytes("") end
@@ -91,8 +91,8 @@ local function drop_body(handle)
   handle:headers():remove("content-type")
 end
 
--- Also on answers that no service has made.
-local function say_version(headers)
+-- Local replies need the version, too.
+local function add_tus_version(headers)
   headers:replace("tus-resumable", TUS_VERSION)
   headers:replace("tus-version", TUS_VERSION)
 end
@@ -102,13 +102,13 @@ function envoy_on_response(handle)
   local method = tus_method(handle)
   local status
   if tonumber(handle:headers():get(":status")) >= 400 then
-    status = asked_status(handle)
+    status = requested_error_status(handle)
   elseif method then
-    status = asked_success(handle:headers())
+    status = requested_success_status(handle:headers())
   end
   if status then handle:headers():replace(":status", status) end
   if method == "HEAD" then drop_body(handle) end
-  if method then say_version(handle:headers()) end
+  if method then add_tus_version(handle:headers()) end
   remove_internal(handle:headers())
   if (handle:headers():get("content-type") or ""):sub(1, 17) == "text/event-stream" then
     handle:headers():replace("cache-control", "no-cache")

@@ -1,4 +1,4 @@
-"""What the gateway says itself, when no service has answered: one sentence a status."""
+"""Local replies: the errors that the gateway returns itself, one for each HTTP status."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from google.rpc import code_pb2
 
 @dataclass(frozen=True)
 class LocalReply:
-    """What is said instead of Envoy's own words, as a `google.rpc.Status`.
+    """A `google.rpc.Status` that replaces Envoy's own text.
 
-    http_status: the status it is said for; 0 for any other failure.
-    sent_as: the status it is sent with; 0 for the same.
-    retry_after_seconds: hint for clients when to try again; 0 for none.
+    http_status: Envoy's status that it replaces; 0 for any other failure.
+    code: a gRPC status code.
+    reason: for clients to decide by.
+    message: the text for developers; may contain command operators of Envoy.
+    retry_after_seconds: the header `retry-after`; 0 omits it.
+    sent_as: the status that clients receive; 0 for `http_status`.
     """
 
     http_status: int
@@ -24,27 +27,27 @@ class LocalReply:
     sent_as: int = 0
 
 
-_NO_ANSWER = "The service does not answer at the moment. Try again in a few seconds."
+_NO_RESPONSE = "The service does not respond at the moment. Try again in a few seconds."
 
 LOCAL_REPLIES = (
     LocalReply(
         400,
         code_pb2.INVALID_ARGUMENT,
         "REQUEST_MALFORMED",
-        # The transcoder's own words name the field or the place in the JSON.
-        "The request does not fit the contract, correct it and send it again. %LOCAL_REPLY_BODY%",
+        # The transcoder's text names the field or the position in the JSON.
+        "The request does not match the contract. Correct it and send it again. %LOCAL_REPLY_BODY%",
     ),
     LocalReply(
         404,
         code_pb2.NOT_FOUND,
         "PATH_NOT_FOUND",
-        "There is nothing at this path for this method. Check both against the contract.",
+        "This path does not exist for this method. Check both against the contract.",
     ),
     LocalReply(
         405,
         code_pb2.UNIMPLEMENTED,
         "METHOD_NOT_ALLOWED",
-        "This path does not take this method. Check it against the contract.",
+        "This path does not accept this method. Check it against the contract.",
     ),
     LocalReply(
         408,
@@ -56,7 +59,7 @@ LOCAL_REPLIES = (
         413,
         code_pb2.OUT_OF_RANGE,
         "BODY_TOO_LARGE",
-        "The body is larger than this path takes. Send a smaller one.",
+        "The body is larger than this path accepts. Send a smaller one.",
     ),
     LocalReply(
         429,
@@ -75,15 +78,15 @@ LOCAL_REPLIES = (
         503,
         code_pb2.UNAVAILABLE,
         "SERVICE_UNAVAILABLE",
-        _NO_ANSWER,
+        _NO_RESPONSE,
         retry_after_seconds=2,
     ),
-    # Envoy's word for a body that grew too large to be sent to yet another replica.
+    # Envoy returns 507 for a body that is too large to be sent to another replica.
     LocalReply(
         507,
         code_pb2.UNAVAILABLE,
         "SERVICE_UNAVAILABLE",
-        _NO_ANSWER,
+        _NO_RESPONSE,
         retry_after_seconds=2,
         sent_as=503,
     ),
@@ -91,14 +94,14 @@ LOCAL_REPLIES = (
         504,
         code_pb2.DEADLINE_EXCEEDED,
         "SERVICE_TIMEOUT",
-        "The service took too long to answer. Try again in a few seconds.",
+        "The service took too long to respond. Try again in a few seconds.",
         retry_after_seconds=2,
     ),
     LocalReply(
         0,
         code_pb2.INTERNAL,
         "GATEWAY_ERROR",
-        "The gateway could not pass the request on. Try again, and report the x-request-id if it"
-        " stays so.",
+        "The gateway could not forward the request. Try again, and report the x-request-id if it"
+        " keeps failing.",
     ),
 )

@@ -1,8 +1,7 @@
-"""The OpenAPI document of the whole HTTP surface: `python -m gateway.openapi > openapi.json`.
+"""The OpenAPI document of the HTTP surface: `python -m gateway.openapi > openapi.json`.
 
-Made from what the gateway itself transcodes by: the descriptor set with its
-`google.api.http` annotations and, as descriptions, its comments. So it can't tell
-another story than the gateway.
+It is generated from the descriptor set that the gateway transcodes with: the annotations
+`google.api.http` and the comments. So the document can't contradict the gateway.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 
 from gateway.settings import GatewaySettings
+from services.version import product_version
 
 Json = dict[str, Any]
 Descriptor = Any
-"""Of a message, field, enum, method or service: the package has no types for both of its
-implementations."""
+"""A message, field, enum, method or service. protobuf has two implementations and no common
+types."""
 
 TITLE = "Sori"
-VERSION = "1"
 MAX_INT32 = 2**31 - 1
 
 _METHODS = ("get", "post", "put", "patch", "delete")
@@ -57,7 +56,7 @@ _WELL_KNOWN: Mapping[str, Json] = {
 _RAW = "google.api.HttpBody"
 _TUS_BYTES = "application/offset+octet-stream"
 _ERROR: Json = {
-    "description": "What is wrong: a sentence, and a reason to decide by.",
+    "description": "An error: a sentence for developers, and a reason for programs.",
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Status"}}},
 }
 _STATUS: Json = {
@@ -76,9 +75,9 @@ _STATUS: Json = {
 
 
 def openapi(descriptor_set: bytes) -> Json:
-    """The document of all methods that are mapped to HTTP."""
+    """The document of all methods with an HTTP mapping."""
     files = FileDescriptorSet.FromString(descriptor_set)
-    return _Document(files).made()
+    return _Document(files).build()
 
 
 @dataclass
@@ -93,8 +92,8 @@ class _Document:
             self._pool.Add(file)
             self._comments |= dict(_comments(file))
 
-    def made(self) -> Json:
-        """The document; schemas are gathered on the way."""
+    def build(self) -> Json:
+        """The document; collects the schemas along the way."""
         paths: dict[str, Json] = {}
         tags = []
         for file in self.files.file:
@@ -110,7 +109,7 @@ class _Document:
                         paths.setdefault(_template(path), {})[verb] = operation
         return {
             "openapi": "3.0.3",
-            "info": {"title": TITLE, "version": VERSION},
+            "info": {"title": TITLE, "version": product_version()},
             "tags": tags,
             "paths": paths,
             "components": {"schemas": self.schemas | {"Status": _STATUS}},
@@ -142,11 +141,11 @@ class _Document:
         parameter = self._parameter(last, found)
         return parameter | {"in": "path", "required": True}
 
-    def _query_parameters(self, message: Descriptor, taken: set[str], body: str) -> Iterator[Json]:
+    def _query_parameters(self, message: Descriptor, mapped: set[str], body: str) -> Iterator[Json]:
         if body == "*":
             return
         for each in message.fields:
-            is_mapped = each.name in taken
+            is_mapped = each.name in mapped
             is_message = each.message_type is not None
             if is_mapped or (is_message and each.message_type.full_name not in _WELL_KNOWN):
                 continue
@@ -177,7 +176,7 @@ class _Document:
 
     def _success(self, method: Descriptor) -> Json:
         if _answers_in_headers(method):
-            return {"2XX": {"description": "Done; what there is to say is in the headers."}}
+            return {"2XX": {"description": "Done. The result is in the headers."}}
         return {"200": self._answer(method)}
 
     def _answer(self, method: Descriptor) -> Json:
@@ -189,12 +188,15 @@ class _Document:
         }
 
     def _reference(self, message: Descriptor, *, partial: bool = False) -> Json:
-        """A reference to a message; a partial one, of an update, may lack any field."""
+        """A reference to a message.
+
+        partial: for updates: no field is required.
+        """
         if message.full_name in _WELL_KNOWN:
             return dict(_WELL_KNOWN[message.full_name])
         name = f"{message.name}Update" if partial else message.name
         if name not in self.schemas:
-            # Before its fields, which may refer to it.
+            # Registered before its fields, which may refer to it.
             self.schemas[name] = {}
             self.schemas[name] = self._object(message)
             if partial:
@@ -202,13 +204,13 @@ class _Document:
         return {"$ref": f"#/components/schemas/{name}"}
 
     def _object(self, message: Descriptor) -> Json:
-        made: Json = {
+        schema: Json = {
             "type": "object",
             "description": self._comment(message),
             "properties": {each.name: self._property(each) for each in message.fields},
         }
         required = [each.name for each in message.fields if _REQUIRED in _behaviours(each)]
-        return made | ({"required": required} if required else {})
+        return schema | ({"required": required} if required else {})
 
     def _property(self, found: Descriptor) -> Json:
         schema = self._schema(found)
@@ -238,7 +240,7 @@ _UPLOAD_FORM: Json = {
 
 
 def _rules(method: Descriptor) -> list[tuple[str, str, str]]:
-    """How a method is mapped: verb, path and body."""
+    """The HTTP mappings of a method: verb, path and body."""
     options = method.GetOptions()
     if not options.HasExtension(annotations_pb2.http):
         return []
@@ -254,13 +256,13 @@ def _rules(method: Descriptor) -> list[tuple[str, str, str]]:
 
 
 def _answers_in_headers(method: Descriptor) -> bool:
-    """Whether it speaks tus."""
+    """Whether the method belongs to tus, whose responses have no JSON."""
     found: bool = method.output_type.full_name == _RAW
     return found
 
 
 def _template(path: str) -> str:
-    """A path as OpenAPI writes it: `/actors/{actor.id}` and `/actors/{id}` are one."""
+    """A path in OpenAPI's form: `/actors/{actor.id}` and `/actors/{id}` are the same."""
     return _VARIABLE.sub(lambda variable: "{" + variable[1].split(".")[-1] + "}", path)
 
 
@@ -269,7 +271,7 @@ def _behaviours(found: Descriptor) -> list[int]:
 
 
 def _comments(file: Any) -> Iterator[tuple[str, str]]:
-    """The comment of everything in a file, by full name."""
+    """The comments of a file by the full name of the element."""
     for location in file.source_code_info.location:
         if location.leading_comments:
             name = _name_at(file, list(location.path))
@@ -279,7 +281,7 @@ def _comments(file: Any) -> Iterator[tuple[str, str]]:
 
 
 def _name_at(file: Any, path: list[int]) -> str:
-    """What a path of descriptor.proto leads to; empty for anything but what is named."""
+    """The name of the element at a path of descriptor.proto; empty for unnamed elements."""
     message, names = file, []
     for number, index in zip(path[::2], path[1::2], strict=False):
         kind = message.DESCRIPTOR.fields_by_number[number]
@@ -293,7 +295,7 @@ def _name_at(file: Any, path: list[int]) -> str:
 
 
 def main() -> None:
-    """Write the document of the contract that is built."""
+    """Write the document of the built contract to stdout."""
     path: Path = GatewaySettings.model_fields["gateway_descriptor"].default
     json.dump(openapi(path.read_bytes()), sys.stdout, ensure_ascii=False, indent=1)
 

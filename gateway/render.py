@@ -1,4 +1,4 @@
-"""Render the configuration of Envoy: `python -m gateway.render FOLDER`."""
+"""Render Envoy's configuration: `python -m gateway.render FOLDER`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from gateway.local_replies import LOCAL_REPLIES
 from gateway.settings import Endpoint, GatewaySettings, endpoints
+from services.registry import SERVICES, Service
 
 _FOLDER = Path(__file__).parent
 
@@ -27,12 +28,12 @@ PAGES = {
     "/docs/swagger-ui.css": ("swagger-ui.css", "text/css"),
     "/docs/swagger-ui-bundle.js": ("swagger-ui-bundle.js", "text/javascript"),
 }
-"""What the gateway serves by itself: the file and media type of each path."""
+"""The pages that the gateway serves itself: the file and media type of each path."""
 
 
 @dataclass(frozen=True)
 class Secret:
-    """A certificate with its key, or without one a certificate authority that is trusted."""
+    """A certificate with its key, or the certificates of a trusted authority."""
 
     name: str
     certificate: Path
@@ -41,23 +42,27 @@ class Secret:
 
 @dataclass(frozen=True)
 class Upstream:
-    """One program behind the gateway, and its services, of which the first tells its health."""
+    """A service behind the gateway, and the endpoints of its replicas."""
 
-    name: str
-    services: tuple[str, ...]
+    service: Service
     endpoints: list[Endpoint]
 
     @property
+    def name(self) -> str:
+        """The name of its cluster."""
+        return self.service.name
+
+    @property
     def needs_dns(self) -> bool:
-        """Whether a replica is told by name."""
+        """Whether a replica is given by a host name."""
         return not all(endpoint.is_ip for endpoint in self.endpoints)
 
 
 def write_configuration(settings: GatewaySettings, folder: Path) -> Path:
-    """Write the configuration into a folder, readable by its owner alone; returns the main file.
+    """Write the configuration into a folder; returns the main file. Only its owner can read it.
 
-    Certificates have files of their own, because only so does Envoy take new ones when
-    they are renewed.
+    Each certificate is configured in a separate file, because Envoy reloads renewed
+    certificates only then.
     """
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
@@ -65,7 +70,7 @@ def write_configuration(settings: GatewaySettings, folder: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        # YAML, not HTML; every value goes through the filter `quoted`.
+        # The output is YAML; every value passes the filter `quoted`.
         autoescape=False,  # noqa: S701
     )
     environment.filters["quoted"] = _quoted
@@ -86,7 +91,10 @@ def write_configuration(settings: GatewaySettings, folder: Path) -> Path:
 
 
 def read_settings() -> GatewaySettings:
-    """Settings by the environment and `.env`, the environment first; ends when they are wrong."""
+    """Read settings from the environment and `.env`; exit if they are invalid.
+
+    The environment takes precedence.
+    """
     environment: Mapping[str, str | None] = {
         **dotenv_values(find_dotenv(usecwd=True)),
         **os.environ,
@@ -94,7 +102,7 @@ def read_settings() -> GatewaySettings:
     try:
         return GatewaySettings.from_environment(environment)
     except ValidationError as error:
-        sys.exit(f"The gateway's settings are wrong:\n{error}")
+        sys.exit(f"The gateway's settings are invalid:\n{error}")
 
 
 def _write(path: Path, text: str) -> Path:
@@ -104,7 +112,7 @@ def _write(path: Path, text: str) -> Path:
 
 
 def _quoted(value: object) -> str:
-    """A JSON value, which is a YAML value too, whatever characters it has."""
+    """A value as JSON, which is valid YAML whatever characters it contains."""
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -123,29 +131,20 @@ def _secrets(settings: GatewaySettings) -> list[Secret]:
 
 def _upstreams(settings: GatewaySettings) -> list[Upstream]:
     return [
-        Upstream(
-            "catalog", ("sori.catalog.v1.CatalogService",), endpoints(settings.catalog_address)
-        ),
-        Upstream(
-            "upload",
-            ("sori.upload.v1.UploadService", "sori.upload.v1.TusService"),
-            endpoints(settings.upload_address),
-        ),
-        Upstream(
-            "analysis", ("sori.analysis.v1.AnalysisService",), endpoints(settings.analysis_address)
-        ),
+        Upstream(service, endpoints(getattr(settings, f"{service.name}_address")))
+        for service in SERVICES
     ]
 
 
 def _pattern(origin: str) -> str:
-    """An origin as a regular expression; `*` stands for anything."""
+    """An origin as a regular expression; `*` matches anything."""
     return ".*".join(re.escape(part) for part in origin.split("*"))
 
 
 def main() -> None:
-    """Render by the environment."""
+    """Render with the settings of the environment."""
     parser = argparse.ArgumentParser(prog="python -m gateway.render", description=__doc__)
-    parser.add_argument("folder", type=Path, help="where envoy.yaml and what it needs are written")
+    parser.add_argument("folder", type=Path, help="gets envoy.yaml and the files that it refers to")
     write_configuration(read_settings(), parser.parse_args().folder)
 
 

@@ -14,14 +14,14 @@ _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0
 
 
 class Endpoint(NamedTuple):
-    """Where one replica of a service is."""
+    """The address of one replica of a service."""
 
     host: str
     port: int
 
     @classmethod
     def parse(cls, address: str) -> Self:
-        """Read host:port; an IPv6 address stands in brackets."""
+        """Parse host:port; an IPv6 address is in brackets. Errors: ValueError."""
         match = _ADDRESS.fullmatch(address)
         if match is None:
             raise ValueError(f"{address!r} is not host:port")
@@ -32,7 +32,7 @@ class Endpoint(NamedTuple):
 
     @property
     def is_ip(self) -> bool:
-        """Whether the host needs no DNS."""
+        """Whether the host is an IP address and needs no DNS."""
         try:
             ipaddress.ip_address(self.host)
         except ValueError:
@@ -41,10 +41,10 @@ class Endpoint(NamedTuple):
 
 
 def endpoints(addresses: str) -> list[Endpoint]:
-    """Read addresses separated by commas; raises a ValueError that says what is wrong."""
+    """Parse addresses separated by commas. Errors: ValueError that names the problem."""
     found = [Endpoint.parse(address.strip()) for address in addresses.split(",")]
     if len(set(found)) < len(found):
-        raise ValueError(f"{addresses!r} has an address twice")
+        raise ValueError(f"{addresses!r} has a duplicate address")
     return found
 
 
@@ -56,7 +56,7 @@ def _checked(addresses: str) -> str:
 def _require_all(settings: BaseModel, *names: str) -> None:
     missing = [name.upper() for name in names if not getattr(settings, name)]
     if missing and len(missing) < len(names):
-        raise ValueError(f"{' and '.join(missing)} must be set, too")
+        raise ValueError(f"{' and '.join(missing)} must also be set")
 
 
 Addresses = Annotated[str, AfterValidator(_checked)]
@@ -68,121 +68,119 @@ _PAGES = _BUILD / "pages"
 
 
 class GatewaySettings(BaseModel):
-    """Where the gateway listens, whom it calls, and what it lets through.
+    """The gateway's addresses, upstreams, certificates and limits.
 
-    Each setting is an environment variable: its name in capitals. The defaults
-    serve the local stack.
+    Each setting is an environment variable: its name in capitals. The defaults serve the
+    local stack.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    gateway_host: str = Field("127.0.0.1", description="Address to listen on.")
+    gateway_host: str = Field("127.0.0.1", description="Address on which it listens.")
     gateway_port: Port = Field(8000, description="Port for HTTP/1.1 and HTTP/2 without TLS.")
     gateway_admin_host: str = Field("127.0.0.1", description="Address of Envoy's admin pages.")
     gateway_admin_port: Port = Field(9901, description="Port of Envoy's admin pages.")
     catalog_address: Addresses = Field(
         "127.0.0.1:50051",
-        description="host:port of the catalog; of several replicas, separated by commas.",
+        description="host:port of the catalog's replicas, separated by commas.",
     )
-    upload_address: Addresses = Field("127.0.0.1:50052", description="The same of upload.")
-    analysis_address: Addresses = Field("127.0.0.1:50053", description="The same of analysis.")
+    upload_address: Addresses = Field("127.0.0.1:50052", description="The same for upload.")
+    analysis_address: Addresses = Field("127.0.0.1:50053", description="The same for analysis.")
     gateway_descriptor: Path = Field(_DESCRIPTOR, description="Descriptor set of the contract.")
     gateway_pages: Path = Field(
-        _PAGES, description="Folder of the OpenAPI document and the page that shows it."
+        _PAGES, description="Folder with the OpenAPI document and the page that shows it."
     )
     gateway_ops_port: Port | None = Field(
         None,
-        description="Port of /livez, /readyz and /metrics over plain HTTP, for operators alone; "
+        description="Port of /livez, /readyz and /metrics over plain HTTP, for operators only; "
         "default: none.",
     )
     gateway_tls_certificate_file: Path | None = Field(
         None,
-        description="Certificate chain (PEM) that clients see; with it and its key GATEWAY_PORT "
-        "takes TLS alone. Renewed files are read by themselves.",
+        description="Certificate chain (PEM) for clients; with it and its key, GATEWAY_PORT "
+        "accepts only TLS. Renewed files are reloaded.",
     )
     gateway_tls_key_file: Path | None = Field(None, description="Its private key (PEM).")
     tls_certificate_file: Path | None = Field(
         None,
-        description="Certificate chain (PEM) to show to the services; with its key and the CA, "
-        "they are called with mutual TLS.",
+        description="Certificate chain (PEM) for the services; with its key and the CA, the "
+        "gateway calls them with mutual TLS.",
     )
     tls_key_file: Path | None = Field(None, description="Its private key (PEM).")
     tls_ca_file: Path | None = Field(
-        None, description="Certificates (PEM) of who may vouch for the services."
+        None,
+        description="Certificates (PEM) of the authorities that sign the services' certificates.",
     )
     gateway_trusted_proxies: int = Field(
         0,
         ge=0,
         le=8,
-        description="How many proxies in front append to X-Forwarded-For; more are not believed.",
+        description="Number of proxies in front that append to X-Forwarded-For; entries of others "
+        "are ignored.",
     )
     gateway_client_requests_per_second: int | None = Field(
         None,
         ge=1,
-        description="Requests a second that one client address may make of each gateway; "
-        "default: any number. Reports of the analysis server don't count.",
+        description="Requests per second that each gateway accepts from one client address; "
+        "default: unlimited. Reports of the analysis server don't count.",
     )
     gateway_client_burst: int = Field(
-        200, ge=1, description="How many requests a client may make at once, when that is set."
+        200, ge=1, description="Requests that a client may send in a burst, if that is set."
     )
     gateway_max_connections: int = Field(
-        20_000, ge=1, description="Most connections of clients at a time."
+        20_000, ge=1, description="Maximum number of client connections."
     )
     gateway_max_heap_bytes: int = Field(
         1024**3,
         ge=64 * 1024**2,
-        description="Memory of Envoy; it refuses new requests when 95 % of it are used.",
+        description="Memory of Envoy; above 95 % of it, Envoy refuses new requests.",
     )
     gateway_cors_origins: str = Field(
         "*",
-        description="Origins whose pages may call, separated by commas; * stands for anything.",
+        description="Origins whose pages may call, separated by commas; * matches anything.",
     )
-    gateway_call_seconds: float = Field(
-        15, gt=0, description="Longest wait for the answer to an ordinary call."
-    )
-    gateway_upload_seconds: float = Field(
-        3600, gt=0, description="Longest time an upload may take."
-    )
+    gateway_call_seconds: float = Field(15, gt=0, description="Timeout of ordinary calls.")
+    gateway_upload_seconds: float = Field(3600, gt=0, description="Timeout of uploads.")
     gateway_idle_seconds: float = Field(
         60,
         gt=15,
-        description="How long a stream may be silent; watches have a heartbeat each 15 s.",
+        description="Timeout of silent streams; watches send a heartbeat every 15 s.",
     )
     gateway_upload_idle_seconds: float = Field(
         180,
         gt=15,
-        description="How long an upload may be silent, or wait for its turn; more than the "
-        "service's UPLOAD_IDLE_SECONDS, which says so better.",
+        description="Timeout of uploads that are silent or wait for memory; must exceed the "
+        "service's UPLOAD_IDLE_SECONDS, whose error is clearer.",
     )
     gateway_body_bytes: int = Field(
         1024**2,
         ge=65536,
-        description="Largest JSON body, and what is buffered of any connection.",
+        description="Maximum JSON body, and the buffer of each connection, in bytes.",
     )
     gateway_webhook_body_bytes: int = Field(
-        8 * 1024**2, ge=65536, description="Largest report of the analysis server."
+        8 * 1024**2, ge=65536, description="Maximum report of the analysis server, in bytes."
     )
     gateway_answer_bytes: int = Field(
-        16 * 1024**2, ge=65536, description="Largest JSON answer of a service."
+        16 * 1024**2, ge=65536, description="Maximum JSON response of a service, in bytes."
     )
     gateway_health_interval_seconds: float = Field(
-        1, gt=0, description="Pause between two looks at a service's health."
+        1, gt=0, description="Interval between two health checks of a service."
     )
 
     @model_validator(mode="after")
-    def _tls_is_whole(self) -> Self:
+    def _tls_is_complete(self) -> Self:
         _require_all(self, "gateway_tls_certificate_file", "gateway_tls_key_file")
         _require_all(self, "tls_certificate_file", "tls_key_file", "tls_ca_file")
         return self
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str | None]) -> Self:
-        """Settings by their variables; an empty one counts as not set."""
+        """Read settings from variables; an empty one counts as unset."""
         return cls.model_validate(
             {name.lower(): value for name, value in environment.items() if value}
         )
 
     @property
     def allowed_origins(self) -> list[str]:
-        """The origins one by one."""
+        """The origins as a list."""
         return [origin.strip() for origin in self.gateway_cors_origins.split(",") if origin.strip()]

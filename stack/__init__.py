@@ -1,4 +1,4 @@
-"""The local stack: PostgreSQL, SeaweedFS, the services and Envoy, all from wheels."""
+"""The local stack: PostgreSQL, SeaweedFS, the services and Envoy, installed from wheels."""
 
 from stack.errors import StackError
 from stack.settings import StackSettings

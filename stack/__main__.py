@@ -21,9 +21,9 @@ from stack.lock import is_locked, read_holder, wait_until_unlocked
 from stack.settings import StackSettings
 from stack.up import up
 
-# What the stack makes in its data directory; nothing else there is touched.
-_MADE_FOLDERS = ("postgres", "s3", "logs")
-_MADE_FILES = ("secrets.env", "stack.json", "lock")
+# The stack creates these in its data directory, and deletes nothing else there.
+_CREATED_FOLDERS = ("postgres", "s3", "logs")
+_CREATED_FILES = ("secrets.env", "stack.json", "lock")
 
 console = Console()
 
@@ -46,7 +46,7 @@ def main() -> int:
             case "demo":
                 run_demo()
     except ValidationError as error:
-        console.print(f"The settings of the stack are wrong:\n{error}", style="red", markup=False)
+        console.print(f"The settings of the stack are invalid:\n{error}", style="red", markup=False)
         return 1
     except (StackError, grpc.RpcError, httpx.HTTPError) as error:
         console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
@@ -55,25 +55,29 @@ def main() -> int:
 
 
 def down(data_dir: Path) -> None:
-    """Stop the stack that runs on the data directory, wherever it was started."""
+    """Stop the stack that uses the data directory, in whichever terminal it runs."""
     holder = read_holder(data_dir)
     if not is_locked(data_dir) or holder is None:
-        console.print(f"No stack runs on {data_dir}.", highlight=False, soft_wrap=True)
+        console.print(f"No stack uses {data_dir}.", highlight=False, soft_wrap=True)
         return
     os.kill(holder.pid, signal.SIGTERM)
     if not wait_until_unlocked(data_dir):
-        raise StackError(f"The stack does not stop. End the process {holder.pid} by hand.")
+        raise StackError(f"The stack does not stop. Kill the process {holder.pid}.")
     console.print("Stopped.")
 
 
 def logs(data_dir: Path, programs: list[str], lines: int) -> None:
-    """Follow the logs until Ctrl-C."""
+    """Follow the logs until Ctrl-C.
+
+    programs: names; empty for all.
+    lines: how many of the last lines are printed first.
+    """
     folder = data_dir / "logs"
     wanted = [folder / f"{name}.log" for name in programs] or sorted(folder.glob("*.log"))
     missing = [path.stem for path in wanted if not path.exists()]
     if missing or not wanted:
         known = ", ".join(sorted(path.stem for path in folder.glob("*.log"))) or "none yet"
-        raise StackError(f"No such log: {', '.join(missing) or 'any'}. There are: {known}.")
+        raise StackError(f"No such log: {', '.join(missing) or 'any'}. Existing logs: {known}.")
     tail = shutil.which("tail")
     if tail is None:
         raise StackError(f"`tail` is missing. The logs are in {folder}.")
@@ -81,12 +85,12 @@ def logs(data_dir: Path, programs: list[str], lines: int) -> None:
 
 
 def clean(data_dir: Path) -> None:
-    """Stop the stack and delete its data for good."""
+    """Stop the stack and delete its data permanently."""
     if is_locked(data_dir):
         down(data_dir)
-    for name in _MADE_FOLDERS:
+    for name in _CREATED_FOLDERS:
         shutil.rmtree(data_dir / name, ignore_errors=True)
-    for name in _MADE_FILES:
+    for name in _CREATED_FILES:
         (data_dir / name).unlink(missing_ok=True)
     if data_dir.is_dir() and not any(data_dir.iterdir()):
         data_dir.rmdir()
@@ -96,14 +100,16 @@ def clean(data_dir: Path) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stack", description="The local stack of Sori.")
     commands = parser.add_subparsers(dest="command", required=True)
-    starting = commands.add_parser("up", help="start everything and stay; Ctrl-C stops it")
+    starting = commands.add_parser("up", help="start everything in the foreground; Ctrl-C stops it")
     starting.add_argument("--no-seed", action="store_true", help="without the sample catalog")
-    commands.add_parser("down", help="stop what `up` started")
+    commands.add_parser("down", help="stop the stack that `up` started")
     following = commands.add_parser("logs", help="follow the logs")
     following.add_argument("programs", nargs="*", metavar="program", help="default: all")
-    following.add_argument("-n", "--lines", type=int, default=20, help="lines to begin with")
-    commands.add_parser("clean", help="stop the stack and delete its data for good")
-    commands.add_parser("demo", help="send a real recording through a stack of its own")
+    following.add_argument(
+        "-n", "--lines", type=int, default=20, help="how many of the last lines are printed first"
+    )
+    commands.add_parser("clean", help="stop the stack and delete its data permanently")
+    commands.add_parser("demo", help="analyse a real recording on a separate stack")
     return parser
 
 

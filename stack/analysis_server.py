@@ -1,4 +1,4 @@
-"""An analysis server that takes jobs and keeps them: reports are made by who runs it."""
+"""An analysis server that accepts jobs and never reports; its user reports instead."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from starlette.routing import Route
 WAIT_SECONDS = 60.0
 
 
-class KeepingServer:
-    """Every dispatch it has accepted, in the order in which they came.
+class PassiveAnalysisServer:
+    """Keeps every dispatch that it accepted, in order of arrival.
 
-    is_open: when not, it answers 503, and jobs wait.
+    is_open: if False, it responds with 503, and jobs wait.
     """
 
     def __init__(self, url: str) -> None:
@@ -29,15 +29,15 @@ class KeepingServer:
         self._arrived = threading.Condition()
         self._dispatches: list[dict[str, Any]] = []
 
-    def dispatches(self, least: int = 0) -> list[dict[str, Any]]:
-        """The bodies of all dispatches, waiting for at least so many."""
+    def dispatches(self, minimum: int = 0) -> list[dict[str, Any]]:
+        """The bodies of all dispatches; waits until there are at least `minimum`."""
         with self._arrived:
-            if not self._arrived.wait_for(lambda: len(self._dispatches) >= least, WAIT_SECONDS):
-                raise TimeoutError(f"{len(self._dispatches)} of {least} jobs were dispatched")
+            if not self._arrived.wait_for(lambda: len(self._dispatches) >= minimum, WAIT_SECONDS):
+                raise TimeoutError(f"{len(self._dispatches)} of {minimum} jobs were dispatched")
             return list(self._dispatches)
 
-    async def take(self, request: Request) -> Response:
-        """The route that the product dispatches to."""
+    async def accept(self, request: Request) -> Response:
+        """Accept a dispatch, or refuse it with 503."""
         job = await request.json()
         if not self.is_open:
             return JSONResponse({}, 503)
@@ -48,17 +48,19 @@ class KeepingServer:
 
 
 @contextmanager
-def keeping_server() -> Iterator[KeepingServer]:
-    """One on a free port of this machine."""
+def passive_analysis_server() -> Iterator[PassiveAnalysisServer]:
+    """A passive analysis server on a free port of this machine."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        keeper = KeepingServer(f"http://127.0.0.1:{listener.getsockname()[1]}/analyze-voice")
-        app = Starlette(routes=[Route("/analyze-voice", keeper.take, methods=["POST"])])
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        server = PassiveAnalysisServer(
+            f"http://127.0.0.1:{listener.getsockname()[1]}/analyze-voice"
+        )
+        app = Starlette(routes=[Route("/analyze-voice", server.accept, methods=["POST"])])
+        http = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        thread = threading.Thread(target=http.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            yield keeper
+            yield server
         finally:
-            server.should_exit = True
+            http.should_exit = True
             thread.join()

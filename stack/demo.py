@@ -1,4 +1,4 @@
-"""The demo: a real recording goes from upload to result, shown in the terminal."""
+"""The demo: uploads a real recording and shows its result in the terminal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SCORES = ("overall", "pronunciation", "pitch", "timing", "energy")
 
 
 def run_demo() -> None:
-    """Start a stack of its own, send a take through it, show the result, stop."""
+    """Start a separate stack, upload a take to it, show the result, and stop."""
     console = Console()
     with ExitStack() as exits:
         data_dir = exits.enter_context(tempfile.TemporaryDirectory(prefix="sori-demo-"))
@@ -43,7 +43,7 @@ def run_demo() -> None:
 
 
 def _analysed(client: httpx.Client, console: Console) -> dict[str, Any]:
-    """Upload the recording, follow its progress, return the result."""
+    """Upload the recording, show its progress, and return the result."""
     with SAMPLE_TAKE.open("rb") as recording:
         answer = client.post(f"/tokens/{TOKEN_ID}/upload-audio", files={"file": recording})
     if answer.is_error:
@@ -62,7 +62,7 @@ def _analysed(client: httpx.Client, console: Console) -> dict[str, Any]:
 
 
 def _states(client: httpx.Client, job_id: str) -> Iterator[dict[str, Any]]:
-    """The states of a job as the gateway streams them."""
+    """The states of a job, as the gateway streams them."""
     with client.stream("GET", f"/tokens/analysis-progress/{job_id}") as response:
         response.raise_for_status()
         for line in response.iter_lines():
@@ -97,11 +97,11 @@ def _word_table(result: dict[str, Any]) -> Table:
 
 
 def _span(start: float | None, end: float | None) -> str:
-    return "not heard" if start is None or end is None else f"{start:.2f} - {end:.2f}"
+    return "not found" if start is None or end is None else f"{start:.2f} - {end:.2f}"
 
 
 def _contours(pitch: dict[str, Any], width: int) -> str:
-    """Both pitch contours, in Hz over seconds, drawn with characters."""
+    """A plot of both pitch contours, in Hz over seconds."""
     plotext.clear_figure()
     plotext.theme("clear")
     plotext.plotsize(min(width, 100), 18)

@@ -1,9 +1,9 @@
-"""The drill: a back-up is restored after everything was lost, and what has become of it is shown.
+"""The drill: restores a back-up after all data was lost, and shows the state of every job.
 
-`python -m stack.drill`. Jobs and uploads of every state are made, the database is backed
-up by the operators' scripts and the bucket by the API of S3; then the data of both is
-deleted, restored and gone on with. The analysis server keeps what it was given, as a
-real one would.
+`python -m stack.drill`. It creates jobs and uploads in every state and backs up the
+database with the operators' scripts and the bucket through S3's API. Then it deletes the
+data of both, restores it, and continues every job and upload. The analysis server keeps
+the jobs that it accepted, as a real one does.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from services.registry import SERVICE_NAMES
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.upload.v1 import upload_pb2, upload_pb2_grpc
 from stack import postgres
-from stack.analysis_server import KeepingServer, keeping_server
+from stack.analysis_server import PassiveAnalysisServer, passive_analysis_server
 from stack.environment import ROOT
 from stack.s3 import S3
 from stack.seed import SAMPLE_TAKE
@@ -35,17 +36,17 @@ from stack.stack import Stack
 
 TOKEN_ID = 1
 SCRIPTS = ROOT / "deploy" / "scripts"
-# The edge first: what calls others stops before them.
-_OF_PRODUCT = ("gateway", "upload", "analysis", "catalog")
+# In the order in which they stop: callers before the services that they call.
+_PRODUCT = ("gateway", *reversed(SERVICE_NAMES))
 _WAIT_SECONDS = 30.0
-# More than one part of S3, which is lost with the bucket until the upload is whole.
+# More than one part; S3 loses the parts of incomplete uploads with the bucket.
 _LARGE_BYTES = 8 * 1024**2
 _CHUNK_BYTES = 1024**2
 
 
 @dataclass(frozen=True)
 class Object:
-    """An object of the bucket as it is kept elsewhere."""
+    """A copy of an object of the bucket."""
 
     key: str
     content: bytes
@@ -54,7 +55,7 @@ class Object:
 
 @dataclass(frozen=True)
 class Before:
-    """What there was: ids of jobs and uploads, by what had become of them."""
+    """Jobs and uploads at the back-up: the ids of jobs, by their state."""
 
     done: str
     dispatched: str
@@ -66,7 +67,10 @@ class Before:
 
 @dataclass(frozen=True)
 class After:
-    """What has become of it."""
+    """The state of the same jobs and uploads after the restore.
+
+    dispatches: the number of dispatches of each job id.
+    """
 
     done: str
     dispatched: str
@@ -80,7 +84,7 @@ class After:
 class Product:
     """The product through its gateway."""
 
-    def __init__(self, stack: Stack, keeper: KeepingServer) -> None:
+    def __init__(self, stack: Stack, keeper: PassiveAnalysisServer) -> None:
         self._keeper = keeper
         self._http = httpx.Client(base_url=stack.gateway_url, timeout=_WAIT_SECONDS)
         self._channel = grpc.insecure_channel(stack.gateway_address)
@@ -89,12 +93,12 @@ class Product:
         self._take = SAMPLE_TAKE.read_bytes()
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close the connections."""
         self._http.close()
         self._channel.close()
 
     def upload(self, name: str) -> str:
-        """Upload a take that is unlike those of other names; returns the job's id."""
+        """Upload a take whose content depends on the name; returns the job's id."""
         files = {"file": ("take.webm", self._take + name.encode())}
         answer = self._http.post(f"/tokens/{TOKEN_ID}/upload-audio", files=files)
         answer.raise_for_status()
@@ -102,27 +106,27 @@ class Product:
         return job_id
 
     def begin(self, size: int) -> upload_pb2.Upload:
-        """Begin a resumable upload, and stop when half of it has come."""
+        """Create a resumable upload and send half of it."""
         request = upload_pb2.CreateUploadRequest(token_id=TOKEN_ID, size=size)
         created = self._uploads.CreateUpload(request)
         half = self._content(size)[: -len(self._take) // 2]
         return self._uploads.WriteUpload(_writes(created.upload_id, 0, half))
 
-    def go_on(self, upload: upload_pb2.Upload) -> str:
-        """Go on with an upload where it stopped; returns its state, or why it can't."""
+    def resume(self, upload: upload_pb2.Upload) -> str:
+        """Resume an upload and finish it; returns its state, or the error."""
         try:
             known = self._uploads.GetUpload(upload_pb2.GetUploadRequest(upload_id=upload.upload_id))
             offset = known.committed_size
             rest = self._content(upload.size)[offset:]
-            ended = self._uploads.WriteUpload(
+            finished = self._uploads.WriteUpload(
                 _writes(upload.upload_id, offset, rest, finish_write=True)
             )
         except grpc.RpcError as error:
             return str(error.details())
-        return str(upload_pb2.UploadState.Name(ended.state))
+        return str(upload_pb2.UploadState.Name(finished.state))
 
     def report(self, job_id: str) -> None:
-        """Report a job at the URL that the analysis server was given for it."""
+        """Report a job's results to the webhook URL of its dispatch."""
         (url, *_) = [j["webhook_url"] for j in self._keeper.dispatches() if j["job_id"] == job_id]
         body = {"analysis_results": {"overall_score": 90}}
         self._http.post(url, json=body).raise_for_status()
@@ -136,11 +140,11 @@ class Product:
         score = (body.get("result") or {}).get("overall_score")
         return body["status"] if score is None else f"{body['status']}, score {score:g}"
 
-    def wait_until(self, job_id: str, status: int) -> None:
-        """Watch a job until it has this status, or has ended."""
+    def wait_until(self, job_id: str, progress: int) -> None:
+        """Watch a job until it has reached this progress in percent, or has ended."""
         request = analysis_pb2.WatchAnalysisRequest(job_id=job_id)
         for state in self._analyses.WatchAnalysis(request, timeout=_WAIT_SECONDS):
-            if state.progress >= status:
+            if state.progress >= progress:
                 return
 
     def _content(self, size: int) -> bytes:
@@ -162,22 +166,22 @@ def _writes(
 
 
 def drill(folder: Path) -> tuple[Before, After]:
-    """Lose everything, and get it back; returns what there was and what has become of it."""
-    with keeping_server() as keeper:
+    """Lose all data and restore it; returns the states before and after."""
+    with passive_analysis_server() as keeper:
         environment = {"TARGET_SERVER_URL": keeper.url, "SHUTDOWN_DELAY_SECONDS": "0"}
         with Stack.on_free_ports(folder / "stack", environment, without=("analyzer",)) as stack:
             product = Product(stack, keeper)
-            before = _used(product, keeper)
+            before = _use(product, keeper)
             run_script("backup.sh", stack, folder / "sori.dump")
             objects = list(objects_of(stack.s3))
             lost = product.upload("after the back-up")
             product.close()
             lose_everything(stack)
             run_script("restore.sh", stack, folder / "sori.dump")
-            put_back(stack.s3, objects)
+            restore_objects(stack.s3, objects)
             start_product(stack)
             product = Product(stack, keeper)
-            after = _gone_on(product, keeper, before, lost)
+            after = _continue(product, keeper, before, lost)
             product.close()
     return before, after
 
@@ -185,9 +189,9 @@ def drill(folder: Path) -> tuple[Before, After]:
 def lose_everything(stack: Stack) -> None:
     """Stop the product, delete the data of PostgreSQL and S3, and start both empty.
 
-    The settings and keys stay: they are the operator's, kept apart from the data.
+    The settings and keys stay: operators keep them apart from the data.
     """
-    for name in (*_OF_PRODUCT, "postgres", "s3"):
+    for name in (*_PRODUCT, "postgres", "s3"):
         stack.stop(name)
     shutil.rmtree(stack.data_dir / "postgres")
     shutil.rmtree(stack.data_dir / "s3")
@@ -200,18 +204,18 @@ def lose_everything(stack: Stack) -> None:
 
 
 def start_product(stack: Stack) -> None:
-    """Migrate what was restored, and start the services on it."""
+    """Migrate the restored database, and start the product."""
     migrate = [sys.executable, "-m", "services.runtime.migrations"]
     environment = dict(stack.environment)
     subprocess.run(migrate, env=environment, check=True, stdout=subprocess.DEVNULL)
-    for name in reversed(_OF_PRODUCT):
+    for name in reversed(_PRODUCT):
         stack.start(name)
-    for name in reversed(_OF_PRODUCT):
+    for name in reversed(_PRODUCT):
         stack.wait_ready(name)
 
 
-def _used(product: Product, keeper: KeepingServer) -> Before:
-    """Make jobs and uploads of every state."""
+def _use(product: Product, keeper: PassiveAnalysisServer) -> Before:
+    """Create jobs and uploads in every state."""
     done, dispatched = product.upload("done"), product.upload("dispatched")
     keeper.dispatches(2)
     product.wait_until(dispatched, 90)
@@ -222,11 +226,11 @@ def _used(product: Product, keeper: KeepingServer) -> Before:
     return Before(done, dispatched, queued, small, large)
 
 
-def _gone_on(product: Product, keeper: KeepingServer, before: Before, lost: str) -> After:
-    """Go on with everything, to its end."""
+def _continue(product: Product, keeper: PassiveAnalysisServer, before: Before, lost: str) -> After:
+    """Continue every job and upload until it ends."""
     product.report(before.dispatched)
     keeper.is_open = True
-    small, large = product.go_on(before.small_upload), product.go_on(before.large_upload)
+    small, large = product.resume(before.small_upload), product.resume(before.large_upload)
     product.wait_until(before.queued, 90)
     product.report(before.queued)
     dispatches = [job["job_id"] for job in keeper.dispatches()]
@@ -242,14 +246,14 @@ def _gone_on(product: Product, keeper: KeepingServer, before: Before, lost: str)
 
 
 def run_script(name: str, stack: Stack, backup: Path) -> None:
-    """Run an operators' script as they would."""
+    """Run an operators' script in an operator's environment."""
     path = os.pathsep.join([str(postgres.binaries()), os.environ["PATH"]])
     environment = {"PATH": path, "DATABASE_URL": stack.database_url}
     subprocess.run([SCRIPTS / name, backup], env=environment, check=True, stdout=subprocess.DEVNULL)
 
 
 def objects_of(s3: S3) -> Iterator[Object]:
-    """Copy the bucket."""
+    """The objects of the bucket."""
     client = _client(s3)
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=s3.bucket):
         for each in page.get("Contents", ()):
@@ -257,8 +261,8 @@ def objects_of(s3: S3) -> Iterator[Object]:
             yield Object(each["Key"], found["Body"].read(), found["ContentType"])
 
 
-def put_back(s3: S3, objects: list[Object]) -> None:
-    """Fill the bucket from the copy."""
+def restore_objects(s3: S3, objects: list[Object]) -> None:
+    """Store the objects in the bucket."""
     client = _client(s3)
     for each in objects:
         client.put_object(
@@ -277,16 +281,16 @@ def _client(s3: S3) -> Any:
 
 
 def main() -> None:
-    """Run the drill and show what it found."""
+    """Run the drill and print the states."""
     with tempfile.TemporaryDirectory(prefix="sori-drill-") as folder:
         before, after = drill(Path(folder))
-    table = Table("at the back-up", "after the restore", title="Everything was lost and restored")
+    table = Table("at the back-up", "after the restore", title="All data was lost and restored")
     table.add_row("a completed job", after.done)
     table.add_row("a dispatched job, reported by its old webhook_url", after.dispatched)
     table.add_row("a queued job", after.queued)
-    table.add_row("an upload half-way, of less than a part", after.small_upload)
-    table.add_row("an upload half-way, of several parts", after.large_upload)
-    table.add_row("(a job that was made afterwards)", after.after_backup)
+    table.add_row("a half-finished upload, smaller than a part", after.small_upload)
+    table.add_row("a half-finished upload of several parts", after.large_upload)
+    table.add_row("(a job created after the back-up)", after.after_backup)
     Console().print(table)
     expected = (before.done, before.dispatched, before.queued)
     if any(after.dispatches.get(job_id) != 1 for job_id in expected):

@@ -1,4 +1,4 @@
-"""The environment that the services of the stack run in."""
+"""The environment of the stack's services."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from pathlib import Path
 
 from dotenv import dotenv_values, find_dotenv
 
+from services.registry import SERVICE_NAMES
 from services.runtime.tls import Tls
 from stack.hosts import Hosts
 from stack.settings import StackSettings
 
 ROOT = Path(__file__).parents[1]
-"""The folder that has `services/`, `gen/` and `build/`."""
+"""The root of the repository."""
 
-_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
-_MADE_ONCE = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "WEBHOOK_SIGNING_KEY")
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
+_GENERATED = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "WEBHOOK_SIGNING_KEY")
 
 
 def user_environment() -> dict[str, str]:
-    """What the user has set: in `.env`, and before it in the environment."""
+    """The user's variables: those of the environment, then those of `.env`."""
     in_file = dotenv_values(find_dotenv(usecwd=True))
     return {name: value for name, value in in_file.items() if value} | dict(os.environ)
 
 
 def hermetic_environment() -> dict[str, str]:
-    """What programs need of the environment anyhow, and nothing more."""
-    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    """The variables that every program needs, and no others."""
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ}
 
 
 def service_environment(
@@ -37,11 +38,11 @@ def service_environment(
     overrides: Mapping[str, str],
     hosts: Hosts | None = None,
 ) -> dict[str, str]:
-    """Everything that the services are told.
+    """The variables of the services.
 
-    base: what goes before the stack's own defaults, where it is not empty.
-    overrides: what goes before both.
-    hosts: where the programs run; default: all on loopback.
+    base: variables that take precedence over the stack's defaults, unless empty.
+    overrides: variables that take precedence over both.
+    hosts: the hosts of the programs; default: all on loopback.
     """
     has_tls = bool({**base, **overrides}.get("GATEWAY_TLS_CERTIFICATE_FILE"))
     defaults = _defaults(settings, hosts or Hosts(), "https" if has_tls else "http")
@@ -61,7 +62,7 @@ def _defaults(settings: StackSettings, hosts: Hosts, scheme: str) -> dict[str, s
         return f"{hosts.bind}:{port}"
 
     def target(service: str) -> str:
-        """All replicas, as gRPC wants them."""
+        """All replicas, in gRPC's syntax."""
         addresses = [at(name, settings.port(name)) for name in settings.replicas[service]]
         return hosts.target(service, addresses)
 
@@ -72,35 +73,31 @@ def _defaults(settings: StackSettings, hosts: Hosts, scheme: str) -> dict[str, s
         "S3_ENDPOINT_URL": f"http://{at('s3', settings.s3_port)}",
         "S3_BUCKET_NAME": "sori",
         "AWS_REGION": "us-east-1",
-        "CATALOG_LISTEN": listen(settings.catalog_port),
-        "UPLOAD_LISTEN": listen(settings.upload_port),
-        "ANALYSIS_LISTEN": listen(settings.analysis_port),
+        **{f"{name.upper()}_LISTEN": listen(settings.port(name)) for name in SERVICE_NAMES},
+        **{f"{name.upper()}_ADDRESS": target(name) for name in SERVICE_NAMES},
         "ANALYZER_HOST": hosts.bind,
         "ANALYZER_PORT": str(settings.analyzer_port),
-        "CATALOG_ADDRESS": target("catalog"),
-        "UPLOAD_ADDRESS": target("upload"),
-        "ANALYSIS_ADDRESS": target("analysis"),
         "TARGET_SERVER_URL": f"http://{at('analyzer', settings.analyzer_port)}/analyze-voice",
         "WEBHOOK_URL": f"{webhook}/tokens/webhook/analysis-complete",
         "SHUTDOWN_GRACE_SECONDS": "3",
-        # The gateway looks at their health every half a second.
+        # The gateway checks their health every half a second.
         "SHUTDOWN_DELAY_SECONDS": "0.6",
         "PYTHONUNBUFFERED": "1",
     }
 
 
 def tls_of(environment: Mapping[str, str]) -> Tls | None:
-    """The files for mutual TLS that the services are told, if they are."""
+    """The files for mutual TLS of these variables; None if they are unset."""
     names = ("TLS_CERTIFICATE_FILE", "TLS_KEY_FILE", "TLS_CA_FILE")
     paths = [Path(environment[name]) for name in names if environment.get(name)]
     return Tls(*paths) if len(paths) == len(names) else None
 
 
 def kept_secrets(data_dir: Path) -> dict[str, str]:
-    """Secrets of this data directory, made at first use, readable by their owner alone."""
+    """The secrets of this data directory; generated at first use, readable by their owner only."""
     path = data_dir / "secrets.env"
     kept = {name: value for name, value in dotenv_values(path).items() if value}
-    missing = {name: secrets.token_hex(24) for name in _MADE_ONCE if name not in kept}
+    missing = {name: secrets.token_hex(24) for name in _GENERATED if name not in kept}
     if missing:
         kept |= missing
         write_private(path, "".join(f"{name}={value}\n" for name, value in kept.items()))
@@ -108,7 +105,7 @@ def kept_secrets(data_dir: Path) -> dict[str, str]:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner reads, whole or not at all."""
+    """Write a file atomically; only its owner can read it."""
     draft = path.with_name(path.name + ".draft")
     draft.unlink(missing_ok=True)
     draft.touch(mode=0o600, exist_ok=False)

@@ -1,5 +1,5 @@
-"""What goes wrong with the stack, said so that one can act on it."""
+"""The error of the stack."""
 
 
 class StackError(Exception):
-    """The stack cannot do what it was asked; the text says why and what to do."""
+    """The stack cannot do what it should; the text says why and what to do."""

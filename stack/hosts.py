@@ -1,4 +1,4 @@
-"""Where the programs of a stack run: by default all of them on this machine's loopback."""
+"""The hosts of a stack's programs: by default this machine's loopback interface."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from collections.abc import Sequence
 class Hosts:
     """One host for all programs: the loopback interface.
 
-    bind: the address that programs listen on.
-    outside: the address at which programs reach whoever started the stack.
-    network: the addresses that programs call from.
+    bind: the address on which programs listen.
+    outside: the address at which programs reach the process that started the stack.
+    network: the addresses from which programs call.
     """
 
     bind = "127.0.0.1"
     outside = "127.0.0.1"
     network = "127.0.0.1/32"
     shares_ports = True
-    """Whether two programs can't listen on the same port."""
+    """Whether programs share one address, so that each needs a port of its own."""
 
     def open(self, programs: Sequence[str]) -> None:
-        """Make room for the programs."""
+        """Create the hosts of the programs."""
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Remove the hosts."""
 
     def address(self, program: str) -> str:
         """The address at which a program is reached."""
@@ -34,9 +34,9 @@ class Hosts:
         return command
 
     def target(self, service: str, addresses: Sequence[str]) -> str:
-        """What gRPC takes for all replicas of a service."""
+        """The target of all replicas of a service, in gRPC's syntax."""
         return addresses[0] if len(addresses) == 1 else f"ipv4:{','.join(addresses)}"
 
     def upstream(self, service: str, addresses: Sequence[str]) -> str:
-        """What the gateway takes for them."""
+        """The replicas of a service, in the syntax of the gateway's settings."""
         return ",".join(addresses)

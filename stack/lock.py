@@ -1,4 +1,4 @@
-"""One stack a data directory: the lock, and who holds it."""
+"""One stack per data directory: the lock, and its holder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PAUSE_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Holder:
-    """The stack that runs, or ran, on a data directory."""
+    """The stack that uses, or used, a data directory."""
 
     pid: int
     gateway_url: str
@@ -31,12 +31,12 @@ class Holder:
 
 @contextmanager
 def locked(data_dir: Path) -> Iterator[IO[str]]:
-    """Hold the data directory; raises a StackError when another stack does."""
+    """Lock the data directory. Errors: StackError if another stack uses it."""
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (data_dir / "lock").open("a") as lock:
-        if not _take(lock):
+        if not _try_lock(lock):
             _wait_for_end(data_dir, lock)
-        _clear_traces(data_dir)
+        _remove_runtime_folder(data_dir)
         try:
             yield lock
         finally:
@@ -44,16 +44,16 @@ def locked(data_dir: Path) -> Iterator[IO[str]]:
 
 
 def is_locked(data_dir: Path) -> bool:
-    """Whether a stack runs on the data directory, or is still ending."""
+    """Whether a stack uses the data directory, or is still stopping."""
     path = data_dir / "lock"
     if not path.exists():
         return False
     with path.open("a") as lock:
-        return not _take(lock)
+        return not _try_lock(lock)
 
 
 def wait_until_unlocked(data_dir: Path) -> bool:
-    """Wait for a stack to end; False when it does not."""
+    """Wait until a stack has stopped; returns False after a timeout."""
     deadline = time.monotonic() + _ENDING_SECONDS
     while is_locked(data_dir):
         if time.monotonic() > deadline:
@@ -63,12 +63,12 @@ def wait_until_unlocked(data_dir: Path) -> bool:
 
 
 def write_holder(data_dir: Path, holder: Holder) -> None:
-    """Tell others who holds the data directory."""
+    """Record the holder of the data directory for other processes."""
     write_private(data_dir / "stack.json", json.dumps(asdict(holder)))
 
 
 def read_holder(data_dir: Path) -> Holder | None:
-    """Who holds the data directory, or held it until a crash."""
+    """The holder of the data directory; after a crash, the last one."""
     try:
         return Holder(**json.loads((data_dir / "stack.json").read_text()))
     except (OSError, ValueError, TypeError):
@@ -76,7 +76,7 @@ def read_holder(data_dir: Path) -> Holder | None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is such a process."""
+    """Whether the process exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -86,7 +86,7 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def _take(lock: IO[str]) -> bool:
+def _try_lock(lock: IO[str]) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -95,21 +95,21 @@ def _take(lock: IO[str]) -> bool:
 
 
 def _wait_for_end(data_dir: Path, lock: IO[str]) -> None:
-    """Wait for what a killed stack has left: its supervisord is stopping everything."""
+    """Wait for the supervisord of a killed stack, which stops its programs."""
     deadline = time.monotonic() + _ENDING_SECONDS
-    while not _take(lock):
+    while not _try_lock(lock):
         holder = read_holder(data_dir)
         if (holder and is_alive(holder.pid)) or time.monotonic() > deadline:
             who = f" (process {holder.pid}, {holder.gateway_url})" if holder else ""
             raise StackError(
-                f"A stack runs on {data_dir} already{who}. Use that one, stop it with"
+                f"Another stack already uses {data_dir}{who}. Use that one, stop it with"
                 " `make down`, or set SORI_DATA_DIR to another directory."
             )
         time.sleep(_PAUSE_SECONDS)
 
 
-def _clear_traces(data_dir: Path) -> None:
-    """Remove the short-lived folder of a stack that was killed."""
+def _remove_runtime_folder(data_dir: Path) -> None:
+    """Remove the temporary folder of a stack that was killed."""
     dead = read_holder(data_dir)
     if dead and Path(dead.runtime).name.startswith("sori-"):
         shutil.rmtree(dead.runtime, ignore_errors=True)

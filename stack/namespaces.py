@@ -1,8 +1,8 @@
-"""Hosts of their own for the programs of a stack: Linux network namespaces on one bridge.
+"""A host for each program of a stack: Linux network namespaces on one bridge.
 
-Each program has an address, as a pod of Kubernetes does, and the replicas of a service
-share a name in DNS, as those behind a headless Service do. A host can be cut off and
-healed, and can move to another address. Needs root, Linux and iproute2.
+Each program has its own address, like a pod in Kubernetes, and the replicas of a service
+share a DNS name, like those behind a headless Service. A host can be cut off and connected
+again, and can move to another address. Needs root, Linux and iproute2.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from stack.settings import service_of
 
 _PREFIX = "sori"
 _RESOLVERS = Path("/etc/netns")
-# For tests of networks (RFC 2544): never anybody's. A part for each process.
+# Reserved for network tests (RFC 2544). Each process uses a part of it.
 _NETWORKS = tuple(IPv4Network("198.18.0.0/15").subnets(new_prefix=20))
 _TTL_SECONDS = 1
 
 
 class Network:
-    """A bridge, and its DNS server, for as long as the context; one a process."""
+    """A bridge with a DNS server, while the context lasts; one per process."""
 
     def __init__(self) -> None:
         self._bridge = f"{_PREFIX}-{os.getpid()}"
-        # This machine's end of the cable to the bridge.
+        # This machine's end of the virtual cable to the bridge.
         self._cable = f"{_PREFIX}{os.getpid()}"
         self._network = _NETWORKS[os.getpid() % len(_NETWORKS)]
         self._free = self._network.hosts()
@@ -48,7 +48,7 @@ class Network:
         self.range = str(self._network)
 
     def __enter__(self) -> Self:
-        _remove_traces_of_the_dead()
+        _remove_orphans()
         _ip("netns", "add", self._bridge)
         _ip("-n", self._bridge, "link", "add", "bridge", "type", "bridge")
         _ip("-n", self._bridge, "link", "set", "bridge", "up")
@@ -67,7 +67,7 @@ class Network:
         _ip("addr", "add", self.with_length(self.address), "dev", self._cable)
         _ip("link", "set", self._cable, "up")
         self.connect("outside")
-        self._dns = DNSServer(self._names, address=self.address, port=53, logger=_Silence())
+        self._dns = DNSServer(self._names, address=self.address, port=53, logger=_NoLog())
         self._dns.start_thread()
         return self
 
@@ -80,7 +80,7 @@ class Network:
         if self._dns is not None:
             self._dns.stop()
             self._dns.server.server_close()
-        # By itself it would go only some time after the namespace.
+        # Without this, the kernel removes it only some time after the namespace.
         _ip("link", "delete", self._cable)
         _ip("netns", "delete", self._bridge)
 
@@ -89,19 +89,19 @@ class Network:
         return Namespaces(self, self._bridge, self._names, f"{next(_stacks)}.stack")
 
     def free_address(self) -> str:
-        """An address that no host has had."""
+        """An address that no host has used."""
         return str(next(self._free))
 
     def with_length(self, address: str) -> str:
-        """The address as `ip` takes it."""
+        """The address with its prefix length, in the syntax of `ip`."""
         return f"{address}/{self._network.prefixlen}"
 
     def connect(self, port: str) -> None:
-        """Put the bridge's end of a cable in."""
+        """Connect the bridge's end of a cable."""
         _ip("-n", self._bridge, "link", "set", port, "master", "bridge", "up")
 
     def disconnect(self, port: str) -> None:
-        """Pull it: what is sent is lost, and nobody is told."""
+        """Disconnect the bridge's end of a cable: packets are lost silently."""
         _ip("-n", self._bridge, "link", "set", port, "nomaster")
 
 
@@ -109,9 +109,9 @@ _stacks = count(1)
 
 
 class Namespaces(Hosts):
-    """A host for each program of one stack."""
+    """The hosts of one stack: one per program."""
 
-    bind = "0.0.0.0"  # noqa: S104 (of a namespace)
+    bind = "0.0.0.0"  # noqa: S104 (inside a namespace)
     shares_ports = False
 
     def __init__(self, network: Network, bridge: str, names: _Names, domain: str) -> None:
@@ -125,14 +125,14 @@ class Namespaces(Hosts):
         self.network = network.range
 
     def open(self, programs: Sequence[str]) -> None:
-        """Make a host for each program."""
+        """Create a host for each program."""
         for program in programs:
-            self._make(program)
+            self._create(program)
 
     def close(self) -> None:
-        """Take the hosts away."""
+        """Remove the hosts."""
         for program in list(self._addresses):
-            self._names.forget(self._name(program), self._addresses.pop(program))
+            self._names.remove(self._name(program), self._addresses.pop(program))
             _remove(self._namespace(program))
 
     def address(self, program: str) -> str:
@@ -140,36 +140,36 @@ class Namespaces(Hosts):
         return self._addresses[program]
 
     def command(self, program: str, command: list[str]) -> list[str]:
-        """The command inside the program's namespace."""
+        """The command that runs a program in its namespace."""
         return ["ip", "netns", "exec", self._namespace(program), *command]
 
     def target(self, service: str, addresses: Sequence[str]) -> str:
-        """The service's name."""
+        """The service's DNS name and port."""
         return f"{service}:{addresses[0].rpartition(':')[2]}"
 
     upstream = target
 
     def cut(self, program: str) -> None:
-        """Cut a host off: whatever is sent to it or by it is lost, and nobody is told."""
+        """Cut a host off: packets from and to it are lost silently."""
         self._network.disconnect(self._ports[program])
 
     def heal(self, program: str) -> None:
-        """Connect a host that was cut off."""
+        """Connect a host again that was cut off."""
         self._network.connect(self._ports[program])
 
     def move(self, program: str) -> None:
-        """Give a host another address, as a pod gets one that takes another's place."""
+        """Give a host another address, as a pod that replaces another has one."""
         before, now = self._addresses[program], self._network.free_address()
         namespace = self._namespace(program)
         _ip("-n", namespace, "addr", "flush", "dev", "eth0")
         _ip("-n", namespace, "addr", "add", self._network.with_length(now), "dev", "eth0")
         self._addresses[program] = now
-        self._names.forget(self._name(program), before)
-        self._names.tell(self._name(program), now)
+        self._names.remove(self._name(program), before)
+        self._names.add(self._name(program), now)
 
-    def _make(self, program: str) -> None:
+    def _create(self, program: str) -> None:
         namespace, address = self._namespace(program), self._network.free_address()
-        # The name of an interface has 15 characters at most.
+        # The name of an interface has at most 15 characters.
         port = f"p{int(ip_address(address))}"
         resolver = _RESOLVERS / namespace / "resolv.conf"
         resolver.parent.mkdir(parents=True)
@@ -182,36 +182,36 @@ class Namespaces(Hosts):
         _ip("-n", namespace, "link", "set", "lo", "up")
         _ip("-n", namespace, "link", "set", "eth0", "up")
         self._network.connect(port)
-        self._names.tell(self._name(program), address)
+        self._names.add(self._name(program), address)
 
     def _namespace(self, program: str) -> str:
         return f"{self._bridge}-{self._domain}-{program}"
 
     def _name(self, program: str) -> str:
-        """A worker of analysis is not what others call analysis."""
+        """The DNS name of a program; workers don't share the name of their service."""
         name = program if "worker" in program else service_of(program)
         return f"{name}.{self._domain}"
 
 
 class _Names(BaseResolver):  # type: ignore[misc]
-    """The names of hosts, as a DNS server asks for them."""
+    """The addresses of each name, for the DNS server."""
 
     def __init__(self) -> None:
         self._addresses: dict[str, list[str]] = {}
         self._lock = Lock()
 
-    def tell(self, name: str, address: str) -> None:
-        """Give the name one address more."""
+    def add(self, name: str, address: str) -> None:
+        """Add an address to a name."""
         with self._lock:
             self._addresses.setdefault(name, []).append(address)
 
-    def forget(self, name: str, address: str) -> None:
-        """Take an address from the name."""
+    def remove(self, name: str, address: str) -> None:
+        """Remove an address from a name."""
         with self._lock:
             self._addresses[name].remove(address)
 
     def resolve(self, request: DNSRecord, handler: DNSHandler) -> DNSRecord:  # noqa: ARG002
-        """Answer a question."""
+        """Answer a DNS request."""
         reply = request.reply()
         with self._lock:
             found = list(self._addresses.get(str(request.q.qname).rstrip("."), ()))
@@ -223,15 +223,15 @@ class _Names(BaseResolver):  # type: ignore[misc]
         return reply
 
 
-class _Silence:
-    """Takes what the DNS server would log, and says nothing."""
+class _NoLog:
+    """A logger for the DNS server that discards everything."""
 
     def __getattr__(self, name: str) -> object:
         return lambda *_: None
 
 
-def why_not_here() -> str:
-    """Why there can be no namespaces on this machine; empty when there can."""
+def reason_to_skip() -> str:
+    """Why this machine allows no network namespaces; empty if it does."""
     if os.geteuid() != 0:
         return "network namespaces need root"
     if shutil.which("ip") is None:
@@ -240,11 +240,11 @@ def why_not_here() -> str:
         with Network():
             return ""
     except (StackError, OSError) as error:
-        return f"this kernel or container allows no network namespaces: {error}"
+        return f"this kernel or container does not allow network namespaces: {error}"
 
 
-def _remove_traces_of_the_dead() -> None:
-    """Remove namespaces whose process did not live to do it."""
+def _remove_orphans() -> None:
+    """Remove the namespaces of processes that died without doing so."""
     for name in _ip("netns", "list").splitlines():
         namespace = name.split()[0]
         owner = namespace.removeprefix(f"{_PREFIX}-").partition("-")[0]

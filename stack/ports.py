@@ -1,9 +1,10 @@
-"""Ports: find free ones, and tell which are taken."""
+"""Ports: find free ones, and report those in use."""
 
 from __future__ import annotations
 
 import random
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 from stack.errors import StackError
@@ -15,10 +16,10 @@ _EPHEMERAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on.
+    """Ports on which no program listens.
 
-    They lie below the range that outgoing connections take theirs from, so that a
-    program can be stopped and started again on its own.
+    They are below the range of outgoing connections, so that no connection uses the port
+    of a program that is stopped and started again.
     """
     first_ephemeral = 32768
     if _EPHEMERAL_RANGE.exists():
@@ -30,14 +31,28 @@ def free_ports(count: int) -> list[int]:
             found.append(port)
         if len(found) == count:
             return found
-    raise StackError(f"There are no {count} free ports. Stop some programs that listen.")
+    raise StackError(f"There are not {count} free ports. Stop some servers.")
+
+
+def settings_on_free_ports(chosen: Mapping[str, str], *, shared: bool) -> StackSettings:
+    """The chosen settings with a port for every program.
+
+    shared: whether the programs share an address and need free ports; otherwise each of
+        them gets its standard port.
+    """
+    wanted = StackSettings.from_environment(chosen)
+    ports = wanted.standard_ports
+    if shared:
+        ports = dict(zip(wanted.ports, free_ports(len(wanted.ports)), strict=True))
+    variables = {variable: str(port) for variable, port in ports.items()}
+    return StackSettings.from_environment({**chosen, **variables})
 
 
 def is_free(host: str, port: int) -> bool:
-    """Whether a program could listen on the port."""
+    """Whether a program can listen on the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # As servers do: connections of a predecessor that linger don't count.
+        # Like servers: lingering connections of a previous server don't count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -47,20 +62,18 @@ def is_free(host: str, port: int) -> bool:
 
 
 def require_free(settings: StackSettings) -> None:
-    """Raise a StackError that names every port that is taken or wanted twice."""
+    """Check the ports. Errors: StackError that names every port in use or used twice."""
     problems, seen = [], dict[int, str]()
     for variable, port in settings.ports.items():
         owner = PORT_OWNERS.get(variable, variable.removesuffix("_PORT").lower().replace("_", "-"))
         host = settings.gateway_host if variable == "GATEWAY_PORT" else HOST
         if port in seen:
-            problems.append(
-                f"Port {port} is wanted by {seen[port]} and by {owner}. Set {variable}."
-            )
+            problems.append(f"Port {port} is set for {seen[port]} and for {owner}. Set {variable}.")
         elif port > _LAST_PORT:
-            problems.append(f"Port {port}, meant for {owner}, does not exist. Set {variable}.")
+            problems.append(f"Port {port} of {owner} does not exist. Set {variable}.")
         elif not is_free(host, port):
             problems.append(
-                f"Port {port}, wanted by {owner}, is taken."
+                f"Port {port} of {owner} is in use."
                 f" Stop the program that uses it, or set {variable} to another port."
             )
         seen[port] = owner

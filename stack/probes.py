@@ -1,4 +1,4 @@
-"""Probes: each raises unless a program of the stack really does its work."""
+"""Probes: each returns if a program of the stack does its work, and raises otherwise."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _MARKER = "stack/ready"
 
 
 class NotReadyError(Exception):
-    """The program answers, but says that it is not ready."""
+    """The program responds, but is not ready."""
 
 
 def postgres(url: str) -> None:
-    """PostgreSQL answers a query."""
+    """PostgreSQL responds to a query."""
 
     async def query() -> None:
         connection = await asyncpg.connect(url, timeout=_TIMEOUT_SECONDS)
@@ -33,15 +33,15 @@ def postgres(url: str) -> None:
         finally:
             await connection.close(timeout=_TIMEOUT_SECONDS)
 
-    # In a thread of its own: the caller may be inside an event loop.
+    # In a separate thread, because the caller may run in an event loop.
     with ThreadPoolExecutor(1) as executor:
         executor.submit(asyncio.run, query()).result()
 
 
 def s3(s3: S3) -> None:
-    """S3 reads what it has kept, and keeps more.
+    """S3 reads a stored object, and stores one.
 
-    SeaweedFS knows its buckets a moment before it finds the volumes with their objects.
+    SeaweedFS lists its buckets a moment before it finds the volumes with their objects.
     """
     kept = s3.request("GET", _MARKER)
     if kept.status_code != httpx.codes.NOT_FOUND:
@@ -50,19 +50,19 @@ def s3(s3: S3) -> None:
 
 
 def grpc_service(channel: Callable[[], grpc.Channel], service: str) -> None:
-    """The gRPC service says that it is serving."""
+    """The gRPC service reports that it is serving."""
     with channel() as opened:
         if not is_serving(opened, service):
             raise NotReadyError(f"{service} is not serving")
 
 
 def http(url: str) -> None:
-    """The HTTP server answers with success; who it is, is for its clients to ask."""
+    """The HTTP server responds with success; its certificate is not verified."""
     httpx.get(url, timeout=_TIMEOUT_SECONDS, trust_env=False, verify=False).raise_for_status()  # noqa: S501
 
 
 def routed(admin_url: str, cluster: str, address: str) -> None:
-    """The gateway finds the replica of a service healthy, so that it sends calls there."""
+    """The gateway sees the replica of a service as healthy, and sends calls to it."""
     clusters = httpx.get(f"{admin_url}/clusters", timeout=_TIMEOUT_SECONDS, trust_env=False)
     if f"{cluster}::{address}::health_flags::healthy" not in clusters.text.splitlines():
         raise NotReadyError(f"the gateway sends nothing to {address}")

@@ -1,4 +1,4 @@
-"""S3 as the stack itself uses it: signed requests and nothing more."""
+"""A minimal S3 client for the stack: signed requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from botocore.credentials import Credentials
 
 @dataclass(frozen=True)
 class S3:
-    """Where S3 is and how to get in."""
+    """The address of an S3 server, and the key to it."""
 
     endpoint_url: str
     access_key: str
@@ -32,7 +32,7 @@ class S3:
         return urlsplit(self.endpoint_url).port or 80
 
     def request(self, method: str, key: str = "", body: bytes = b"") -> httpx.Response:
-        """Send a signed request for an object, or for the bucket when `key` is empty."""
+        """Send a signed request for an object, or for the bucket if `key` is empty."""
         url = "/".join(filter(None, (self.endpoint_url.rstrip("/"), self.bucket, quote(key))))
         signed = AWSRequest(method, url, data=body)
         credentials = Credentials(self.access_key, self.secret_key)

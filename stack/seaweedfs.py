@@ -1,4 +1,4 @@
-"""SeaweedFS of the stack: an S3 server that knows one key and refuses all others."""
+"""The stack's SeaweedFS: an S3 server that accepts one key and refuses all others."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from stack.ports import HOST, free_ports, is_free
 from stack.processes import bound_to_parent
 from stack.s3 import S3
 
-# What SeaweedFS is made of; each part listens for itself, for HTTP and for gRPC.
+# The parts of SeaweedFS; each listens on two ports, for HTTP and for gRPC.
 _PARTS = ("s3", "master", "volume", "filer", "admin")
 _GRPC_DISTANCE = 10_000
-_SOCKETS = Path("/tmp")  # noqa: S108 (SeaweedFS leaves no choice)
+_SOCKETS = Path("/tmp")  # noqa: S108 (fixed by SeaweedFS)
 
 
 class SeaweedFS:
-    """One server: its folder, its ports, its command."""
+    """The server: its folder, its ports, its command."""
 
     def __init__(self, folder: Path, runtime: Path, s3: S3, bind: str) -> None:
-        """Choose its inner ports.
+        """Choose the internal ports.
 
-        folder: where objects are kept.
-        runtime: short-lived folder for its sockets.
-        s3: address and key that it is to serve.
-        bind: the address that it listens on.
+        folder: gets the objects.
+        runtime: a temporary folder for its sockets.
+        s3: the address and key that it serves.
+        bind: the address on which it listens.
         """
         self._bind = bind
         self._folder = folder
@@ -42,7 +42,7 @@ class SeaweedFS:
         self._ports["admin"] = _admin_ports()
 
     def prepare(self) -> None:
-        """Write who may come in, and forget elections of masters that lived on other ports."""
+        """Configure its key, and delete elections of masters that used other ports."""
         meta = self._folder / "meta"
         meta.mkdir(parents=True, exist_ok=True)
         for election in meta.glob("m[0-9]*"):
@@ -55,7 +55,7 @@ class SeaweedFS:
         write_private(self._runtime / "s3.json", json.dumps({"identities": [identity]}))
 
     def command(self) -> list[str]:
-        """How to run the server in the foreground."""
+        """The command that runs the server in the foreground."""
         options = {
             "dir": "data/s3",
             "master.dir": "data/s3/meta",
@@ -78,12 +78,12 @@ class SeaweedFS:
         return bound_to_parent([_binary(), "-logtostderr", "mini", *arguments])
 
     def environment(self) -> Mapping[str, str]:
-        """Keys that close its inner doors, so that the S3 key is the only way in."""
-        doors = ("SIGNING", "SIGNING_READ", "FILER_SIGNING", "FILER_SIGNING_READ")
-        return {f"WEED_JWT_{door}_KEY": secrets.token_hex(24) for door in doors}
+        """Keys for its internal interfaces, so that only the S3 key gives access."""
+        interfaces = ("SIGNING", "SIGNING_READ", "FILER_SIGNING", "FILER_SIGNING_READ")
+        return {f"WEED_JWT_{interface}_KEY": secrets.token_hex(24) for interface in interfaces}
 
     def remove_sockets(self) -> None:
-        """Remove what it leaves in the folder for temporary files when it is killed."""
+        """Remove the sockets that it leaves in /tmp when it is killed."""
         for part, ports in self._ports.items():
             for port in ports:
                 for kind in (part, f"{part}-grpc"):
@@ -91,7 +91,7 @@ class SeaweedFS:
 
 
 def _admin_ports() -> tuple[int, int]:
-    """Its workers look for the admin's gRPC at a fixed distance, whatever they are told."""
+    """Two free ports at the fixed distance at which its workers expect the admin's gRPC port."""
     while True:
         (http,) = free_ports(1)
         if is_free(HOST, http + _GRPC_DISTANCE):

@@ -1,4 +1,4 @@
-"""The sample catalog: three sentences to practise, so that a fresh stack can be tried."""
+"""The sample catalog: three sentences to practise with on a fresh stack."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Sample:
-    """One sentence of the samples: its recording's name, and what a learner reads."""
+    """One sentence of the samples: its recording's name, and the texts for learners."""
 
     name: str
     title: str
     translation: str
 
 
-# In the order of their tokens: the sample take is of the first.
+# In the order of their tokens; the sample take belongs to the first.
 SAMPLE_SENTENCES = (
     Sample(
         "ref_0890",
@@ -56,7 +56,7 @@ SAMPLE_SENTENCES = (
 
 
 def seed(channel: grpc.Channel, s3: S3) -> bool:
-    """Import the sample catalog through a channel to it; False when there are tokens already."""
+    """Import the sample catalog, unless the catalog has tokens; returns whether it did."""
     catalog = catalog_pb2_grpc.CatalogServiceStub(channel)
     listed = catalog.ListTokens(pb.ListTokensRequest(page_size=1), timeout=_TIMEOUT_SECONDS)
     if listed.tokens:
@@ -76,7 +76,7 @@ def _key(sample: Sample) -> str:
 
 
 def _lines(sample: Sample, reference: Json) -> list[Json]:
-    """A token and its script as lines of an import."""
+    """The import records of a token and its script."""
     length = reference["end_time"]
     token = {
         "name": sample.title,

@@ -1,4 +1,4 @@
-"""Settings of the stack itself; those of the services are in `environment.py`."""
+"""Settings of the stack; those of the services are in `environment.py`."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from typing import Annotated, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.registry import SERVICE_NAMES
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 
-REPLICATED = ("catalog", "upload", "analysis")
-"""The services that may run several times."""
-
-# What fits on one machine, and in the connections of its PostgreSQL.
-_MOST = 5
+# As many as one machine and the connections of its PostgreSQL allow.
+_MAX_REPLICAS = 5
 _PORT_DISTANCE = 100
 
 
 class GatewayPorts(NamedTuple):
-    """Where a gateway listens: for clients, for its admin, and for who balances gateways."""
+    """The ports of a gateway: for clients, for Envoy's admin pages, and for the balancer."""
 
     clients: int
     admin: int
@@ -30,15 +29,15 @@ _GATEWAY_PORT_KINDS = ("PORT", "ADMIN_PORT", "OPS_PORT")
 
 
 class StackSettings(BaseModel):
-    """Ports and places. Each setting is an environment variable: its name in capitals."""
+    """Ports and folders. Each setting is an environment variable: its name in capitals."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    sori_data_dir: Path = Field(Path(".sori"), description="Where everything is kept.")
+    sori_data_dir: Path = Field(Path(".sori"), description="Folder of all data, logs and secrets.")
     sori_durable: bool = Field(
-        True, description="Whether PostgreSQL waits for the disk; off is for tests."
+        True, description="Whether PostgreSQL waits for the disk; off for tests only."
     )
-    gateway_host: str = Field("127.0.0.1", description="Address the gateway listens on.")
+    gateway_host: str = Field("127.0.0.1", description="Address on which the gateway listens.")
     gateway_port: Port = 8000
     gateway_admin_port: Port = 9901
     postgres_port: Port = 15432
@@ -49,35 +48,35 @@ class StackSettings(BaseModel):
     analyzer_port: Port = 8100
     analysis_worker_port: Port = Field(
         50054,
-        description="Where the first worker of analysis, if it has its own, tells its health.",
+        description="Port for health checks of the first separate worker of analysis.",
     )
     sori_replicas: int = Field(
-        1, ge=1, le=_MOST, description="How many of each of catalog, upload and analysis run."
+        1, ge=1, le=_MAX_REPLICAS, description="Number of replicas of each service."
     )
     sori_analysis_workers: int = Field(
         0,
         ge=0,
-        le=_MOST,
-        description="Workers of analysis, apart from its replicas; 0: these are the workers.",
+        le=_MAX_REPLICAS,
+        description="Number of separate workers of analysis; with 0, its replicas are the workers.",
     )
     sori_gateways: int | None = Field(
         None,
         ge=1,
-        le=_MOST,
-        description="How many gateways run, behind one address; default: as many as replicas.",
+        le=_MAX_REPLICAS,
+        description="Number of gateways behind one address; default: the number of replicas.",
     )
     further_ports: dict[str, Port] = Field(
         default_factory=dict,
         description=(
-            "Ports of the second replicas and on, by their variables, such as CATALOG_2_PORT;"
-            " by default 100 apart, from the first one's. When there are several gateways, their"
-            " own, such as GATEWAY_1_PORT; by default 10 apart."
+            "Ports of further replicas by their variables, such as CATALOG_2_PORT; by default"
+            " each is 100 above the previous one. With several gateways, also their ports, such"
+            " as GATEWAY_1_PORT; by default each is 10 above the previous one."
         ),
     )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """Settings by their variables; an empty one counts as not set."""
+        """Read settings from variables; an empty one counts as unset."""
         given = {name: value for name, value in environment.items() if value}
         further = {name: given[name] for name in _FURTHER_PORTS if name in given}
         return cls.model_validate(
@@ -91,17 +90,17 @@ class StackSettings(BaseModel):
 
     @property
     def replicas(self) -> dict[str, tuple[str, ...]]:
-        """Names of the programs of every service; the first has the service's own."""
-        return {service: _numbered(service, self.sori_replicas) for service in REPLICATED}
+        """Names of each service's replicas; the first has the name of the service."""
+        return {service: _numbered(service, self.sori_replicas) for service in SERVICE_NAMES}
 
     @property
     def analysis_workers(self) -> tuple[str, ...]:
-        """Names of the programs that are nothing but workers of analysis."""
+        """Names of the separate workers of analysis."""
         return _numbered("analysis-worker", self.sori_analysis_workers)
 
     @property
     def gateways(self) -> tuple[str, ...]:
-        """Names of the gateways; several stand behind the program "balancer"."""
+        """Names of the gateways; several are behind the program "balancer"."""
         return _numbered("gateway", self.sori_gateways or self.sori_replicas)
 
     @property
@@ -124,15 +123,15 @@ class StackSettings(BaseModel):
 
     @property
     def ports(self) -> dict[str, int]:
-        """Every port that is used, by the variable that changes it."""
+        """Every port in use, by the variable that sets it."""
         ports = {variable: getattr(self, variable.lower()) for variable in PORT_OWNERS}
         for names in (*self.replicas.values(), self.analysis_workers):
-            for place, name in enumerate(names):
+            for index, name in enumerate(names):
                 first = getattr(self, port_variable(names[0]).lower())
                 variable = port_variable(name)
-                ports[variable] = self.further_ports.get(variable, first + place * _PORT_DISTANCE)
+                ports[variable] = self.further_ports.get(variable, first + index * _PORT_DISTANCE)
         if len(self.gateways) > 1:
-            # The address of all gateways is the balancer's, which has no admin pages.
+            # GATEWAY_PORT is the balancer's, which has no admin pages.
             del ports["GATEWAY_ADMIN_PORT"]
             for number, own in enumerate(self.gateway_ports.values(), start=1):
                 kinds = zip(_GATEWAY_PORT_KINDS, own, strict=True)
@@ -141,7 +140,7 @@ class StackSettings(BaseModel):
 
     @property
     def standard_ports(self) -> dict[str, int]:
-        """The same where no two programs share an address: those of the first of each kind."""
+        """The ports if every program has its own address: those of the first replica or gateway."""
         standard = dict[str, int]()
         for names in (*self.replicas.values(), self.analysis_workers):
             first = getattr(self, port_variable(names[0]).lower()) if names else 0
@@ -153,7 +152,7 @@ class StackSettings(BaseModel):
         return standard
 
     def port(self, program: str) -> int:
-        """The port of a replica or worker, by its name."""
+        """The port of a replica or worker."""
         return self.ports[port_variable(program)]
 
 
@@ -173,9 +172,13 @@ def _numbered(name: str, count: int) -> tuple[str, ...]:
 
 _FURTHER_PORTS = [
     port_variable(program)
-    for name in (*REPLICATED, "analysis-worker")
-    for program in _numbered(name, _MOST)[1:]
-] + [f"GATEWAY_{number}_{kind}" for number in range(1, _MOST + 1) for kind in _GATEWAY_PORT_KINDS]
+    for name in (*SERVICE_NAMES, "analysis-worker")
+    for program in _numbered(name, _MAX_REPLICAS)[1:]
+] + [
+    f"GATEWAY_{number}_{kind}"
+    for number in range(1, _MAX_REPLICAS + 1)
+    for kind in _GATEWAY_PORT_KINDS
+]
 
 PORT_OWNERS = {
     "GATEWAY_PORT": "the gateway",
@@ -187,4 +190,4 @@ PORT_OWNERS = {
     "ANALYSIS_PORT": "the analysis service",
     "ANALYZER_PORT": "the reference analysis server",
 }
-"""What wants each port that is always used."""
+"""The program of each port that every stack uses."""

@@ -1,4 +1,4 @@
-"""supervisord: runs the programs, restarts those that die, and is spoken to over a socket."""
+"""supervisord: runs the programs, restarts those that die, and is controlled over a socket."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _NOT_HANDLED = ("KILL", "STOP", "CONT")
 class Program:
     """One program to supervise.
 
-    tier: programs of a greater tier stop before those of a smaller one.
+    tier: programs of a higher tier stop before those of a lower one.
     stop_seconds: how long it may take to stop before it is killed.
-    environment: what it gets beside what every program gets, or instead.
+    environment: variables that take precedence over those of all programs.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Supervisor:
     def __init__(self, folder: Path, programs: Sequence[Program]) -> None:
         """Prepare a supervisord.
 
-        folder: short-lived and with a short path, for its socket and configuration.
+        folder: a temporary folder with a short path, for its socket and configuration.
         """
         self._folder = folder
         self._tiers = {program.name: program.tier for program in programs}
@@ -58,10 +58,10 @@ class Supervisor:
         write_private(folder / "supervisor.conf", _configuration(programs))
 
     def launch(self, environment: Mapping[str, str], lock: IO[str]) -> None:
-        """Start supervisord, without any program yet.
+        """Start supervisord, but no program yet.
 
-        environment: what every program gets.
-        lock: stays locked until supervisord is gone, even if we die before it.
+        environment: the variables of all programs.
+        lock: stays locked until supervisord exits, even if this process dies first.
         """
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", "supervisor.conf"]
         self._process = subprocess.Popen(
@@ -71,18 +71,22 @@ class Supervisor:
             stdin=lock,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            # A Ctrl-C in the terminal is for us to handle, once.
+            # Ctrl-C in the terminal must reach only this process.
             start_new_session=True,
         )
         self._wait_for_socket()
 
     @property
     def is_running(self) -> bool:
-        """Whether supervisord itself lives."""
+        """Whether supervisord runs."""
         return self._process is not None and self._process.poll() is None
 
+    def has(self, name: str) -> bool:
+        """Whether it supervises a program of this name."""
+        return name in self._tiers
+
     def start(self, name: str) -> None:
-        """Start a program, if it does not run, without waiting for anything."""
+        """Start a program unless it runs, without waiting until it is ready."""
         try:
             self._call("startProcess", self._full(name), False)
         except Fault as fault:
@@ -90,7 +94,7 @@ class Supervisor:
                 raise
 
     def stop(self, name: str) -> None:
-        """Stop a program and wait until it has ended."""
+        """Stop a program and wait until it has exited."""
         try:
             self._call("stopProcess", self._full(name), False)
         except Fault as fault:
@@ -101,12 +105,12 @@ class Supervisor:
     def signal(self, name: str, signal: str) -> None:
         """Send a program a signal such as "TERM".
 
-        What no program can handle, "KILL", "STOP" and "CONT" after it, is sent to its
-        children, too: the program cannot pass it on.
+        "KILL", "STOP" and "CONT" are also sent to its children, because the program can't
+        handle these signals and forward them.
         """
         pid = self.pid(name)
         if signal in _NOT_HANDLED and pid is not None:
-            # supervisord makes every program the leader of a group of its own.
+            # supervisord makes every program the leader of its own process group.
             os.killpg(pid, Signals[f"SIG{signal}"])
         else:
             self._call("signalProcess", self._full(name), signal)
@@ -116,11 +120,11 @@ class Supervisor:
         return cast(str, self._info(name)["statename"])
 
     def pid(self, name: str) -> int | None:
-        """The program's process, if it has one."""
+        """The program's process id; None without a process."""
         return cast(int, self._info(name)["pid"]) or None
 
     def close(self) -> None:
-        """Stop everything, tier by tier, and supervisord."""
+        """Stop all programs, tier by tier, and supervisord."""
         if self._process is None:
             return
         if self.is_running:
@@ -133,11 +137,11 @@ class Supervisor:
             self._process.wait()
 
     def _stop_tiers(self) -> None:
-        # supervisord would do it by itself, but unless asked it looks only once a second.
+        # On its own, supervisord stops the tiers too, but checks them only once a second.
         with suppress(OSError, Fault):
             for tier in sorted(set(self._tiers.values()), reverse=True):
                 self._call("stopProcessGroup", f"tier{tier}", False)
-                self._await_stopped([name for name, its in self._tiers.items() if its == tier])
+                self._await_stopped([name for name, own in self._tiers.items() if own == tier])
 
     def _await_stopped(self, names: Iterable[str]) -> None:
         for name in names:
@@ -155,8 +159,8 @@ class Supervisor:
                 return
         self.close()
         log = self._folder / "data" / "logs" / "supervisord.log"
-        said = log.read_text(errors="replace")[-2000:] if log.exists() else ""
-        raise StackError(f"supervisord did not start:\n{said}")
+        output = log.read_text(errors="replace")[-2000:] if log.exists() else ""
+        raise StackError(f"supervisord did not start:\n{output}")
 
     def _info(self, name: str) -> dict[str, Any]:
         return cast(dict[str, Any], self._call("getProcessInfo", self._full(name)))
@@ -167,7 +171,7 @@ class Supervisor:
     def _call(self, method: str, *arguments: object) -> object:
         socket = f"unix://{self._folder / 'supervisor.sock'}"
         transport = SupervisorTransport(None, None, serverurl=socket)
-        # The address is not used: the transport goes to the socket.
+        # The URL is not used, because the transport connects to the socket.
         with ServerProxy("http://127.0.0.1", transport=transport) as proxy:
             return getattr(proxy.supervisor, method)(*arguments)
 

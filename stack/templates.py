@@ -1,4 +1,4 @@
-"""Configurations of the stack's programs, made of the templates beside this file."""
+"""Configurations of the stack's programs, rendered from the templates in this folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 
 def rendered(name: str, values: dict[str, object], **filters: Callable[..., str]) -> str:
-    """A template with its values, and filters for them."""
+    """A rendered template.
+
+    name: its file name in this folder.
+    filters: by their names in the template.
+    """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,

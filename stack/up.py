@@ -1,4 +1,4 @@
-"""`up`: start the stack, say what runs where, and stay until told to stop."""
+"""`up`: start the stack, list its programs, and stay in the foreground."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ from stack.settings import StackSettings
 from stack.stack import Stack
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_LOOK_SECONDS = 0.5
+_CHECK_SECONDS = 0.5
 _NUMBER = re.compile(r"-\d+$")
 
-_PURPOSES = {
+PURPOSES = {
     "postgres": "PostgreSQL",
     "s3": "SeaweedFS, the S3 server",
     "catalog": "actors, tokens and scripts",
-    "upload": "takes on their way to S3",
+    "upload": "receives takes and stores them in S3",
     "analysis": "jobs, progress and results",
-    "analysis-worker": "jobs on their way to the analysis server",
+    "analysis-worker": "dispatches jobs to the analysis server",
     "analyzer": "reference analysis server",
     "gateway": "HTTP, JSON, SSE and gRPC",
-    "balancer": "shares connections out among the gateways",
+    "balancer": "balances connections between the gateways",
 }
+"""What each kind of program is for."""
 
 
 def up(
@@ -41,37 +42,39 @@ def up(
 ) -> None:
     """Run the stack in the foreground until Ctrl-C, SIGTERM or SIGHUP.
 
-    environment: what the user has set; goes before the stack's defaults.
-    seeded: whether a fresh catalog gets the samples.
+    environment: the user's variables; they take precedence over the stack's defaults.
+    seeded: whether an empty catalog gets the samples.
     """
     began = time.monotonic()
     with _ending_signals() as ending, console.status("starting") as status:
 
-        def tell(what: str) -> None:
+        def report(step: str) -> None:
             if ending.is_set():
-                raise _ToldToEnd
-            status.update(what)
+                raise _Interrupted
+            status.update(step)
 
         try:
-            with Stack(settings, base_environment=environment, seeded=seeded, tell=tell) as stack:
+            with Stack(
+                settings, base_environment=environment, seeded=seeded, report=report
+            ) as stack:
                 status.stop()
                 _introduce(stack, console, time.monotonic() - began)
                 _watch(stack, console, ending)
                 status.update("stopping")
                 status.start()
-        except _ToldToEnd:
-            # While starting: the stack has undone what it had started.
+        except _Interrupted:
+            # The stack has already stopped the programs that it had started.
             pass
     console.print("Stopped. The data is kept; `make clean` deletes it.")
 
 
-class _ToldToEnd(Exception):
-    """A signal came before everything was started."""
+class _Interrupted(Exception):
+    """A signal arrived before all programs were started."""
 
 
 @contextmanager
 def _ending_signals() -> Iterator[threading.Event]:
-    """An event that is set when a signal tells us to end, in place of dying of it."""
+    """An event that is set by a signal, which would otherwise end the process."""
     event = threading.Event()
 
     def end(_number: int, _frame: FrameType | None) -> None:
@@ -80,7 +83,7 @@ def _ending_signals() -> Iterator[threading.Event]:
     wanted = [
         number
         for number in _ENDING_SIGNALS
-        # Under nohup the end of the terminal is no reason to stop.
+        # Under nohup the stack survives its terminal.
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
     ]
     before = {number: signal.signal(number, end) for number in wanted}
@@ -113,11 +116,11 @@ def _table(stack: Stack) -> Table:
         **{name: ports.clients for name, ports in settings.gateway_ports.items()},
     }
     table = Table(title="Sori")
-    for column in ("program", "address", "what it is"):
+    for column in ("program", "address", "purpose"):
         table.add_column(column)
     for name in stack.programs:
         address = f"127.0.0.1:{places[name]}" if name in places else stack.address(name)
-        table.add_row(name, address, _PURPOSES[_NUMBER.sub("", name)])
+        table.add_row(name, address, PURPOSES[_NUMBER.sub("", name)])
     return table
 
 
@@ -138,11 +141,13 @@ def _relative_take() -> str:
 
 
 def _watch(stack: Stack, console: Console, ending: threading.Event) -> None:
-    """Stay, and tell of programs that die and come back."""
+    """Stay in the foreground, and report programs that die and restart."""
     pids = {name: stack.pid(name) for name in stack.programs}
-    while not ending.wait(_LOOK_SECONDS):
+    while not ending.wait(_CHECK_SECONDS):
         if not stack.is_supervised:
-            raise StackError("supervisord has died, and everything with it. Start again.")
+            raise StackError(
+                "supervisord has died, and all programs with it. Start the stack again."
+            )
         for name, before in pids.items():
             now = stack.pid(name)
             if now == before:

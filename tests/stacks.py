@@ -1,6 +1,6 @@
-"""Stacks for tests: on loopback, or with SORI_TEST_CLUSTER=1 on hosts of their own.
+"""Stacks for tests: on loopback, or with SORI_TEST_CLUSTER=1 on separate hosts.
 
-There every service and the gateway run at least twice, each in a network namespace.
+In a cluster, every service and the gateway run at least twice, each in a network namespace.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def new_stack(
     replicas: int = 1,
     analysis_workers: int = 0,
 ) -> Stack:
-    """A stack to be entered; the arguments are those of `Stack.on_free_ports`."""
+    """A stack that the caller enters; the arguments are those of `Stack.on_free_ports`."""
     return Stack.on_free_ports(
         folder,
         environment,
@@ -40,13 +40,13 @@ def new_stack(
 
 
 def outside() -> str:
-    """The address at which a test's own servers are reached by the programs of a stack."""
+    """The address at which a stack's programs reach the servers of a test."""
     return network().address if ON_CLUSTER else "127.0.0.1"
 
 
 @cache
 def network() -> Network:
-    """The network of all clusters of this process, until its end."""
+    """The network of all clusters of this process; removed when the process ends."""
     network = Network()
     network.__enter__()
     atexit.register(network.__exit__, None, None, None)

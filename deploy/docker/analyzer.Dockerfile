@@ -1,4 +1,4 @@
-# The reference analysis server. How to: README.md.
+# The reference analysis server. See README.md.
 ARG PYTHON_IMAGE=python:3.11.16-slim-bookworm@sha256:528257d48c1da0dcecc2e725d1ae34498d60c965f1241e39cd6a85a8859bdf84
 
 FROM ${PYTHON_IMAGE} AS build
@@ -7,7 +7,8 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=bind,source=requirements/analyzer.txt,target=analyzer.txt \
     --mount=type=bind,source=deploy/docker/packages.sh,target=packages.sh \
     ./packages.sh analyzer.txt
-COPY services/__init__.py /app/services/
+COPY pyproject.toml /app/
+COPY services/__init__.py services/version.py /app/services/
 COPY services/analyzer /app/services/analyzer
 COPY services/runtime/__init__.py services/runtime/logs.py /app/services/runtime/
 RUN --mount=type=bind,source=deploy/docker/compile.sh,target=compile.sh ./compile.sh

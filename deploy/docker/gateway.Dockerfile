@@ -1,4 +1,4 @@
-# The gateway: Envoy with its configuration, the contract and the pages. How to: README.md.
+# The gateway: Envoy with its configuration, the contract and its pages. See README.md.
 ARG PYTHON_IMAGE=python:3.11.16-slim-bookworm@sha256:528257d48c1da0dcecc2e725d1ae34498d60c965f1241e39cd6a85a8859bdf84
 
 FROM ${PYTHON_IMAGE} AS build
@@ -11,13 +11,14 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=bind,source=requirements/gateway.txt,target=gateway.txt \
     --mount=type=bind,source=deploy/docker/packages.sh,target=packages.sh \
     ./packages.sh gateway.txt
-COPY buf.yaml ./
+COPY buf.yaml pyproject.toml ./
 COPY protos protos
 COPY gateway gateway
+COPY services/__init__.py services/registry.py services/version.py services/
 RUN protos/build.sh /opt/contract/bin/python
 RUN --mount=type=bind,source=deploy/docker/compile.sh,target=compile.sh \
     mkdir -p /app/build \
-    && cp -r gateway /app/ \
+    && cp -r gateway services pyproject.toml /app/ \
     && cp -r build/sori.binpb build/pages /app/build/ \
     && ./compile.sh
 

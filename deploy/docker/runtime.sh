@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make the base image one that only runs programs: with a user for them, without installers.
+# Prepare the base image to run programs: add a user for them, remove the installers.
 set -eu
 groupadd --gid 65532 nonroot
 useradd --uid 65532 --gid 65532 --key UID_MAX=65532 --no-create-home --home-dir /nonexistent \

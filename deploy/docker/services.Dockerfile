@@ -1,4 +1,4 @@
-# The gRPC services, one image: `docker run sori/services services.catalog`. How to: README.md.
+# The gRPC services, one image: `docker run sori/services services.catalog`. See README.md.
 ARG PYTHON_IMAGE=python:3.11.16-slim-bookworm@sha256:528257d48c1da0dcecc2e725d1ae34498d60c965f1241e39cd6a85a8859bdf84
 
 FROM ${PYTHON_IMAGE} AS build
@@ -11,14 +11,15 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=bind,source=requirements/services.txt,target=services.txt \
     --mount=type=bind,source=deploy/docker/packages.sh,target=packages.sh \
     ./packages.sh services.txt
-COPY buf.yaml ./
+COPY buf.yaml pyproject.toml ./
 COPY protos protos
 COPY gateway gateway
+COPY services/__init__.py services/version.py services/
 RUN protos/build.sh /opt/contract/bin/python
 COPY services /app/services
 RUN --mount=type=bind,source=deploy/docker/compile.sh,target=compile.sh \
     rm -r /app/services/analyzer \
-    && cp -r gen/sori /app/ \
+    && cp -r gen/sori pyproject.toml /app/ \
     && find /app -name '*.pyi' -delete \
     && ./compile.sh
 
@@ -27,7 +28,7 @@ RUN --mount=type=bind,source=deploy/docker/runtime.sh,target=/runtime.sh /runtim
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
 WORKDIR /app
-# Health is told on the loopback, without TLS even where calls need it: for HEALTHCHECK alone.
+# HEALTHCHECK uses a health server on the loopback interface, without TLS.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

@@ -22,25 +22,25 @@ from services.analysis.settings import AnalysisSettings
 from services.analysis.store import ExpiredJobs, JobQueue, JobStore
 from services.analysis.webhook import WebhookSigner
 from services.analysis.worker import Worker
+from services.registry import ANALYSIS
 from services.runtime.channels import open_channel
 from services.runtime.database import Database
 from services.runtime.logs import configure_logs
 from services.runtime.object_store import ObjectStore
 from services.runtime.periodic import PeriodicTask
+from services.runtime.schema import SchemaProbe
 from services.runtime.server import Background, Server
-from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
+from sori.analysis.v1 import analysis_pb2_grpc
 from sori.catalog.v1 import catalog_pb2_grpc
 
 MAX_REPORT_BYTES = 64 * 1024 * 1024
 """A Struct takes up to eight times the size of its JSON, which the gateway limits to 8 MiB."""
 
-NAMES = [service.full_name for service in analysis_pb2.DESCRIPTOR.services_by_name.values()]
-
 
 async def main(role: str) -> None:
     """Serve calls ("api"), work on jobs ("worker"), or do both, until SIGTERM or SIGINT."""
     settings = AnalysisSettings.read()
-    configure_logs("analysis", settings.log_level)
+    configure_logs(ANALYSIS.name, settings.log_level)
     webhook = WebhookSigner(
         str(settings.webhook_url),
         settings.webhook_signing_key.get_secret_value(),
@@ -48,16 +48,16 @@ async def main(role: str) -> None:
         previous_key=settings.webhook_signing_key_previous.get_secret_value(),
     )
     async with AsyncExitStack() as resources:
-        database = await resources.enter_async_context(Database(settings, "analysis"))
+        database = await resources.enter_async_context(Database(settings, ANALYSIS.name))
         notifications = JobNotifications(database)
         store = JobStore(database, notifications.notify)
         server = Server(
             settings,
-            names=NAMES,
-            probes={"database": database.probe},
+            ANALYSIS,
+            probes={"database": SchemaProbe(database, ANALYSIS.name)},
             max_message_bytes=MAX_REPORT_BYTES,
         )
-        background: list[Background] = [Background(notifications.run)]
+        background = [Background("job notifications", notifications.run)]
         if role != "worker":
             background.append(_add_servicers(server, settings, store, notifications, webhook))
         if role != "api":
@@ -82,7 +82,7 @@ def _add_servicers(
     analysis_pb2_grpc.add_AnalysisIntakeServiceServicer_to_server(
         AnalysisIntakeServicer(settings, store), server.grpc
     )
-    return Background(feed.run, feed.stop)
+    return Background("progress feed", feed.run, feed.stop)
 
 
 async def _workers(
@@ -116,7 +116,10 @@ async def _workers(
         age = timedelta(days=settings.retention_days)
         reap = JobReaper(ExpiredJobs(database), objects, age).reap
         tasks.append(PeriodicTask("job reaper", reap, reaper.INTERVAL_SECONDS))
-    return [Background(worker.run, worker.stop), *(Background(task.run) for task in tasks)]
+    return [
+        Background("worker", worker.run, worker.stop),
+        *(Background(task.name, task.run) for task in tasks),
+    ]
 
 
 def _http_client(settings: AnalysisSettings) -> httpx.AsyncClient:
@@ -133,7 +136,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m services.analysis", description=__doc__)
     parser.add_argument(
         "--role",
-        choices=("api", "worker", "both"),
+        choices=(*ANALYSIS.roles, "both"),
         default="both",
         help="serve calls (api), work on jobs (worker), or both (default)",
     )

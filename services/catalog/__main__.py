@@ -12,31 +12,29 @@ from services.catalog.settings import CatalogSettings
 from services.catalog.store import CatalogStore
 from services.catalog.token_watch import TokenWatch
 from services.catalog.view_counter import ViewCounter
+from services.registry import CATALOG, SERVICES
 from services.runtime.channels import open_channel
 from services.runtime.database import Database
 from services.runtime.logs import configure_logs
 from services.runtime.object_store import ObjectStore
+from services.runtime.schema import SchemaProbe
 from services.runtime.server import Background, Server
-from sori.analysis.v1 import analysis_pb2
-from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
-from sori.upload.v1 import upload_pb2
 
-NAME = catalog_pb2.DESCRIPTOR.services_by_name["CatalogService"].full_name
+# Reflection finds the descriptors of imported modules only.
+from sori.analysis.v1 import analysis_pb2  # noqa: F401
+from sori.catalog.v1 import catalog_pb2_grpc
+from sori.upload.v1 import tus_pb2, upload_pb2  # noqa: F401
 
-# The gateway has one address for three services and sends reflection here.
-REFLECTED = (
-    NAME,
-    upload_pb2.DESCRIPTOR.services_by_name["UploadService"].full_name,
-    analysis_pb2.DESCRIPTOR.services_by_name["AnalysisService"].full_name,
-)
+# The gateway has one address for all services, and sends reflection to the catalog.
+REFLECTED = [name for service in SERVICES for name in service.public]
 
 
 async def main() -> None:
-    """Serve until told to stop."""
+    """Serve until SIGTERM or SIGINT."""
     settings = CatalogSettings.read()
-    configure_logs("catalog", settings.log_level)
+    configure_logs(CATALOG.name, settings.log_level)
     async with AsyncExitStack() as resources:
-        database = await resources.enter_async_context(Database(settings, "catalog"))
+        database = await resources.enter_async_context(Database(settings, CATALOG.name))
         objects = await resources.enter_async_context(ObjectStore.connect(settings))
         analysis = await resources.enter_async_context(
             open_channel(settings.analysis_address, settings.tls)
@@ -45,16 +43,15 @@ async def main() -> None:
         views = ViewCounter(store.tokens, settings.view_flush_seconds)
         watch = TokenWatch(store.changes, database, settings.heartbeat_seconds)
         servicer = CatalogServicer(store, objects, AnalysisClient(analysis), views, watch)
-        server = Server(
-            settings, names=[NAME], probes={"database": database.probe}, reflected=REFLECTED
-        )
+        probes = {"database": SchemaProbe(database, CATALOG.name)}
+        server = Server(settings, CATALOG, probes=probes, reflected=REFLECTED)
         catalog_pb2_grpc.add_CatalogServiceServicer_to_server(servicer, server.grpc)
         await server.run(
             settings.catalog_listen,
             background=[
-                Background(views.run),
-                Background(watch.run, watch.stop),
-                Background(ChangeReaper(store.changes).run),
+                Background("view counter", views.run),
+                Background("token watch", watch.run, watch.stop),
+                Background("change reaper", ChangeReaper(store.changes).run),
             ],
         )
 

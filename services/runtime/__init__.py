@@ -1,1 +1,1 @@
-"""What every service runs on: server, settings, errors, logs, database, object store."""
+"""The platform of every service: server, settings, errors, logs, database, object store."""

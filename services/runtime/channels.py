@@ -13,29 +13,29 @@ import grpc
 from services.runtime.interceptors import OutgoingInterceptor
 from services.runtime.tls import Tls
 
-# The one that clients are given, too: built into the stubs' package.
+# Clients use the same file; the build copies it into the stubs' package.
 _SERVICE_CONFIG = files("sori").joinpath("service_config.json").read_text("utf-8")
 
 _OPTIONS = [
     ("grpc.service_config", _SERVICE_CONFIG),
-    # A peer whose host is gone says nothing.
+    # Detects a peer whose host is gone.
     ("grpc.keepalive_time_ms", 5_000),
     ("grpc.keepalive_timeout_ms", 3_000),
-    # By default only twice while a stream is quiet.
+    # By default gRPC pings a silent stream only twice.
     ("grpc.http2.max_pings_without_data", 0),
-    # A peer that restarts is back within the retries' few seconds.
+    # A restarted peer is back before the retries end, within a few seconds.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
-    # Pods get new addresses one after another; the default is 30 s.
+    # Pods change addresses one after another; the default is 30 s.
     ("grpc.dns_min_time_between_resolutions_ms", 1_000),
 ]
 
-# Calls on a channel that was replaced end by themselves, a watch perhaps never.
-_ANY_SECONDS = 10 * 365 * 24 * 3600.0
+# Calls on a replaced channel continue until they end; a watch may never end.
+_UNLIMITED_SECONDS = 10 * 365 * 24 * 3600.0
 
 
 def open_channel(address: str, tls: Tls | None = None) -> grpc.aio.Channel:
-    """A channel to `host:port` that retries, keeps alive and hands on the call's context."""
+    """A channel to `host:port` with retries, keepalive and the context of the incoming call."""
     interceptors = [OutgoingInterceptor()]
     if tls is None:
         return grpc.aio.insecure_channel(address, _OPTIONS, interceptors=interceptors)
@@ -44,16 +44,16 @@ def open_channel(address: str, tls: Tls | None = None) -> grpc.aio.Channel:
         credentials = tls.read().channel_credentials()
         return grpc.aio.secure_channel(address, credentials, _OPTIONS, interceptors=interceptors)
 
-    # All that stubs use of a channel.
+    # It has all methods that stubs use.
     return cast(grpc.aio.Channel, _RenewedChannel(secured, tls))
 
 
 def _rpc(kind: str) -> Callable[..., Callable[..., Any]]:
-    """An rpc of the channel that is the latest whenever it is called."""
+    """A method of the channel that uses the latest channel for each call."""
 
     def rpc(renewed: _RenewedChannel, *method: Any, **options: Any) -> Callable[..., Any]:
-        def call(*request: Any, **how: Any) -> Any:
-            return getattr(renewed.latest(), kind)(*method, **options)(*request, **how)
+        def call(*request: Any, **call_options: Any) -> Any:
+            return getattr(renewed.latest(), kind)(*method, **options)(*request, **call_options)
 
         return call
 
@@ -61,7 +61,7 @@ def _rpc(kind: str) -> Callable[..., Callable[..., Any]]:
 
 
 class _RenewedChannel:
-    """Opens a new channel when the certificates were renewed: one that is open keeps its own."""
+    """Opens a new channel when the certificates were renewed, because a channel keeps its own."""
 
     unary_unary = _rpc("unary_unary")
     unary_stream = _rpc("unary_stream")
@@ -89,12 +89,12 @@ class _RenewedChannel:
         await self._channel.close()
 
     def latest(self) -> grpc.aio.Channel:
-        """The channel with the certificates as they are now."""
+        """The channel with the current certificates."""
         version = self._tls.version()
         if version != self._version:
             before, self._channel = self._channel, self._secured()
             self._version = version
-            closing = asyncio.create_task(before.close(_ANY_SECONDS))
+            closing = asyncio.create_task(before.close(_UNLIMITED_SECONDS))
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
         return self._channel

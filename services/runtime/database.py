@@ -1,4 +1,4 @@
-"""PostgreSQL: one engine a process, and one meaning of "it does not answer"."""
+"""PostgreSQL: one engine per process, and one translation of its failures."""
 
 from __future__ import annotations
 
@@ -17,12 +17,20 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from services.runtime.errors import DatabaseUnavailable
+from services.runtime.periodic import keep_running
 from services.runtime.settings import DatabaseSettings
 
 CONNECT_TIMEOUT_SECONDS = 3.0
 COMMAND_TIMEOUT_SECONDS = 15.0
 PROBE_SECONDS = 5.0
 RECONNECT_SECONDS = 0.5
+
+# Codes of PostgreSQL (SQLSTATE): undefined_table, invalid_schema_name.
+_SCHEMA_MISSING = ("42P01", "3F000")
+# too_many_connections, deadlock_detected.
+_OVERLOAD = ("53300", "40P01")
+# The classes of connection errors and of shutdowns.
+_CONNECTION_LOST = ("08", "57P")
 
 _logger = structlog.get_logger(__name__)
 
@@ -34,10 +42,10 @@ def create_engine(
     command_timeout: float | None = None,
     **options: Any,
 ) -> AsyncEngine:
-    """An engine whose connections asyncpg makes by itself: it knows libpq's `sslmode` and more.
+    """An engine whose connections asyncpg opens from the URL: it reads libpq's `sslmode`.
 
-    command_timeout: seconds that a statement may take; default: any.
-    options: of SQLAlchemy's `create_async_engine`.
+    command_timeout: the most seconds that a statement may run; default: unlimited.
+    options: passed to SQLAlchemy's `create_async_engine`.
     """
     connector = _connector(settings, application_name, command_timeout)
     return create_async_engine("postgresql+asyncpg://", async_creator=connector, **options)
@@ -85,66 +93,82 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction, committed at the end.
+        """A transaction that is committed when the context ends.
 
-        Errors: DatabaseUnavailable when PostgreSQL does not answer.
+        Errors: DatabaseUnavailable if PostgreSQL does not respond, or if the schema is missing.
         """
         try:
             async with self._engine.begin() as connection:
                 yield connection
         except (OSError, PoolTimeoutError, OperationalError, InterfaceError) as error:
             raise DatabaseUnavailable from error
-        except DBAPIError as error:
-            if error.connection_invalidated or _is_unavailable(error.orig):
+        # Code that uses asyncpg's own connection gets asyncpg's own errors.
+        except (DBAPIError, asyncpg.PostgresError) as error:
+            if _is_unavailable(error):
                 raise DatabaseUnavailable from error
             raise
 
     async def listen(
-        self, channel: str, heard: Callable[[str], None], missed: Callable[[], None]
+        self, channel: str, received: Callable[[str], None], missed: Callable[[], None]
     ) -> None:
-        """Follow a channel for ever, on a connection of its own that is opened again and again.
+        """Receive the notifications of a channel until cancelled, on a separate connection.
 
-        heard: called with the payload of each notice.
-        missed: called when notices may have been missed: when a connection is new, and
-            after each look at whether it still lives, every five seconds.
+        A broken connection is opened again.
+
+        received: called with the payload of each notification.
+        missed: called if notifications may have been missed: on every new connection, and
+            every five seconds, when the connection is checked.
         """
-        while True:
-            try:
-                await self._listen_once(channel, heard, missed)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                _logger.warning("notices interrupted", error=type(error).__name__)
-            await asyncio.sleep(RECONNECT_SECONDS)
+        await keep_running(
+            f"listen to {channel}",
+            partial(self._listen_once, channel, received, missed),
+            max_backoff_seconds=RECONNECT_SECONDS,
+        )
 
     async def _listen_once(
-        self, channel: str, heard: Callable[[str], None], missed: Callable[[], None]
+        self, channel: str, received: Callable[[str], None], missed: Callable[[], None]
     ) -> None:
-        connection = await self._listening_connection()
         try:
-            # asyncpg gives connection, process id, channel and payload.
-            await connection.add_listener(channel, lambda *notice: heard(str(notice[-1])))
-            while True:
-                missed()
-                await asyncio.sleep(PROBE_SECONDS)
-                # A LISTEN connection can die without a sign.
-                await connection.execute("SELECT 1")
-        finally:
-            connection.terminate()
+            connection = await self._listening_connection()
+            try:
+                # asyncpg passes connection, process id, channel and payload.
+                await connection.add_listener(channel, lambda *values: received(str(values[-1])))
+                while True:
+                    missed()
+                    await asyncio.sleep(PROBE_SECONDS)
+                    # A LISTEN connection can die without a sign.
+                    await connection.execute("SELECT 1")
+            finally:
+                connection.terminate()
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise DatabaseUnavailable from error
 
     async def _listening_connection(self) -> asyncpg.Connection:
-        connection: asyncpg.Connection = await _connector(
+        return await _connector(
             self._settings,
             f"{self._application_name}-listen",
             command_timeout=CONNECT_TIMEOUT_SECONDS,
         )()
-        return connection
 
     async def probe(self) -> None:
-        """Return when PostgreSQL answers, raise DatabaseUnavailable otherwise."""
+        """Return if PostgreSQL responds.
+
+        Errors: DatabaseUnavailable.
+        """
         async with self.transaction() as connection:
             await connection.execute(text("SELECT 1"))
 
 
-def _is_unavailable(error: BaseException | None) -> bool:
-    """Connection errors (class 08), shutdown (57P), too many clients (53300), deadlocks (40P01)."""
-    state = getattr(error, "sqlstate", None) or ""
-    return state.startswith(("08", "57P")) or state in ("53300", "40P01")
+def _is_unavailable(error: DBAPIError | asyncpg.PostgresError) -> bool:
+    """Whether a later attempt may succeed: broken connections, overload, a missing schema."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    state = getattr(cause, "sqlstate", None) or ""
+    if state in _SCHEMA_MISSING:
+        _logger.warning(
+            "the schema is missing",
+            error=str(cause),
+            advice="Run `python -m services.runtime.migrations`.",
+        )
+    return state in (*_SCHEMA_MISSING, *_OVERLOAD) or state.startswith(_CONNECTION_LOST)

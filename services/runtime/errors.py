@@ -1,13 +1,13 @@
-"""Errors that callers may see: their base class, their translation, and the common ones.
+"""Errors that callers may see: their base class, their translation, and common errors.
 
 Domain code raises an error; the server's interceptor turns it into a `google.rpc.Status`.
-Each service declares its own errors in its `errors.py`; those that several services raise
-are here and in `shared_errors.py`.
+Each service declares its own errors in its `errors.py`. Errors of several services are here
+and in `shared_errors.py`.
 
     SoriError
-    ├── InvalidField            fields of the request are at fault
-    ├── DatabaseUnavailable, StorageUnavailable, ShuttingDown   try again
-    ├── InternalError           anything unexpected
+    ├── InvalidField            fields of the request are invalid
+    ├── DatabaseUnavailable, StorageUnavailable, ShuttingDown   retry
+    ├── InternalError           an unexpected exception
     ├── services.runtime.shared_errors
     └── services.{catalog,upload,analysis}.errors
 """
@@ -31,7 +31,7 @@ DOMAIN = "sori"
 
 @dataclass(frozen=True)
 class FieldViolation:
-    """One bad field: its path in the request and what to do about it."""
+    """One invalid field: its path in the request and how to correct it."""
 
     field: str
     description: str
@@ -42,9 +42,9 @@ class SoriError(Exception):
 
     A subclass states in one place: `code`, its gRPC status; `developer`, the English text
     for developers and logs; `korean` and `english`, the texts for the learner; and
-    `http_status`, where HTTP has a more exact status than the one of the gRPC code. The
+    `http_status`, if HTTP has a more exact status than that of the gRPC code. The
     texts are templates over the metadata given to the constructor. `reason` is the class's
-    name in UPPER_SNAKE_CASE. Nothing else about an exception leaves the process.
+    name in UPPER_SNAKE_CASE. Nothing else of an exception leaves the process.
     """
 
     code: ClassVar[StatusCode]
@@ -84,7 +84,7 @@ class InvalidField(
     korean="요청에 잘못된 값이 있습니다. 값을 고쳐 다시 보내 주세요.",
     english="The request has an invalid value. Correct it and try again.",
 ):
-    """Fields of the request are missing or out of range, all of them at once."""
+    """Fields of the request are missing or out of range; names all of them."""
 
     def __init__(self, *violations: FieldViolation) -> None:
         problem = "; ".join(f"{each.field}: {each.description}" for each in violations)
@@ -98,7 +98,7 @@ class DatabaseUnavailable(
     korean="잠시 서비스를 이용할 수 없습니다. 잠시 후 다시 시도해 주세요.",
     english="The service is temporarily unavailable. Try again in a few seconds.",
 ):
-    """PostgreSQL does not respond."""
+    """PostgreSQL does not respond, or its schema is not migrated."""
 
 
 class StorageUnavailable(
@@ -128,15 +128,15 @@ class InternalError(
     korean="서버에 문제가 생겼습니다. 문의하실 때 요청 번호를 알려 주세요: {request_id}",
     english="Something went wrong on our side. Report this request number: {request_id}",
 ):
-    """An unexpected exception; metadata: request_id, which finds the trace in the log."""
+    """An unexpected exception; metadata: request_id, to find the traceback in the log."""
 
 
 def status_details(error: SoriError, language: Language) -> status_pb2.Status:
     """Translate an error into a `google.rpc.Status`.
 
     Its message is the text for developers. Its details are `ErrorInfo` (reason, domain
-    "sori", metadata), `LocalizedMessage` (the text for the learner) and, where fields are
-    at fault, `BadRequest`.
+    "sori", metadata), `LocalizedMessage` (the text for the learner) and, if fields are
+    invalid, `BadRequest`.
     """
     details: list[Message] = [
         error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata),

@@ -1,4 +1,4 @@
-"""Health: SERVING only while all that a service depends on answers."""
+"""Health: a service is SERVING only while all of its dependencies respond."""
 
 from __future__ import annotations
 
@@ -8,22 +8,29 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import structlog
 from grpc_health.v1 import health, health_pb2
 
+from services.runtime.periodic import PeriodicTask
+
 Probe = Callable[[], Awaitable[None]]
-"""Returns when a dependency answers, raises otherwise."""
+"""Returns if a dependency responds, raises otherwise."""
 
 LIVENESS = "liveness"
-"""The name that is SERVING as long as the process is, whatever it depends on."""
+"""The name whose health is SERVING while the process runs, whatever its dependencies do."""
 
 PROBE_TIMEOUT_SECONDS = 3.0
 _logger = structlog.get_logger(__name__)
 
 
 class HealthWatch:
-    """Sets the health of the named services by probing what they depend on."""
+    """Sets the health of the named services by probing their dependencies."""
 
     def __init__(
         self, names: Sequence[str], probes: Mapping[str, Probe], interval_seconds: float
     ) -> None:
+        """Prepare the watch.
+
+        names: full names of proto services.
+        probes: the dependencies' probes, by the dependency's name in the log.
+        """
         self.servicer = health.aio.HealthServicer()
         self._names = ("", *names)
         self._probes = probes
@@ -31,23 +38,21 @@ class HealthWatch:
         self._failing: frozenset[str] | None = None
 
     async def run(self) -> None:
-        """Probe for ever."""
+        """Probe until cancelled."""
         for name in self._names:
             await self.servicer.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
         await self.servicer.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
-        while True:
-            await self.check()
-            await asyncio.sleep(self._interval_seconds)
+        await PeriodicTask("health", self.check, self._interval_seconds, jitter=0).run()
 
     async def check(self) -> None:
-        """Probe once, all dependencies at the same time."""
-        answers = await asyncio.gather(*map(_answers, self._probes.values()))
+        """Probe all dependencies once, concurrently."""
+        results = await asyncio.gather(*map(_responds, self._probes.values()))
         failing = frozenset(
-            name for name, answer in zip(self._probes, answers, strict=True) if not answer
+            name for name, responds in zip(self._probes, results, strict=True) if not responds
         )
         if failing != self._failing:
-            self._failing = failing
             await self._publish(failing)
+            self._failing = failing
 
     async def _publish(self, failing: frozenset[str]) -> None:
         _logger.info("health", serving=not failing, failing=sorted(failing))
@@ -60,7 +65,7 @@ class HealthWatch:
             await self.servicer.set(name, status)
 
 
-async def _answers(probe: Probe) -> bool:
+async def _responds(probe: Probe) -> bool:
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
             await probe()

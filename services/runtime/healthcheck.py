@@ -1,6 +1,6 @@
-"""Ask for a server's health: `python -m services.runtime.healthcheck HOST:PORT [SERVICE]`.
+"""Check a server's health: `python -m services.runtime.healthcheck HOST:PORT [SERVICE]`.
 
-Exits with 0 while it is serving. Where TLS_* are set, it shows that certificate.
+Exits with 0 if it is serving. If the TLS_* settings are set, it presents their certificate.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TIMEOUT_SECONDS = 3.0
 
 
 def is_serving(channel: grpc.Channel, service: str) -> bool:
-    """Whether the server says so of the service, of the whole when it is empty."""
+    """Whether the server reports a service as serving; an empty name stands for the server."""
     answer = health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined]
         health_pb2.HealthCheckRequest(service=service), timeout=TIMEOUT_SECONDS
     )
@@ -26,10 +26,10 @@ def is_serving(channel: grpc.Channel, service: str) -> bool:
 
 
 def main() -> int:
-    """Ask once; returns the exit status."""
+    """Check once; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m services.runtime.healthcheck")
     parser.add_argument("address", help="host:port of a gRPC server")
-    parser.add_argument("service", nargs="?", default="", help="full name; default: the whole")
+    parser.add_argument("service", nargs="?", default="", help="full name; default: the server")
     arguments = parser.parse_args()
     with blocking_channel(arguments.address, Settings.read().tls) as channel:
         try:

@@ -1,8 +1,8 @@
-"""One call through a server: its context, its log line, its errors, its deadline.
+"""Code around every rpc: request id, deadline, log line, errors.
 
-`CallInterceptor` goes around every rpc: it binds the request id to the logs,
-turns exceptions into statuses of the catalogue and writes one line a call.
-`OutgoingInterceptor` hands request id and deadline on to the next service.
+`CallInterceptor` wraps every rpc of a server: it binds the request id to the logs,
+translates exceptions into statuses and logs one line per call. `OutgoingInterceptor`
+passes request id and deadline to the next service.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar("deadli
 
 
 def call_language(context: Context) -> Language:
-    """The language that the caller asks for."""
+    """The language that the caller prefers."""
     return preferred_language(call_metadata(context).get("accept-language"))
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Goes around every rpc of a server."""
+    """Wraps every rpc of a server."""
 
     async def intercept_service(
         self,
@@ -51,10 +51,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         ],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Wrap the handler that serves the call, whatever its kind."""
+        """Wrap the handler of the call; it may be unary or streaming."""
         handler: Any = await continuation(handler_call_details)
         method = handler_call_details.method
-        # Health and reflection are gRPC's own and speak for themselves.
+        # Health and reflection are gRPC's own services.
         if handler is None or method.startswith("/grpc."):
             own: grpc.RpcMethodHandler[Any, Any] | None = handler
             return own
@@ -68,18 +68,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 _KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 
 
-def _guard_unary(behaviour: Any, method: str, streams_in: bool) -> Any:
+def _guard_unary(behaviour: Any, method: str, has_request_stream: bool) -> Any:
     async def guarded(request: Any, context: Context) -> Any:
-        async with _call(method, context, request if streams_in else None):
+        async with _call(method, context, request if has_request_stream else None):
             return await behaviour(request, context)
 
     return guarded
 
 
-def _guard_stream(behaviour: Any, method: str, streams_in: bool) -> Any:
+def _guard_stream(behaviour: Any, method: str, has_request_stream: bool) -> Any:
     async def guarded(request: Any, context: Context) -> AsyncIterator[Any]:
         async with (
-            _call(method, context, request if streams_in else None),
+            _call(method, context, request if has_request_stream else None),
             aclosing(behaviour(request, context)) as responses,
         ):
             async for response in responses:
@@ -92,7 +92,7 @@ def _guard_stream(behaviour: Any, method: str, streams_in: bool) -> Any:
 async def _call(
     method: str, context: Context, requests: AsyncIterator[Any] | None
 ) -> AsyncIterator[None]:
-    request_id = _accepted_request_id(call_metadata(context).get(REQUEST_ID))
+    request_id = _valid_request_id(call_metadata(context).get(REQUEST_ID))
     _request_id.set(request_id)
     remaining = context.time_remaining()
     _deadline.set(None if remaining is None else time.monotonic() + remaining)
@@ -126,7 +126,7 @@ async def _abort(context: Context, error: SoriError, requests: AsyncIterator[Any
 
 
 async def _drain(requests: AsyncIterator[Any]) -> None:
-    """Read a bounded rest, so that the status reaches a caller still sending."""
+    """Read a bounded number of messages, so that the status reaches a caller that still sends."""
     try:
         async with asyncio.timeout(DRAIN_SECONDS):
             for _ in range(DRAIN_MESSAGES):
@@ -135,21 +135,21 @@ async def _drain(requests: AsyncIterator[Any]) -> None:
         return
 
 
-def _accepted_request_id(offered: str | None) -> str:
-    if offered and re.fullmatch(r"[A-Za-z0-9-]{1,64}", offered):
-        return offered
+def _valid_request_id(received: str | None) -> str:
+    if received and re.fullmatch(r"[A-Za-z0-9-]{1,64}", received):
+        return received
     return str(uuid7())
 
 
 def call_metadata(context: Context) -> dict[str, str]:
-    """The call's metadata, which are an HTTP request's headers, without binary ones."""
+    """The call's metadata without binary values; for HTTP clients, these are the headers."""
     return {
         key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
     }
 
 
 class OutgoingInterceptor(grpc.aio.UnaryUnaryClientInterceptor):
-    """Hands the request id on, and no more time than the caller has left."""
+    """Passes on the request id, and the time that the caller has left as the timeout."""
 
     async def intercept_unary_unary(
         self,
@@ -157,7 +157,7 @@ class OutgoingInterceptor(grpc.aio.UnaryUnaryClientInterceptor):
         client_call_details: grpc.aio.ClientCallDetails,
         request: Any,
     ) -> Any:
-        """Send the call with what the incoming one says."""
+        """Send a call with the request id and the deadline of the incoming one."""
         metadata = grpc.aio.Metadata(*(client_call_details.metadata or ()))
         if request_id := _request_id.get():
             metadata.add(REQUEST_ID, request_id)

@@ -1,4 +1,4 @@
-"""The language of sentences for learners: Korean, or English on request."""
+"""The language of messages for learners: Korean, or English on request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Language(StrEnum):
-    """Languages the product speaks, as BCP-47 codes."""
+    """The product's languages, as BCP-47 codes."""
 
     KOREAN = "ko"
     ENGLISH = "en"
@@ -16,13 +16,13 @@ class Language(StrEnum):
 
 @dataclass(frozen=True)
 class LearnerMessage:
-    """A sentence for the learner in every language of the product; may be a template."""
+    """A message for the learner in every language of the product; may be a template."""
 
     korean: str
     english: str
 
     def text(self, language: Language) -> str:
-        """The sentence in one language."""
+        """The message in one language."""
         return self.korean if language is Language.KOREAN else self.english
 
     def filled_with(self, values: Mapping[str, object]) -> LearnerMessage:
@@ -34,10 +34,10 @@ DEFAULT_LANGUAGE = Language.KOREAN
 
 
 def preferred_language(accept_language: str | None) -> Language:
-    """Choose by an `Accept-Language` header (RFC 9110, 12.5.4).
+    """The language that an `Accept-Language` header prefers (RFC 9110, 12.5.4).
 
-    The supported language with the greatest weight wins, the first named among
-    equals; without one, or with a header that can't be read, it is Korean.
+    The supported language with the greatest weight wins; of equal weights, the first. The
+    default is Korean, also for a missing or malformed header.
     """
     best, best_weight = DEFAULT_LANGUAGE, 0.0
     for entry in (accept_language or "").split(",")[:20]:

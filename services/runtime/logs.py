@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on stdout, with request id and job id where known."""
+"""Logs: one JSON object per line on stdout, with request id and job id where known."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ import sys
 
 import structlog
 
+from services.version import product_version
+
 
 def configure_logs(service: str, level: str) -> None:
-    """Send the logs of this process, and of its libraries, to stdout as JSON."""
+    """Send the logs of this process and of its libraries to stdout as JSON.
+
+    The first line names the service and the version of the product.
+
+    service: is added to every line.
+    level: the lowest level that is logged, such as "INFO".
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -34,6 +42,7 @@ def configure_logs(service: str, level: str) -> None:
         )
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # httpx logs whole URLs at INFO, and ours carry signatures.
+    # httpx logs full URLs at INFO, and ours carry signatures.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     structlog.contextvars.bind_contextvars(service=service)
+    structlog.get_logger(__name__).info("starting", version=product_version())

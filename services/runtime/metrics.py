@@ -1,4 +1,4 @@
-"""Metrics for Prometheus over HTTP: those of the process, and what services add to them."""
+"""Metrics for Prometheus over HTTP: those of the process, and those that services add."""
 
 from __future__ import annotations
 
@@ -6,15 +6,25 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from prometheus_client import start_http_server
+from prometheus_client import Info, start_http_server
+
+from services.version import product_version
+
+# Exported as the gauge `sori_build_info`, whose value is always 1.
+_BUILD = Info("sori_build", "The service that this process runs, and the product's version.")
 
 
 @contextmanager
-def serving_metrics(listen: str) -> Iterator[None]:
-    """Serve them on `host:port` from a thread; nowhere when that is empty."""
+def serving_metrics(listen: str, service: str) -> Iterator[None]:
+    """Serve metrics from a thread while the context lasts.
+
+    listen: host:port; if empty, metrics are not served.
+    service: the label of `sori_build_info`.
+    """
     if not listen:
         yield
         return
+    _BUILD.info({"service": service, "version": product_version()})
     host, _, port = listen.rpartition(":")
     try:
         server, thread = start_http_server(int(port), host.strip("[]"))

@@ -1,8 +1,8 @@
-"""Migrations: each service owns a schema of PostgreSQL and its own Alembic history.
+"""Migrations: each service owns a schema of PostgreSQL and an Alembic history of its own.
 
-`python -m services.runtime.migrations [SERVICE ...]` brings the schemas to their heads,
-and with `--wait` waits until somebody else has. In a service's folder, `alembic
-upgrade head` does the same for that service alone.
+`python -m services.runtime.migrations [SERVICE ...]` migrates the schemas to their heads.
+With `--wait` it waits until another process has migrated them. In a service's folder,
+`alembic upgrade head` migrates only that service.
 """
 
 from __future__ import annotations
@@ -11,70 +11,52 @@ import argparse
 import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import asyncpg
 from alembic import command, context
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import NullPool
 
+from services.registry import MIGRATED_SERVICES
 from services.runtime.database import create_engine
+from services.runtime.schema import alembic_config, older_revisions, reason_to_wait
 from services.runtime.settings import DatabaseSettings
 
-MIGRATED_SERVICES = ("catalog", "upload", "analysis")
 LOCK_POLL_SECONDS = 0.2
 WAIT_POLL_SECONDS = 0.5
 
 
 def migrate(service: str) -> None:
-    """Bring a service's schema to its head."""
-    command.upgrade(_config(service), "head")
+    """Migrate a service's schema to its head."""
+    command.upgrade(alembic_config(service), "head")
     print(f"{service}: the schema is at its head")
 
 
 async def wait_until_migrated(service: str) -> None:
-    """Return when a service's schema is as this code needs it, or newer."""
-    scripts = ScriptDirectory.from_config(_config(service))
-    older = {each.revision for each in scripts.walk_revisions()} - {scripts.get_current_head()}
-    told = ""
+    """Return when a service's schema is at the head that this code needs, or newer."""
+    older = older_revisions(service)
+    printed = ""
     while reason := await _reason_to_wait(service, older):
-        if reason != told:
+        if reason != printed:
             print(f"{service}: waiting, {reason}", flush=True)
-            told = reason
+            printed = reason
         await asyncio.sleep(WAIT_POLL_SECONDS)
     print(f"{service}: the schema is ready")
 
 
 async def _reason_to_wait(service: str, older: Collection[str]) -> str:
-    """Why the schema can't be used yet; empty when it can. What is unknown is newer."""
+    """Why the schema can't be used yet; empty if it can."""
     try:
-        revision = await _revision(service)
+        async with _connection() as connection:
+            return await reason_to_wait(connection, service, older)
     except (OSError, DBAPIError, asyncpg.PostgresError):
-        return "PostgreSQL does not answer"
-    if revision is None:
-        return "there is no schema yet"
-    return f"the schema is at revision {revision}" if revision in older else ""
-
-
-async def _revision(service: str) -> str | None:
-    async with _connection() as connection:
-        table = f"{service}.alembic_version"
-        if not await connection.scalar(text("SELECT to_regclass(:table)"), {"table": table}):
-            return None
-        revision: str | None = await connection.scalar(text(f"SELECT version_num FROM {table}"))  # noqa: S608
-        return revision
-
-
-def _config(service: str) -> Config:
-    return Config(Path(__file__).parents[1] / service / "alembic.ini")
+        return "PostgreSQL does not respond"
 
 
 def run_migrations(metadata: MetaData) -> None:
-    """Run the migrations of the schema that `metadata` names; for `migrations/env.py`."""
+    """Migrate the schema that `metadata` names; `migrations/env.py` calls this."""
     asyncio.run(_run_online(metadata))
 
 
@@ -94,10 +76,10 @@ async def _connection() -> AsyncIterator[AsyncConnection]:
 
 
 async def _lock(connection: AsyncConnection, schema: str) -> None:
-    """Wait until nobody else migrates: replicas may start at once.
+    """Wait until no other process migrates the schema.
 
-    The lock is the connection's and ends with it. It is asked for again and again,
-    because a statement that waits would hold back concurrent builds of indexes.
+    The lock ends with the connection. It is polled, because a statement that waits for it
+    would block concurrent builds of indexes.
     """
     statement = text("SELECT pg_try_advisory_lock(hashtext(:schema))")
     while not await connection.scalar(statement, {"schema": schema}):
@@ -115,7 +97,7 @@ def _run(connection: Connection, metadata: MetaData) -> None:
         target_metadata=metadata,
         version_table_schema=schema,
         include_schemas=True,
-        # Each migration commits by itself, so that a long one can do without locks.
+        # Each migration is one transaction, so that a long one needs no long lock.
         transaction_per_migration=True,
         include_name=lambda name, kind, _: kind != "schema" or name == schema,
     )
@@ -124,13 +106,16 @@ def _run(connection: Connection, metadata: MetaData) -> None:
 
 
 def main() -> None:
-    """Migrate, or wait."""
+    """Migrate or wait, as the command line says."""
     parser = argparse.ArgumentParser(prog="python -m services.runtime.migrations")
     parser.add_argument(
-        "services", nargs="*", metavar="SERVICE", help="catalog, upload or analysis; default: all"
+        "services",
+        nargs="*",
+        metavar="SERVICE",
+        help=f"any of {', '.join(MIGRATED_SERVICES)}; default: all",
     )
     parser.add_argument(
-        "--wait", action="store_true", help="only wait until the schemas are ready to be used"
+        "--wait", action="store_true", help="only wait until another process has migrated"
     )
     arguments = parser.parse_args()
     services = arguments.services or MIGRATED_SERVICES

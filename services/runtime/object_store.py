@@ -1,10 +1,10 @@
-"""S3: one client a process, objects in one bucket."""
+"""S3: one client per process, objects in one bucket."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
@@ -15,26 +15,30 @@ from services.runtime.errors import StorageUnavailable
 from services.runtime.settings import ObjectStoreSettings
 from services.runtime.uploaded_part import UploadedPart
 
+if TYPE_CHECKING:
+    from types_aiobotocore_s3 import S3Client
+    from types_aiobotocore_s3.type_defs import CompletedPartTypeDef
+
 READ_BYTES = 1024**2
 
 _MISSING = {"404", "NoSuchKey", "NoSuchUpload"}
 
 
 class ObjectMissing(Exception):
-    """S3 answers that it has no such object, or no such multipart upload."""
+    """S3 has no such object, or no such multipart upload."""
 
 
 class ObjectStore:
-    """The product's bucket. Every call raises StorageUnavailable when S3 fails."""
+    """The product's bucket. Every method raises StorageUnavailable if S3 fails."""
 
-    def __init__(self, client: Any, bucket: str) -> None:
+    def __init__(self, client: S3Client, bucket: str) -> None:
         self._client = client
         self._bucket = bucket
 
     @classmethod
     @asynccontextmanager
     async def connect(cls, settings: ObjectStoreSettings) -> AsyncIterator[Self]:
-        """A store with its one client, closed at the end."""
+        """A store with a client that is closed when the context ends."""
         secret = settings.aws_secret_access_key
         async with get_session().create_client(
             "s3",
@@ -47,16 +51,16 @@ class ObjectStore:
                 connect_timeout=2,
                 read_timeout=30,
                 max_pool_connections=64,
-                # With backoff, also when S3 asks to slow down.
+                # With back-off, also if S3 asks to slow down.
                 retries={"mode": "standard", "max_attempts": 4},
-                # Virtual-hosted buckets need DNS that a self-hosted S3 seldom has.
+                # Virtual-hosted buckets need DNS entries that a self-hosted S3 seldom has.
                 s3={"addressing_style": "path" if settings.s3_endpoint_url else "auto"},
             ),
         ) as client:
             yield cls(client, settings.s3_bucket_name)
 
     async def put(self, key: str, content: bytes | bytearray, content_type: str) -> None:
-        """Store a whole object; S3 verifies a CRC-32 of it."""
+        """Store an object in one request; S3 verifies its CRC-32."""
         with _availability():
             await self._client.put_object(
                 Bucket=self._bucket,
@@ -67,7 +71,7 @@ class ObjectStore:
             )
 
     async def start_multipart(self, key: str, content_type: str) -> str:
-        """Open a multipart upload; returns its id."""
+        """Start a multipart upload; returns its id."""
         with _availability():
             answer = await self._client.create_multipart_upload(
                 Bucket=self._bucket,
@@ -76,13 +80,12 @@ class ObjectStore:
                 # A real S3 refuses part checksums that were not announced here.
                 ChecksumAlgorithm="CRC32",
             )
-        upload_id: str = answer["UploadId"]
-        return upload_id
+        return answer["UploadId"]
 
     async def put_part(
         self, key: str, upload_id: str, number: int, content: bytes | bytearray
     ) -> UploadedPart:
-        """Store one part; S3 verifies a CRC-32 of it. Errors: ObjectMissing."""
+        """Store one part; S3 verifies its CRC-32. Errors: ObjectMissing."""
         with _availability():
             answer = await self._client.upload_part(
                 Bucket=self._bucket,
@@ -95,7 +98,7 @@ class ObjectStore:
         return UploadedPart(number, answer["ETag"], answer.get("ChecksumCRC32", ""))
 
     async def finish_multipart(self, key: str, upload_id: str, parts: list[UploadedPart]) -> None:
-        """Make the parts an object. Errors: ObjectMissing."""
+        """Complete a multipart upload: the parts become an object. Errors: ObjectMissing."""
         with _availability():
             await self._client.complete_multipart_upload(
                 Bucket=self._bucket,
@@ -105,25 +108,24 @@ class ObjectStore:
             )
 
     async def abort_multiparts(self, key: str) -> None:
-        """Drop all multipart uploads of an object, and their parts."""
+        """Abort all multipart uploads of an object, and delete their parts."""
         with _availability():
             found = await self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=key)
         for each in found.get("Uploads", ()):
             await self.abort_multipart(each["Key"], each["UploadId"])
 
     async def abort_multipart(self, key: str, upload_id: str) -> None:
-        """Drop a multipart upload and its parts, if there is one."""
+        """Abort a multipart upload and delete its parts, if it exists."""
         with suppress(ObjectMissing), _availability():
             await self._client.abort_multipart_upload(
                 Bucket=self._bucket, Key=key, UploadId=upload_id
             )
 
     async def size(self, key: str) -> int:
-        """The bytes of an object. Errors: ObjectMissing."""
+        """The size of an object in bytes. Errors: ObjectMissing."""
         with _availability():
             answer = await self._client.head_object(Bucket=self._bucket, Key=key)
-        size: int = answer["ContentLength"]
-        return size
+        return answer["ContentLength"]
 
     async def read(self, key: str) -> AsyncIterator[bytes]:
         """The content of an object, in pieces of at most 1 MiB. Errors: ObjectMissing."""
@@ -134,7 +136,7 @@ class ObjectStore:
                     yield piece
 
     async def delete_all(self, prefix: str) -> None:
-        """Delete all objects whose keys begin so."""
+        """Delete all objects whose keys have this prefix."""
         with _availability():
             pages = self._client.get_paginator("list_objects_v2")
             async for page in pages.paginate(Bucket=self._bucket, Prefix=prefix):
@@ -142,28 +144,27 @@ class ObjectStore:
                     await self._client.delete_object(Bucket=self._bucket, Key=each["Key"])
 
     async def delete(self, key: str) -> None:
-        """Delete an object, if there is one."""
+        """Delete an object, if it exists."""
         with _availability():
             await self._client.delete_object(Bucket=self._bucket, Key=key)
 
     async def presigned_url(self, key: str, expires_in_seconds: int) -> str:
-        """A URL that reads the object, without further rights, until it expires."""
+        """A URL that reads the object, without credentials, until it expires."""
         with _availability():
-            url: str = await self._client.generate_presigned_url(
+            return await self._client.generate_presigned_url(
                 "get_object",
                 Params={"Bucket": self._bucket, "Key": key},
                 ExpiresIn=expires_in_seconds,
             )
-        return url
 
     async def probe(self) -> None:
-        """Return when the bucket answers."""
+        """Return if the bucket responds."""
         with _availability():
             await self._client.head_bucket(Bucket=self._bucket)
 
 
-def _completed(part: UploadedPart) -> dict[str, object]:
-    completed: dict[str, object] = {"PartNumber": part.number, "ETag": part.etag}
+def _completed(part: UploadedPart) -> CompletedPartTypeDef:
+    completed: CompletedPartTypeDef = {"PartNumber": part.number, "ETag": part.etag}
     if part.checksum:
         completed["ChecksumCRC32"] = part.checksum
     return completed
@@ -171,7 +172,7 @@ def _completed(part: UploadedPart) -> dict[str, object]:
 
 @contextmanager
 def _availability() -> Iterator[None]:
-    """Turn every failure of S3 into StorageUnavailable, or into ObjectMissing."""
+    """Translate failures of S3 into StorageUnavailable or ObjectMissing."""
     try:
         yield
     except ClientError as error:

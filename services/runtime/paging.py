@@ -1,8 +1,7 @@
-"""Pages of lists (AIP-158): sizes, and tokens that go on where a page ended.
+"""Pages of lists (AIP-158): their sizes, and the tokens of next pages.
 
-A page token holds the position after the last resource of its page, not a count,
-so that page 10,000 costs what page 1 costs. It belongs to one query: with other
-filters it is refused.
+A page token holds the position after the last resource of its page, not a count, so that
+page 10,000 costs as much as page 1. It belongs to one query; other filters refuse it.
 """
 
 from __future__ import annotations
@@ -19,31 +18,31 @@ DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 1000
 
 Position = Sequence[str | int | float]
-"""Where a page ended: the values that its list is ordered by."""
+"""The end of a page: the last resource's values of the fields that order the list."""
 
 
-def page_size_of(asked: int) -> int:
-    """The size of a page: 0 asks for the default, too many are cut to the most.
+def page_size_of(requested: int) -> int:
+    """The size of a page: 0 means the default, and larger values mean the maximum.
 
-    Errors: InvalidField when it is negative.
+    Errors: InvalidField if it is negative.
     """
-    if asked < 0:
+    if requested < 0:
         raise InvalidField(FieldViolation("page_size", "must be 0 or more"))
-    return min(asked or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+    return min(requested or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
 
 
 def page_token(request: Message, position: Position) -> str:
-    """The token of the page after `position` in the list that `request` asks for."""
+    """The token of the page after `position` in the list of `request`."""
     token = _serializer(request).dumps(list(position))
     return token.decode() if isinstance(token, bytes) else token
 
 
 def position_of(request: Message, *kinds: type) -> Position | None:
-    """Where the page that `request` asks for begins; None for the first page.
+    """The position after which the requested page begins; None for the first page.
 
-    kinds: the types of the values of a position, `int` for one of 32 bits; default:
-        not checked.
-    Errors: InvalidField when the token is of another query, or of no query at all.
+    kinds: the types of the position's values; `int` means 32 bits. Default: not checked.
+
+    Errors: InvalidField if the token belongs to another query or is malformed.
     """
     token: str = request.page_token  # type: ignore[attr-defined]
     if not token:
@@ -59,7 +58,7 @@ def position_of(request: Message, *kinds: type) -> Position | None:
 
 
 def _is_of(position: object, kinds: Sequence[type]) -> bool:
-    """The checksum is no secret, so a token may be forged."""
+    """Whether the position has these types. Tokens are not signed, so they can be forged."""
     return (
         isinstance(position, list)
         and [type(each) for each in position] == list(kinds)
@@ -68,11 +67,11 @@ def _is_of(position: object, kinds: Sequence[type]) -> bool:
 
 
 def _serializer(request: Message) -> URLSafeSerializer:
-    """Binds tokens to all fields of a request but those of paging."""
+    """A serializer that binds tokens to all fields of a request except those of paging."""
     query = type(request)()
     query.CopyFrom(request)
     query.ClearField("page_token")
     query.ClearField("page_size")
     fingerprint = hashlib.sha256(query.SerializeToString(deterministic=True)).digest()
-    # A checksum and no secret: a position gives nothing away.
+    # A checksum without a secret: a position reveals nothing.
     return URLSafeSerializer("sori.page", salt=fingerprint)

@@ -1,6 +1,6 @@
 """Background tasks that never end a service: periodic work, and loops that are restarted.
 
-Every background loop of a service runs through this module. An unexpected error is logged
+Every background loop of a service runs through this module. An unexpected error is logged,
 and the loop continues after a back-off: a missing table, a lost connection or a bug in one
 task must not end the process that serves calls.
 """
@@ -58,19 +58,25 @@ class PeriodicTask:
         return self.interval_seconds * (1 + deviation)
 
 
-async def keep_running(name: str, loop: Callable[[], Awaitable[None]]) -> None:
+async def keep_running(
+    name: str,
+    loop: Callable[[], Awaitable[None]],
+    *,
+    max_backoff_seconds: float = MAX_BACKOFF_SECONDS,
+) -> None:
     """Run an endless loop, and start it again whenever it fails; returns when it returns.
 
     name: identifies the loop in the logs.
+    max_backoff_seconds: the longest pause before a new start; pauses double up to it.
     """
-    backoff = _Backoff()
+    backoff = _Backoff(max_backoff_seconds)
     while True:
         started = asyncio.get_running_loop().time()
         try:
             return await loop()
         except Exception as error:
             _log_failure(name, error)
-        if asyncio.get_running_loop().time() - started > MAX_BACKOFF_SECONDS:
+        if asyncio.get_running_loop().time() - started > max_backoff_seconds:
             backoff.reset()
         await asyncio.sleep(backoff.next_seconds())
 
@@ -78,15 +84,16 @@ async def keep_running(name: str, loop: Callable[[], Awaitable[None]]) -> None:
 class _Backoff:
     """Pauses that double with each failure in a row."""
 
-    def __init__(self) -> None:
-        self._seconds = FIRST_BACKOFF_SECONDS
+    def __init__(self, max_seconds: float = MAX_BACKOFF_SECONDS) -> None:
+        self._max_seconds = max_seconds
+        self.reset()
 
     def reset(self) -> None:
-        self._seconds = FIRST_BACKOFF_SECONDS
+        self._seconds = min(FIRST_BACKOFF_SECONDS, self._max_seconds)
 
     def next_seconds(self) -> float:
         seconds = self._seconds
-        self._seconds = min(2 * seconds, MAX_BACKOFF_SECONDS)
+        self._seconds = min(2 * seconds, self._max_seconds)
         return seconds
 
 

@@ -1,4 +1,4 @@
-"""The gRPC server that every service is: health, reflection, limits, shutdown."""
+"""The gRPC server of every service: health, reflection, limits, shutdown."""
 
 from __future__ import annotations
 
@@ -14,28 +14,30 @@ import structlog
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from services.registry import Service
 from services.runtime.health import HealthWatch, Probe
 from services.runtime.interceptors import CallInterceptor
 from services.runtime.metrics import serving_metrics
+from services.runtime.periodic import keep_running
 from services.runtime.settings import Settings
 from services.runtime.tls import server_credentials
 
 MAX_MESSAGE_BYTES = 5 * 1024 * 1024
-"""A chunk of 4 MiB and what goes around it."""
+"""A chunk of 4 MiB with the rest of its message."""
 
 MAX_METADATA_BYTES = 48 * 1024
-"""The headers that the gateway takes, 32 KiB, and what it adds."""
+"""The 32 KiB of headers that the gateway accepts, and those that it adds."""
 
 _OPTIONS: list[tuple[str, int]] = [
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
-    # Between the two limits calls are refused at random.
+    # gRPC refuses calls at random between the two limits.
     ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
-    # Gateways and services look every few seconds whether the other is still there.
+    # Gateways and clients ping every few seconds.
     ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
-    # Each stream holds what is being taken, and no more for being fast.
+    # A fixed window: a fast client gets no larger buffer.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 64 * 1024),
     # Two servers on one port would split the calls between them silently.
@@ -44,42 +46,44 @@ _OPTIONS: list[tuple[str, int]] = [
 _logger = structlog.get_logger(__name__)
 
 
-async def _nothing() -> None:
+async def _no_stop() -> None:
     return
 
 
 @dataclass(frozen=True)
 class Background:
-    """What runs beside a server.
+    """A loop that runs next to a server; an error in it never ends the service.
 
-    run: goes on for ever, or until stopped; when it fails, so does the server. It is
-    cancelled after the last call has ended.
-    stop: called when stopping begins, to come to an end; may take the time that
-    calls under way have.
+    name: identifies the loop in the logs.
+    run: the loop. It runs until it is stopped, or is cancelled after the last call has
+        ended; if it fails, it is started again after a back-off.
+    stop: called when the shutdown begins, to end the loop; may take as long as running calls
+        may take.
     """
 
+    name: str
     run: Callable[[], Awaitable[None]]
-    stop: Callable[[], Awaitable[None]] = _nothing
+    stop: Callable[[], Awaitable[None]] = _no_stop
 
 
 class Server:
-    """A gRPC server with health and reflection, to be filled with servicers and run."""
+    """A gRPC server with health and reflection; a service adds its servicers and runs it."""
 
     def __init__(
         self,
         settings: Settings,
+        service: Service,
         *,
-        names: Sequence[str],
         probes: Mapping[str, Probe],
         reflected: Sequence[str] | None = None,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
     ) -> None:
         """Prepare a server.
 
-        names: full names of the services it serves, whose health it tells.
-        probes: what it depends on, by name.
-        reflected: full names that reflection lists; default: `names`.
-        max_message_bytes: the largest message it takes or sends.
+        service: its entry in the registry; health is reported for its proto services.
+        probes: the dependencies' probes, by the dependency's name.
+        reflected: full names that reflection lists; default: those of `service`.
+        max_message_bytes: the largest message that the server receives or sends.
         """
         limits = [
             ("grpc.max_receive_message_length", max_message_bytes),
@@ -90,6 +94,8 @@ class Server:
             interceptors=[CallInterceptor()], options=[*_OPTIONS, *limits, age]
         )
         self._settings = settings
+        self._service = service
+        names = service.proto_services
         self._health = HealthWatch(names, probes, settings.health_interval_seconds)
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, self.grpc)
         reflection.enable_server_reflection(
@@ -104,15 +110,15 @@ class Server:
         self._bind(listen)
         await self.grpc.start()
         _logger.info("listening", address=listen)
-        with serving_metrics(self._settings.metrics_listen):
-            async with self._health_alone():
-                await self._run_beside(background, stopping)
+        with serving_metrics(self._settings.metrics_listen, self._service.name):
+            async with self._health_server():
+                await self._run_with(background, stopping)
         _logger.info("stopped")
 
-    async def _run_beside(self, background: Sequence[Background], stopping: asyncio.Event) -> None:
+    async def _run_with(self, background: Sequence[Background], stopping: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
             health = group.create_task(self._health.run())
-            tasks = [group.create_task(_run(each)) for each in background]
+            tasks = [group.create_task(keep_running(each.name, each.run)) for each in background]
             await stopping.wait()
             _logger.info("stopping", grace_seconds=self._settings.shutdown_grace_seconds)
             health.cancel()
@@ -128,13 +134,13 @@ class Server:
             async with asyncio.timeout(grace), asyncio.TaskGroup() as group:
                 for each in background:
                     group.create_task(_stop(each))
-                # Calls that go on are told to end only after the grace.
+                # Running calls are cancelled only after the grace period.
                 group.create_task(self.grpc.stop(grace))
         await self.grpc.stop(0)
 
     @asynccontextmanager
-    async def _health_alone(self) -> AsyncIterator[None]:
-        """A second server that tells health, where one is wanted."""
+    async def _health_server(self) -> AsyncIterator[None]:
+        """A second server for health only, if `health_listen` is set."""
         if not self._settings.health_listen:
             yield
             return
@@ -161,10 +167,6 @@ def _bound(add_port: Callable[[str], int], listen: str) -> None:
         add_port(listen)
     except RuntimeError:
         sys.exit(f"Can't listen on {listen}: free the port, or set another address.")
-
-
-async def _run(background: Background) -> None:
-    await background.run()
 
 
 async def _stop(background: Background) -> None:

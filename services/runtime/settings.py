@@ -1,7 +1,7 @@
-"""Settings read from the environment and from `.env`, the environment first.
+"""Settings from the environment and from `.env`; the environment takes precedence.
 
-`.env` is looked for in the working directory and the folders above it. Each
-default serves the local stack; secrets have none.
+`.env` is searched in the working directory and in the folders above it. Each default
+serves the local stack; secrets have no default.
 """
 
 from __future__ import annotations
@@ -28,61 +28,62 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    log_level: str = Field("INFO", description="Least level that is logged.")
+    log_level: str = Field("INFO", description="Lowest level that is logged.")
     shutdown_grace_seconds: float = Field(
-        20.0, ge=0, description="How long calls under way may go on after SIGTERM."
+        20.0, ge=0, description="How long running calls may continue after SIGTERM, in seconds."
     )
     shutdown_delay_seconds: float = Field(
         1.0,
         ge=0,
         description=(
-            "How long after SIGTERM calls are still taken, while health says no: until those who "
-            "balance calls have noticed."
+            "How long new calls are still accepted after SIGTERM while the health is NOT_SERVING, "
+            "so that load balancers notice; in seconds."
         ),
     )
     health_interval_seconds: float = Field(
-        1.0, gt=0, description="Pause between two looks at what a service depends on."
+        1.0, gt=0, description="Interval between two checks of the dependencies, in seconds."
     )
 
     connection_age_seconds: float = Field(
         300.0,
         gt=0,
         description=(
-            "Age at which a connection is closed when its calls have ended, so that clients look "
-            "for new replicas."
+            "Age in seconds at which a connection is closed after its calls, so that clients "
+            "discover new replicas."
         ),
     )
     health_listen: str = Field(
         "",
         description=(
-            "host:port where health alone is told, without TLS, for probes that know none; "
-            "default: nowhere."
+            "host:port of a second server for health only, without TLS, for probes that can't use "
+            "TLS; default: none."
         ),
     )
     metrics_listen: str = Field(
-        "", description="host:port of metrics for Prometheus over HTTP; default: nowhere."
+        "", description="host:port of metrics for Prometheus over HTTP; default: none."
     )
     tls_certificate_file: Path | None = Field(
         None,
         description=(
-            "Certificate chain (PEM) of this service; with its key and the CA, other services are "
-            "called, and callers taken, with mutual TLS alone."
+            "Certificate chain (PEM) of this service; with its key and the CA, the service uses "
+            "mutual TLS for all its calls and callers."
         ),
     )
     tls_key_file: Path | None = Field(None, description="Its private key (PEM).")
     tls_ca_file: Path | None = Field(
-        None, description="Certificates (PEM) of who may vouch for callers and other services."
+        None,
+        description="Certificates (PEM) of the authorities that sign the certificates of services.",
     )
 
     @property
     def tls(self) -> Tls | None:
-        """The files for mutual TLS, if it is on."""
+        """The files for mutual TLS; None if it is off."""
         if self.tls_certificate_file and self.tls_key_file and self.tls_ca_file:
             return Tls(self.tls_certificate_file, self.tls_key_file, self.tls_ca_file)
         return None
 
     @model_validator(mode="after")
-    def _tls_is_whole(self) -> Self:
+    def _tls_is_complete(self) -> Self:
         if self.tls is None and (
             self.tls_certificate_file or self.tls_key_file or self.tls_ca_file
         ):
@@ -91,7 +92,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def read(cls) -> Self:
-        """Read the settings, or end the process saying which one is wrong."""
+        """Read the settings, or exit with a message that names the invalid ones."""
         try:
             return cls()
         except ValidationError as error:
@@ -99,11 +100,11 @@ class Settings(BaseSettings):
                 ": ".join([*(str(place).upper() for place in each["loc"]), each["msg"]])
                 for each in error.errors()
             )
-            sys.exit("\n".join(["Set these environment variables right:", *problems]))
+            sys.exit("\n".join(["These environment variables are invalid:", *problems]))
 
 
 class DatabaseSettings(Settings):
-    """How to reach PostgreSQL."""
+    """The connection to PostgreSQL."""
 
     database_url: SecretStr = Field(
         SecretStr("postgresql://sori@localhost:15432/sori"),
@@ -112,17 +113,19 @@ class DatabaseSettings(Settings):
             "?sslmode=verify-full&sslrootcert=FILE."
         ),
     )
-    database_pool_size: int = Field(10, ge=1, description="Most connections per process.")
+    database_pool_size: int = Field(
+        10, ge=1, description="Maximum number of connections per process."
+    )
 
 
 class ObjectStoreSettings(Settings):
-    """How to reach S3."""
+    """The connection to S3."""
 
     s3_endpoint_url: str | None = Field(
         "http://localhost:18333", description="S3 server; empty for AWS itself."
     )
     s3_bucket_name: str = Field("sori", description="Bucket of recordings and reference assets.")
-    aws_region: str = Field("us-east-1", description="Region that requests are signed for.")
+    aws_region: str = Field("us-east-1", description="Region for which requests are signed.")
     aws_access_key_id: str | None = Field(
         None, description="Access key; empty to use the AWS credential chain."
     )

@@ -1,4 +1,4 @@
-"""Errors that several services raise, with the same meaning in each."""
+"""Errors that several services raise with the same meaning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all tables have in common."""
+"""Conventions of all tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sqlalchemy import MetaData
 
 
 def metadata_of(schema: str) -> MetaData:
-    """The tables of a schema, whose keys, indexes and checks are named alike."""
+    """The metadata of a schema, with one naming convention for keys, indexes and checks."""
     return MetaData(
         schema=schema,
         naming_convention={

@@ -1,4 +1,4 @@
-"""Times and spans of time as protobuf has them."""
+"""Conversions of times and durations to protobuf."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 
 def timestamp_of(time: datetime) -> Timestamp:
-    """A moment."""
+    """A time as a protobuf Timestamp."""
     timestamp = Timestamp()
     timestamp.FromDatetime(time)
     return timestamp
 
 
 def duration_of(span: timedelta) -> Duration:
-    """A span of time."""
+    """A duration as a protobuf Duration."""
     duration = Duration()
     duration.FromTimedelta(span)
     return duration

@@ -1,7 +1,7 @@
-"""Mutual TLS between services: both sides show a certificate of one authority.
+"""Mutual TLS between services: both sides present a certificate of the same authority.
 
-Files are read anew for every connection that is taken, so that renewed certificates
-need no restart of servers; for what a service calls see `channels.py`.
+A server reads the files for every new connection, so that renewed certificates need no
+restart. `channels.py` does so for clients.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import grpc
 
 @dataclass(frozen=True)
 class Tls:
-    """Files in PEM: the own certificate chain, its private key, and who may vouch for others."""
+    """PEM files: this service's certificate chain and private key, and the trusted authorities."""
 
     certificate_file: Path
     key_file: Path
     ca_file: Path
 
     def version(self) -> tuple[int, ...]:
-        """What changes when one of the files does."""
+        """A value that changes when one of the files does."""
         files = (self.certificate_file, self.key_file, self.ca_file)
         return tuple(file.stat().st_mtime_ns for file in files)
 
     def read(self) -> Pems:
-        """What the files say now."""
+        """The current content of the files."""
         return Pems(
             self.certificate_file.read_bytes(),
             self.key_file.read_bytes(),
@@ -37,18 +37,18 @@ class Tls:
 
 @dataclass(frozen=True)
 class Pems:
-    """Certificate chain, private key and authorities at one time."""
+    """The content of the files: certificate chain, private key and authorities."""
 
     certificate: bytes
     key: bytes
     ca: bytes
 
     def channel_credentials(self) -> grpc.ChannelCredentials:
-        """For a client."""
+        """The credentials of a client."""
         return grpc.ssl_channel_credentials(self.ca, self.key, self.certificate)
 
     def server_configuration(self) -> grpc.ServerCertificateConfiguration:
-        """For a server."""
+        """The certificate configuration of a server."""
         return grpc.ssl_server_certificate_configuration([(self.key, self.certificate)], self.ca)
 
 
@@ -57,9 +57,9 @@ def server_credentials(tls: Tls) -> grpc.ServerCredentials:
     latest = tls.read()
 
     def renewed() -> grpc.ServerCertificateConfiguration:
-        """The certificate to take from now on; None, as gRPC wants it, while it is the same."""
+        """The renewed configuration; None, as gRPC requires, if it is unchanged."""
         nonlocal latest
-        # In the middle of a change the one at hand serves on.
+        # While the files are being replaced, the server keeps the old certificate.
         with suppress(OSError):
             read = tls.read()
             if read != latest:
@@ -73,7 +73,7 @@ def server_credentials(tls: Tls) -> grpc.ServerCredentials:
 
 
 def blocking_channel(address: str, tls: Tls | None) -> grpc.Channel:
-    """A channel for threads that wait, past any proxy."""
+    """A synchronous channel that ignores proxies."""
     options = [("grpc.enable_http_proxy", 0)]
     if tls is None:
         return grpc.insecure_channel(address, options)

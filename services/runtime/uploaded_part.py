@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class UploadedPart:
-    """number: from 1. etag, checksum: what S3 returned, needed to complete the upload."""
+    """number: from 1. etag, checksum: prove to S3 at completion that the part is unchanged."""
 
     number: int
     etag: str

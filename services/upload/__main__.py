@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+from services.registry import UPLOAD
 from services.runtime.channels import open_channel
 from services.runtime.database import Database
+from services.runtime.health import Probe
 from services.runtime.logs import configure_logs
 from services.runtime.object_store import ObjectStore
 from services.runtime.periodic import PeriodicTask
+from services.runtime.schema import SchemaProbe
 from services.runtime.server import Background, Server
 from services.upload.cleanup import CleanUpTasks
 from services.upload.clients import AnalysisClient, CatalogClient
@@ -24,20 +27,15 @@ from services.upload.settings import UploadSettings
 from services.upload.store import UploadStore
 from services.upload.tus_servicer import TusServicer
 from services.upload.uploads import Uploads
-from sori.upload.v1 import tus_pb2, tus_pb2_grpc, upload_pb2, upload_pb2_grpc
-
-NAMES = [
-    upload_pb2.DESCRIPTOR.services_by_name["UploadService"].full_name,
-    tus_pb2.DESCRIPTOR.services_by_name["TusService"].full_name,
-]
+from sori.upload.v1 import tus_pb2_grpc, upload_pb2_grpc
 
 
 async def main() -> None:
-    """Serve until SIGTERM."""
+    """Serve until SIGTERM or SIGINT."""
     settings = UploadSettings.read()
-    configure_logs("upload", settings.log_level)
+    configure_logs(UPLOAD.name, settings.log_level)
     async with (
-        Database(settings, "upload") as database,
+        Database(settings, UPLOAD.name) as database,
         ObjectStore.connect(settings) as objects,
         open_channel(settings.catalog_address, settings.tls) as catalog_channel,
         open_channel(settings.analysis_address, settings.tls) as analysis_channel,
@@ -60,18 +58,21 @@ async def main() -> None:
         )
         uploads = Uploads(resources, catalog, lifetime)
         reaper = UploadReaper(store, uploads, completion)
-        server = Server(
-            settings,
-            names=NAMES,
-            probes={"database": database.probe, "object store": objects.probe},
-        )
+        probes: dict[str, Probe] = {
+            "database": SchemaProbe(database, UPLOAD.name),
+            "object store": objects.probe,
+        }
+        server = Server(settings, UPLOAD, probes=probes)
         one_shot = OneShotUploads(resources, catalog, analysis)
         upload_pb2_grpc.add_UploadServiceServicer_to_server(
             UploadServicer(uploads, one_shot), server.grpc
         )
         tus_pb2_grpc.add_TusServiceServicer_to_server(TusServicer(uploads), server.grpc)
         reaping = PeriodicTask("upload reaper", reaper.reap, settings.upload_sweep_seconds)
-        await server.run(settings.upload_listen, [Background(catalog.run), Background(reaping.run)])
+        await server.run(
+            settings.upload_listen,
+            [Background("token watch", catalog.run), Background(reaping.name, reaping.run)],
+        )
         await resources.clean_ups.drain()
 
 

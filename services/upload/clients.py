@@ -16,6 +16,7 @@ from google.protobuf.duration_pb2 import Duration
 from grpc import StatusCode
 
 from services.runtime.errors import SoriError
+from services.runtime.language import Language
 from services.runtime.shared_errors import (
     AnalysisUnavailable,
     JobEnded,
@@ -196,7 +197,14 @@ class AnalysisClient:
         """
         with _translated({}, otherwise=AnalysisUnavailable()):
             answer = await self._stub.FailUpload(
-                analysis_pb2.FailUploadRequest(job_id=str(job_id), reason=failure.reason)
+                analysis_pb2.FailUploadRequest(
+                    job_id=str(job_id),
+                    reason=failure.reason,
+                    learner_messages={
+                        language.value: failure.learner_message.text(language)
+                        for language in Language
+                    },
+                )
             )
         return not answer.recording_attached
 

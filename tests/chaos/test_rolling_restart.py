@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 
+from services.registry import PROGRAMS
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from tests.chaos.cluster_fixture import Cluster, Take, client_channel
 
-ONE_OF_EACH = ("catalog", "upload", "analysis", "analysis-worker")
-ALL = (*ONE_OF_EACH, *(f"{name}-2" for name in ONE_OF_EACH))
+ALL = (*PROGRAMS, *(f"{name}-2" for name in PROGRAMS))
 
 
 @pytest.mark.timeout(300)
@@ -60,7 +60,7 @@ def test_no_error_reaches_a_client_that_retries(cluster: Cluster, is_long: bool)
             )
         ]
         try:
-            for name in ALL if is_long else ONE_OF_EACH:
+            for name in ALL if is_long else PROGRAMS:
                 cluster.stack.restart(name)
             repeated_by_services = cluster.repeats[len(before) :]
             # There is only one of it: an upload that it cuts is repeated by the client.

@@ -1,4 +1,4 @@
-"""Two of everything, each on a host of its own, and two gateways behind one address."""
+"""Two of every program, each on its own host, and two gateways behind one address."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from stack.namespaces import Namespaces, why_not_here
+from stack.namespaces import Namespaces, reason_to_skip
 from stack.ports import free_ports
 from stack.stack import Stack
 from tests.chaos.cluster_fixture import Cluster, FakeAnalysisServer
@@ -27,7 +27,7 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Hosted:
-    """The replicated product, each program on a host of its own."""
+    """The replicated product, each program on its own host."""
 
     product: Cluster
     hosts: Namespaces
@@ -37,31 +37,31 @@ class Hosted:
         return self.product.stack
 
     def cut(self, name: str) -> None:
-        """Cut a program's host off: nothing comes from it any more, not even a refusal."""
+        """Cut a program's host off: it does not even refuse connections."""
         self.hosts.cut(name)
 
     def heal(self, name: str) -> None:
-        """Connect it again, and wait until it is called again."""
+        """Connect it again, and wait until it receives calls."""
         self.hosts.heal(name)
-        self.await_back(name)
+        self.wait_back(name)
 
     def replace(self, name: str) -> None:
-        """End a program, and run it at another address, as a rollout does with a pod."""
+        """Stop a program and start it at another address, as a rollout does with a pod."""
         self.stack.stop(name)
         if not name.startswith("gateway"):
             self.hosts.move(name)
         self.stack.start(name)
-        self.await_back(name)
+        self.wait_back(name)
 
-    def await_back(self, name: str) -> None:
+    def wait_back(self, name: str) -> None:
         self.stack.wait_ready(name)
         self.stack.wait_routed(name)
 
 
 @pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosted]:
-    # Who asks for a cluster by name is not to be told that all is well without one.
-    if not ON_CLUSTER and (reason := why_not_here()):
+    # With SORI_TEST_CLUSTER, a missing cluster is a failure and not a skipped test.
+    if not ON_CLUSTER and (reason := reason_to_skip()):
         pytest.skip(reason)
     folder, hosts = tmp_path_factory.mktemp("cluster"), network().hosts()
     analysis_server = FakeAnalysisServer(

@@ -1,4 +1,4 @@
-"""A constant load of every kind of client, and what it did not get."""
+"""A constant load of every kind of client, and the calls that failed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ HTTP_SECONDS = 20.0
 
 
 class Load:
-    """What went well so far, by its kind, and what did not.
+    """The calls so far.
 
-    failed: what clients were told that do all that the contract asks of them.
-    takes: recordings whose upload was answered.
+    done: the number of calls of each kind of client, failed ones included.
+    failed: kind and error of each failed call of clients that follow the contract.
+    takes: the takes whose upload succeeded.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -34,8 +35,8 @@ class Load:
         self.failed: list[tuple[str, str]] = []
         self.takes: list[Take] = [cluster.upload()]
 
-    def await_more(self, count: int = 20, seconds: float = PATIENCE_SECONDS) -> None:
-        """Wait until so many more calls of each kind were answered."""
+    def wait_for_more(self, count: int = 20, seconds: float = PATIENCE_SECONDS) -> None:
+        """Wait for this many more calls of each kind of read, and a quarter as many uploads."""
         before = Counter(self.done)
         kinds = (self.read_by_grpc, self.read_by_http)
         wanted = {kind.__name__: before[kind.__name__] + count for kind in kinds}
@@ -47,7 +48,7 @@ class Load:
         )
 
     def assert_nothing_is_lost(self) -> None:
-        """Every answered take comes to its end."""
+        """The job of every uploaded take completes."""
         self._cluster.await_ends(self.takes)
         ended = self._cluster.jobs(self.takes).values()
         assert {row["state"] for row in ended} == {"completed"}
@@ -63,7 +64,7 @@ class Load:
             self.upload,
         )
         with ThreadPoolExecutor(len(clients)) as pool:
-            loads = [pool.submit(self._again_and_again, client) for client in clients]
+            loads = [pool.submit(self._repeat, client) for client in clients]
             try:
                 yield
             finally:
@@ -91,7 +92,7 @@ class Load:
         while True:
             yield lambda: self.takes.append(self._cluster.upload())
 
-    def _again_and_again(self, client: Callable[[], Iterator[Callable[[], object]]]) -> None:
+    def _repeat(self, client: Callable[[], Iterator[Callable[[], object]]]) -> None:
         name = client.__name__
         for call in client():
             if self._stopping.is_set():
@@ -99,7 +100,7 @@ class Load:
             try:
                 call()
             except (grpc.RpcError, httpx.HTTPError) as error:
-                self.failed.append((name, _said(error)))
+                self.failed.append((name, _text_of(error)))
             with self._lock:
                 self.done[name] += 1
 
@@ -108,7 +109,7 @@ def _get(client: httpx.Client, path: str) -> None:
     client.get(path).raise_for_status()
 
 
-def _said(error: grpc.RpcError | httpx.HTTPError) -> str:
+def _text_of(error: grpc.RpcError | httpx.HTTPError) -> str:
     if isinstance(error, grpc.RpcError):
         return f"{error.code()}: {error.details()}"
     return repr(error)

@@ -1,4 +1,4 @@
-"""One of two may die, be cut off or be replaced: clients that do what they are told see nothing."""
+"""One of two replicas dies, is cut off or is replaced: clients that retry see no error."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from contextlib import contextmanager
 import grpc
 import pytest
 
+from services.registry import PROGRAMS
 from sori.upload.v1 import upload_pb2 as pb
 from tests.chaos.cluster_fixture import client_channel, eventually
 from tests.cluster.conftest import Hosted
 from tests.cluster.load import Load
 from tests.e2e.uploading import MIB, Uploader, wav
 
-SERVICES = ("catalog", "upload", "analysis", "analysis-worker")
-EVERYTHING = (*SERVICES, *(f"{name}-2" for name in SERVICES), "gateway", "gateway-2")
+EVERYTHING = (*PROGRAMS, *(f"{name}-2" for name in PROGRAMS), "gateway", "gateway-2")
 
 
 @pytest.fixture
 def load(cluster: Hosted) -> Iterator[Load]:
-    """Clients that call all the time; at the end nothing they were promised may be lost."""
+    """Clients that call constantly; at the end, every uploaded take must complete."""
     for name in EVERYTHING:
-        cluster.await_back(name)
+        cluster.wait_back(name)
     load = Load(cluster.product)
     with load.running():
-        load.await_more(4)
+        load.wait_for_more(4)
         yield load
     load.assert_nothing_is_lost()
 
@@ -44,47 +44,47 @@ def test_a_rollout_fails_no_request(cluster: Hosted, load: Load) -> None:
     repeats = len(cluster.product.repeats)
     for name in EVERYTHING:
         cluster.replace(name)
-        load.await_more(4)
+        load.wait_for_more(4)
     assert load.failed == []
-    # Not even one that its client would have made again.
+    # Not even one that its client would have repeated.
     assert cluster.product.repeats[repeats:] == []
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_the_death_of_a_replica_fails_no_request(cluster: Hosted, load: Load, name: str) -> None:
     cluster.stack.kill(name)
-    load.await_more()
+    load.wait_for_more()
     assert load.failed == []
 
 
-def test_the_death_of_a_gateway_is_repeated_by_its_clients(cluster: Hosted, load: Load) -> None:
+def test_clients_repeat_the_calls_of_a_dead_gateway(cluster: Hosted, load: Load) -> None:
     cluster.stack.kill("gateway")
-    load.await_more()
-    assert_only_plain_clients_noticed(load)
+    load.wait_for_more()
+    assert_only_plain_clients_failed(load)
 
 
-@pytest.mark.parametrize("name", SERVICES)
-def test_a_replica_that_is_cut_off_is_passed_over(cluster: Hosted, load: Load, name: str) -> None:
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_replica_that_is_cut_off_fails_no_request(cluster: Hosted, load: Load, name: str) -> None:
     with cut_off(cluster, name):
-        load.await_more()
+        load.wait_for_more()
         assert load.failed == []
 
 
-def test_a_gateway_that_is_cut_off_is_passed_over(cluster: Hosted, load: Load) -> None:
+def test_clients_repeat_the_calls_of_a_gateway_that_is_cut_off(cluster: Hosted, load: Load) -> None:
     with cut_off(cluster, "gateway-2"):
-        load.await_more()
-        assert_only_plain_clients_noticed(load)
+        load.wait_for_more()
+        assert_only_plain_clients_failed(load)
 
 
-def test_answered_takes_survive_that_postgresql_is_cut_off(cluster: Hosted, load: Load) -> None:
+def test_uploaded_takes_survive_while_postgresql_is_cut_off(cluster: Hosted, load: Load) -> None:
     with cut_off(cluster, "postgres"):
         eventually(lambda: not cluster.stack.is_ready("catalog"))
-    load.await_more()
+    load.wait_for_more()
 
 
-def test_a_replica_that_comes_later_is_called(cluster: Hosted, load: Load) -> None:
+def test_a_replica_that_starts_later_receives_calls(cluster: Hosted, load: Load) -> None:
     cluster.stack.stop("catalog-2")
-    load.await_more()
+    load.wait_for_more()
     cluster.hosts.move("catalog-2")
     before = called(cluster, "catalog-2")
     cluster.stack.start("catalog-2")
@@ -92,7 +92,7 @@ def test_a_replica_that_comes_later_is_called(cluster: Hosted, load: Load) -> No
     assert load.failed == []
 
 
-def test_an_upload_goes_on_at_another_replica_when_the_host_of_its_own_is_gone(
+def test_an_upload_resumes_at_another_replica_when_its_host_is_gone(
     cluster: Hosted,
 ) -> None:
     content = wav(6 * MIB)
@@ -109,11 +109,11 @@ def test_an_upload_goes_on_at_another_replica_when_the_host_of_its_own_is_gone(
 
 
 def called(cluster: Hosted, name: str) -> int:
-    """How many calls a replica has had."""
+    """The number of calls that a replica has received."""
     return cluster.stack.logs(name).count('"event": "call"')
 
 
-def assert_only_plain_clients_noticed(load: Load) -> None:
-    """Two clients of HTTP, which repeat nothing by themselves, until the balancer has noticed."""
+def assert_only_plain_clients_failed(load: Load) -> None:
+    """Only the HTTP clients, which do not retry, fail, until the balancer notices."""
     assert len(load.failed) <= 4
     assert {kind for kind, _ in load.failed} <= {"read_by_http"}

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from gateway.settings import GatewaySettings
 from services.analysis.settings import AnalysisSettings
 from services.catalog.settings import CatalogSettings
+from services.registry import ANALYSIS, MIGRATED_SERVICES, SERVICES
 from services.runtime.settings import DatabaseSettings
 from services.upload.settings import UploadSettings
 from tests.deploy.rendering import Pod, Rendering, Resource
@@ -22,18 +23,17 @@ CLIENTS = {
     "upload": {"CATALOG_ADDRESS", "ANALYSIS_ADDRESS", "DATABASE_URL", "S3_BUCKET_NAME"},
     "analysis-api": {"DATABASE_URL"},
     "analysis-worker": {"CATALOG_ADDRESS", "DATABASE_URL", "S3_BUCKET_NAME", "TARGET_SERVER_URL"},
-    "migrate-catalog": {"DATABASE_URL"},
-    "migrate-upload": {"DATABASE_URL"},
-    "migrate-analysis": {"DATABASE_URL"},
+    **{f"migrate-{name}": {"DATABASE_URL"} for name in MIGRATED_SERVICES},
 }
 PROGRAMS: dict[type[BaseModel], tuple[str, ...]] = {
     GatewaySettings: ("gateway",),
     CatalogSettings: ("catalog",),
     UploadSettings: ("upload",),
-    AnalysisSettings: ("analysis-api", "analysis-worker"),
-    DatabaseSettings: ("migrate-catalog", "migrate-upload", "migrate-analysis"),
+    AnalysisSettings: ANALYSIS.deployments,
+    DatabaseSettings: tuple(f"migrate-{name}" for name in MIGRATED_SERVICES),
 }
-SERVICE_PODS = {"catalog": "catalog", "upload": "upload", "analysis": "analysis-api"}
+# The Deployment that serves a service's calls.
+SERVICE_PODS = {service.name: service.deployments[0] for service in SERVICES}
 NEEDS = {
     "DATABASE_URL": "sori-needs/database",
     "S3_BUCKET_NAME": "sori-needs/object-store",

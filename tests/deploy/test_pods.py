@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
-
 import pytest
 
 from gateway.drain import parser as gateway_arguments
-from services.analysis.__main__ import NAMES as ANALYSIS_NAMES
-from services.catalog.__main__ import NAME as CATALOG_NAME
+from services.registry import MIGRATED_SERVICES, SERVICES
 from services.runtime.health import LIVENESS
-from services.upload.__main__ import NAMES as UPLOAD_NAMES
-from tests.deploy.rendering import ROOT, Pod, Rendering
+from services.version import product_version
+from tests.deploy.rendering import Pod, Rendering
 
-VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-HEALTH_NAMES = {LIVENESS, CATALOG_NAME, *UPLOAD_NAMES, *ANALYSIS_NAMES}
+HEALTH_NAMES = {LIVENESS} | {name for service in SERVICES for name in service.proto_services}
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 LONG_RUNNING = ("Deployment", "StatefulSet")
 # Time after the last call to close connections, clean up and write logs.
@@ -27,7 +23,7 @@ def test_images_have_the_product_version(rendering: Rendering) -> None:
             name, _, tag = container["image"].rpartition(":")
             assert name
             assert tag != "latest"
-            assert tag == VERSION or not name.startswith("sori/")
+            assert tag == product_version() or not name.startswith("sori/")
 
 
 def test_pods_pass_pod_security_restricted(rendering: Rendering) -> None:
@@ -191,7 +187,7 @@ def test_migrations_run_first_and_pods_wait_for_them(rendering: Rendering) -> No
         job["metadata"]["name"]: int(job["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"])
         for job in rendering.of_kind("Job")
     }
-    assert jobs.keys() == {"migrate-catalog", "migrate-upload", "migrate-analysis"}
+    assert jobs.keys() == {f"migrate-{name}" for name in MIGRATED_SERVICES}
     assert max(jobs.values()) < 0
     for pod in rendering.services:
         (waiting,) = pod.spec["initContainers"]

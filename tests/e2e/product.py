@@ -1,4 +1,4 @@
-"""What tests do with the product, through its gateway, and what they look up behind it."""
+"""The product as tests use it: through its gateway, and behind it in PostgreSQL and S3."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 import httpx
@@ -14,13 +14,16 @@ from aiobotocore.session import get_session
 
 from stack.stack import Stack
 
+if TYPE_CHECKING:
+    from types_aiobotocore_s3 import S3Client
+
 AUDIO = Path(__file__).parents[1] / "audio"
 Json = dict[str, Any]
 T = TypeVar("T")
 
 
 class Product:
-    """One stack, seen by a client and by an operator."""
+    """One stack, as clients and operators see it."""
 
     def __init__(self, stack: Stack, gateway: httpx.Client) -> None:
         self.stack = stack
@@ -48,7 +51,7 @@ class Product:
         return analysis
 
     def states(self, job_id: str) -> Iterator[Json]:
-        """The states of a job, as EventSource would get them, to the end of the stream."""
+        """The states of a job as EventSource receives them, until the stream ends."""
         with self.gateway.stream(
             "GET",
             f"/tokens/analysis-progress/{job_id}",
@@ -61,14 +64,14 @@ class Product:
                     yield json.loads(line.removeprefix("data: "))
 
     def result(self, job_id: str) -> Json:
-        """The result call's answer."""
+        """The response of the result call."""
         answer = self.gateway.get(f"/tokens/analysis-result/{job_id}")
         assert answer.status_code == 200, answer.text
         result: Json = answer.json()
         return result
 
     def ended(self, job_id: str) -> Json:
-        """The result of a job, once it has ended."""
+        """The result of a job after it has ended."""
         for _ in self.states(job_id):
             pass
         return self.result(job_id)
@@ -90,53 +93,56 @@ class Product:
         return asyncio.run(read())
 
     def stored(self, token_id: int) -> list[str]:
-        """Keys in S3 of the token's recordings, whole and half-uploaded."""
+        """Keys in S3 of the token's recordings, completed and in multipart uploads."""
         return self.objects(f"recordings/{token_id}/")
 
     def objects(self, prefix: str) -> list[str]:
-        """Keys in S3 that begin so, whole and half-uploaded."""
+        """Keys in S3 with this prefix, completed and in multipart uploads."""
 
-        async def read(client: Any) -> list[str]:
+        async def read(client: S3Client) -> list[str]:
             bucket = self.stack.s3.bucket
-            whole = await client.list_objects_v2(Bucket=bucket, Prefix=prefix)
-            half = await client.list_multipart_uploads(Bucket=bucket, Prefix=prefix)
-            return [each["Key"] for each in (*whole.get("Contents", ()), *half.get("Uploads", ()))]
+            objects = await client.list_objects_v2(Bucket=bucket, Prefix=prefix)
+            multiparts = await client.list_multipart_uploads(Bucket=bucket, Prefix=prefix)
+            return [
+                each["Key"]
+                for each in (*objects.get("Contents", ()), *multiparts.get("Uploads", ()))
+            ]
 
-        return self._asked_of_s3(read)
+        return self._with_s3(read)
 
     def content(self, key: str) -> bytes:
-        """What an object in S3 holds."""
+        """The content of an object in S3."""
 
-        async def read(client: Any) -> bytes:
+        async def read(client: S3Client) -> bytes:
             answer = await client.get_object(Bucket=self.stack.s3.bucket, Key=key)
             content: bytes = await answer["Body"].read()
             return content
 
-        return self._asked_of_s3(read)
+        return self._with_s3(read)
 
     def replace(self, key: str, content: bytes) -> None:
-        """Change what an object in S3 holds."""
+        """Replace the content of an object in S3."""
 
-        async def put(client: Any) -> None:
+        async def put(client: S3Client) -> None:
             await client.put_object(Bucket=self.stack.s3.bucket, Key=key, Body=content)
 
-        self._asked_of_s3(put)
+        self._with_s3(put)
 
     def abort_multiparts(self, prefix: str) -> None:
-        """Have S3 forget what is half-uploaded."""
+        """Abort the multipart uploads with this prefix."""
 
-        async def abort(client: Any) -> None:
+        async def abort(client: S3Client) -> None:
             bucket = self.stack.s3.bucket
-            half = await client.list_multipart_uploads(Bucket=bucket, Prefix=prefix)
-            for each in half.get("Uploads", ()):
+            multiparts = await client.list_multipart_uploads(Bucket=bucket, Prefix=prefix)
+            for each in multiparts.get("Uploads", ()):
                 await client.abort_multipart_upload(
                     Bucket=bucket, Key=each["Key"], UploadId=each["UploadId"]
                 )
 
-        self._asked_of_s3(abort)
+        self._with_s3(abort)
 
     def execute(self, statement: str, *arguments: object) -> None:
-        """Change what is in the database."""
+        """Execute a statement in the database."""
 
         async def execute() -> None:
             connection = await asyncpg.connect(self.stack.database_url)
@@ -147,10 +153,10 @@ class Product:
 
         asyncio.run(execute())
 
-    def _asked_of_s3(self, ask: Callable[[Any], Awaitable[T]]) -> T:
+    def _with_s3(self, call: Callable[[S3Client], Awaitable[T]]) -> T:
         s3 = self.stack.s3
 
-        async def asked() -> T:
+        async def run() -> T:
             async with get_session().create_client(
                 "s3",
                 endpoint_url=s3.endpoint_url,
@@ -158,13 +164,13 @@ class Product:
                 aws_access_key_id=s3.access_key,
                 aws_secret_access_key=s3.secret_key,
             ) as client:
-                return await ask(client)
+                return await call(client)
 
-        return asyncio.run(asked())
+        return asyncio.run(run())
 
 
 def error_info(answer: httpx.Response) -> Json:
-    """The ErrorInfo of an error; checks the shape of the whole."""
+    """The ErrorInfo of an error response; also checks the shape of the response."""
     assert answer.headers["content-type"].startswith("application/json"), answer.text
     body = answer.json()
     assert isinstance(body["code"], int)

@@ -1,4 +1,4 @@
-"""What a caller can do wrong, and what it is told: a fitting status, a reason, what to do."""
+"""Mistakes of callers get a fitting status, a reason and advice."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def a_zip() -> bytes:
         ("POST", "/sori.analysis.v1.AnalysisIntakeService/OpenAnalysis", 404, "PATH_NOT_FOUND"),
     ],
 )
-def test_a_wrong_call_is_told_why(
+def test_a_wrong_call_gets_status_and_reason(
     gateway: httpx.Client, method: str, path: str, status: int, reason: str
 ) -> None:
     answer = gateway.request(method, path)
@@ -76,7 +76,7 @@ def test_a_wrong_call_is_told_why(
         ),
     ],
 )
-def test_a_form_that_is_no_recording_is_refused_and_leaves_nothing(
+def test_an_invalid_form_is_refused_and_leaves_nothing(
     product: Product, held_token: int, files: list[tuple[str, bytes]], status: int, reason: str
 ) -> None:
     answer = product.gateway.post(
@@ -98,7 +98,7 @@ def test_an_upload_for_an_unknown_token_is_not_found(product: Product) -> None:
 def test_the_size_limit_holds_while_the_recording_streams(
     product: Product, held_token: int
 ) -> None:
-    """A recording without end is refused at the limit, not at its end."""
+    """An endless recording is refused at the limit."""
     sent = 0
 
     def endless() -> Iterator[bytes]:
@@ -117,7 +117,7 @@ def test_the_size_limit_holds_while_the_recording_streams(
         )
         assert answer.status_code == 413
     except httpx.TransportError:
-        # The answer may be lost to a client that goes on sending into a closed connection.
+        # A client that keeps sending into a closed connection may miss the response.
         pass
     assert sent < 10 * MAX_RECORDING_BYTES
     assert product.stored(held_token) == []
@@ -138,7 +138,7 @@ def upload(channel: grpc.Channel, *requests: pb.UploadAudioRequest) -> grpc.Stat
         pytest.param(pb.UploadAudioFinish(size=1), id="wrong size"),
     ],
 )
-def test_a_recording_that_is_not_what_was_declared_is_refused(
+def test_a_recording_that_differs_from_its_declaration_is_refused(
     product: Product, channel: grpc.Channel, held_token: int, finish: pb.UploadAudioFinish
 ) -> None:
     code = upload(
@@ -151,7 +151,7 @@ def test_a_recording_that_is_not_what_was_declared_is_refused(
     assert product.stored(held_token) == []
 
 
-def test_a_stream_that_ends_without_finish_is_no_whole_recording(
+def test_a_stream_that_ends_without_finish_is_refused(
     product: Product, channel: grpc.Channel, held_token: int
 ) -> None:
     code = upload(
@@ -192,7 +192,7 @@ class TestWebhook:
         assert error_info(answer)["reason"] == "SIGNATURE_INVALID"
         assert product.result(job_id)["status"] == "processing"
 
-    def test_a_body_that_is_no_json_is_an_error(
+    def test_a_malformed_body_is_an_error(
         self, product: Product, held_token: int, analysis_server: AnalysisServer
     ) -> None:
         url = analysis_server.job(product.uploaded(held_token))["webhook_url"]
@@ -200,7 +200,7 @@ class TestWebhook:
         assert answer.status_code == 400
         assert error_info(answer)["reason"] == "REQUEST_MALFORMED"
 
-    def test_a_report_that_says_nothing_is_an_error(
+    def test_a_report_without_content_is_an_error(
         self, product: Product, held_token: int, analysis_server: AnalysisServer
     ) -> None:
         answer = analysis_server.report(product.uploaded(held_token), {"score": 1})
@@ -222,7 +222,7 @@ class TestWebhook:
             assert (answer.status_code, answer.json()) == (200, received)
         assert product.result(job_id)["result"] == {"score": 1}
 
-    def test_what_analysis_servers_add_is_ignored(
+    def test_unknown_fields_of_reports_are_ignored(
         self, product: Product, held_token: int, analysis_server: AnalysisServer
     ) -> None:
         job_id = product.uploaded(held_token)
@@ -231,7 +231,7 @@ class TestWebhook:
         assert httpx.post(f"{url}&source=gpu-7", json=body).status_code == 200
         assert product.result(job_id)["status"] == "completed"
 
-    def test_a_reported_failure_ends_the_job_with_its_sentence(
+    def test_a_reported_failure_ends_the_job_with_its_message(
         self, product: Product, held_token: int, analysis_server: AnalysisServer
     ) -> None:
         job_id = product.uploaded(held_token)
@@ -239,7 +239,7 @@ class TestWebhook:
         result = product.ended(job_id)
         assert (result["status"], result["message"]) == ("failed", "Sing louder.")
 
-    def test_a_large_result_passes_and_a_larger_one_is_refused(
+    def test_a_large_result_is_accepted_and_a_larger_one_refused(
         self, product: Product, held_token: int, analysis_server: AnalysisServer
     ) -> None:
         job_id = product.uploaded(held_token)

@@ -1,4 +1,4 @@
-"""Every service tells its health in gRPC's own protocol, by name and while it changes."""
+"""Every service reports its health by gRPC's protocol, by name and when it changes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from stack.stack import SERVICES, Stack
+from services.registry import BY_NAME, SERVICE_NAMES
+from stack.stack import Stack
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-@pytest.fixture(params=sorted(SERVICES))
+@pytest.fixture(params=SERVICE_NAMES)
 def name(request: pytest.FixtureRequest) -> str:
     service: str = request.param
     return service
@@ -28,14 +29,14 @@ def health(stack: Stack, name: str) -> Iterator[Any]:
         yield health_pb2_grpc.HealthStub(channel)
 
 
-def test_health_is_told_by_name_and_for_the_whole(health: Any, name: str) -> None:
-    for service in ("", SERVICES[name]):
+def test_health_is_reported_by_name_and_for_the_server(health: Any, name: str) -> None:
+    for service in ("", BY_NAME[name].health_name):
         assert health.Check(health_pb2.HealthCheckRequest(service=service)).status == SERVING
 
 
 def test_health_can_be_watched(stack: Stack, health: Any, name: str) -> None:
     dependency = "s3" if name == "upload" else "postgres"
-    request = health_pb2.HealthCheckRequest(service=SERVICES[name])
+    request = health_pb2.HealthCheckRequest(service=BY_NAME[name].health_name)
     states = health.Watch(request)
     assert next(states).status == SERVING
     stack.stop(dependency)

@@ -1,4 +1,4 @@
-"""While a part is down the product says so, and goes on by itself when it is back."""
+"""The product reports that a part is down, and recovers on its own when it is back."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_without_postgresql_calls_are_refused_as_unavailable(
     assert product.result(job_id)["status"] == "processing"
 
 
-def test_a_watcher_sees_the_end_after_postgresql_was_away(
+def test_a_watcher_sees_the_end_after_postgresql_was_down(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
     job_id = product.uploaded(held_token)
@@ -67,7 +67,7 @@ def test_a_watcher_sees_the_end_after_postgresql_was_away(
     assert list(states)[-1]["status"] == "completed"
 
 
-def test_a_job_goes_on_after_the_analysis_service_was_killed(
+def test_a_job_continues_after_the_analysis_service_was_killed(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
     job_id = product.uploaded(held_token)

@@ -1,4 +1,4 @@
-"""Every service runs as several replicas: one may die or be restarted at any time."""
+"""Every service runs as several replicas; one can die or restart at any time."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ def create(client: httpx.Client) -> httpx.Response:
 
 
 @contextmanager
-def called_all_the_time(stack: Stack, *calls: Call) -> Iterator[Counter[int]]:
-    """The statuses of calls that go on as long as the context, each one after the other."""
+def constant_calls(stack: Stack, *calls: Call) -> Iterator[Counter[int]]:
+    """Calls that repeat while the context lasts; yields the count of each status."""
     statuses: Counter[int] = Counter()
     enough = threading.Event()
 
-    def go_on(call: Call) -> None:
+    def repeat(call: Call) -> None:
         with httpx.Client(base_url=stack.gateway_url, timeout=30) as client:
             while not enough.is_set():
                 statuses[call(client).status_code] += 1
 
     with ThreadPoolExecutor(len(calls)) as executor:
-        running = [executor.submit(go_on, call) for call in calls]
+        running = [executor.submit(repeat, call) for call in calls]
         try:
             yield statuses
         finally:
@@ -73,14 +73,14 @@ def called_all_the_time(stack: Stack, *calls: Call) -> Iterator[Counter[int]]:
 
 
 def holds_calls(stack: Stack, program: str) -> bool:
-    """Whether a gateway has sent calls to a replica that are not answered yet."""
+    """Whether a replica has unanswered calls of a gateway."""
     none = f"catalog::{stack.address(program)}::rq_active::0"
     pages = (httpx.get(f"{stack.admin_url(each)}/clusters") for each in stack.settings.gateways)
     return any(none not in page.text.splitlines() for page in pages)
 
 
 def answers_after_death(product: Product, call: Call) -> list[httpx.Response]:
-    """The answers to calls of which one at least was with a replica when it died."""
+    """The responses to calls, at least one of which was at a replica when it died."""
     stack = product.stack
     is_holding = partial(holds_calls, stack, "catalog-2")
     with ThreadPoolExecutor(16) as executor:
@@ -88,9 +88,9 @@ def answers_after_death(product: Product, call: Call) -> list[httpx.Response]:
         stack.signal("catalog-2", "STOP")
         try:
             while not is_holding():
-                assert len(answers) < 16, "none was sent to the frozen replica"
+                assert len(answers) < 16, "no call was sent to the frozen replica"
                 answers.append(executor.submit(call, product.gateway))
-                # It is answered by the other replica, or held by the frozen one.
+                # The other replica answers it, or the frozen one holds it.
                 eventually(lambda: answers[-1].done() or is_holding())
         finally:
             stack.kill("catalog-2")
@@ -98,22 +98,22 @@ def answers_after_death(product: Product, call: Call) -> list[httpx.Response]:
 
 
 @pytest.mark.parametrize("end", [Stack.kill, Stack.restart], ids=["killed", "restarted"])
-def test_no_read_fails_while_replicas_go_one_by_one(
+def test_no_read_fails_while_replicas_end_one_by_one(
     stack: Stack, end: Callable[[Stack, str], None]
 ) -> None:
-    with called_all_the_time(stack, read, read, read, read) as statuses:
+    with constant_calls(stack, read, read, read, read) as statuses:
         for name in ("catalog", "catalog-2"):
             end(stack, name)
             stack.wait_ready(name)
     assert set(statuses) == {200}
 
 
-def test_what_reads_is_sent_again_when_its_replica_dies(product: Product) -> None:
+def test_a_read_is_retried_when_its_replica_dies(product: Product) -> None:
     answers = answers_after_death(product, read)
     assert [answer.status_code for answer in answers] == [200] * len(answers)
 
 
-def test_what_changes_something_is_not_sent_twice(product: Product) -> None:
+def test_a_write_is_not_retried(product: Product) -> None:
     last = answers_after_death(product, create)[-1]
     assert last.status_code == 503
     assert last.headers["retry-after"]
@@ -135,7 +135,7 @@ def test_a_take_is_analysed_with_one_replica_of_each_service_left(
 
 
 @pytest.mark.skipif(ON_CLUSTER, reason="another gateway answers in its place")
-def test_a_frozen_gateway_answers_when_it_goes_on(stack: Stack, gateway: httpx.Client) -> None:
+def test_a_frozen_gateway_responds_when_it_continues(stack: Stack, gateway: httpx.Client) -> None:
     stack.signal("gateway", "STOP")
     try:
         with pytest.raises(httpx.ReadTimeout):
@@ -145,13 +145,13 @@ def test_a_frozen_gateway_answers_when_it_goes_on(stack: Stack, gateway: httpx.C
     stack.wait_ready("gateway")
 
 
-def test_nothing_of_a_killed_gateway_is_left(stack: Stack) -> None:
+def test_a_killed_gateway_leaves_no_process(stack: Stack) -> None:
     stack.kill("gateway")
     stack.wait_ready("gateway")
     assert "Address already in use" not in stack.logs("gateway")
 
 
-def test_workers_apart_hand_takes_to_the_analysis_server(
+def test_separate_workers_dispatch_takes(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
     product.stack.stop("analysis-worker")

@@ -1,4 +1,4 @@
-"""A service that is told to stop ends what is under way, loses nothing and exits with 0."""
+"""A stopping service finishes running calls, loses nothing and exits with 0."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.e2e.product import AUDIO, Product
 
 
 @pytest.fixture(autouse=True)
-def restarted_after(product: Product) -> Iterator[None]:
+def ready_after(product: Product) -> Iterator[None]:
     yield
     for name in ("upload", "analysis", "gateway"):
         product.stack.wait_ready(name)
@@ -27,7 +27,7 @@ def assert_exited_with_0(product: Product, name: str) -> None:
     assert f"exited: {name} (exit status 0" in log
 
 
-def test_watchers_are_told_to_watch_again(
+def test_watchers_are_ended_and_can_watch_again(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
     job_id = product.uploaded(held_token)
@@ -47,7 +47,7 @@ def test_watchers_are_told_to_watch_again(
     assert list(product.states(job_id))[-1]["status"] == "completed"
 
 
-def test_an_upload_under_way_is_finished_first(
+def test_a_running_upload_is_finished_first(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
     stopping = threading.Event()

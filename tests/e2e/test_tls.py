@@ -1,4 +1,4 @@
-"""With certificates of one authority the product speaks TLS alone, and knows whom it speaks to."""
+"""With certificates of one authority, the product uses only mutual TLS."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import pytest
 import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from services.registry import SERVICE_NAMES
 from services.runtime.tls import Tls, blocking_channel
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
-from stack.stack import SERVICES, Stack
+from stack.stack import Stack
 from tests.e2e.product import AUDIO, Product
 
 LOOPBACK = "127.0.0.1"
@@ -25,7 +26,7 @@ RENEWAL_SECONDS = 30.0
 
 
 def issue(authority: trustme.CA, folder: Path) -> Tls:
-    """Certificate, key and authority as a Secret of Kubernetes has them."""
+    """Certificate, key and authority, as in a Secret of Kubernetes."""
     folder.mkdir(exist_ok=True)
     tls = Tls(folder / "tls.crt", folder / "tls.key", folder / "ca.crt")
     issued = authority.issue_cert(LOOPBACK, "localhost")
@@ -34,7 +35,7 @@ def issue(authority: trustme.CA, folder: Path) -> Tls:
         (tls.key_file, issued.private_key_pem),
         (tls.ca_file, authority.cert_pem),
     ):
-        # Moved into its place, whole, as everybody who renews certificates does.
+        # Replaced atomically, as certificate managers do.
         draft = path.with_suffix(".new")
         blob.write_to_path(str(draft))
         draft.rename(path)
@@ -54,13 +55,13 @@ def own(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Tls:
 
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Tls:
-    """The files of somebody whom another authority vouches for."""
+    """The files of a program with a certificate of another authority."""
     return issue(trustme.CA(), tmp_path_factory.mktemp("stranger"))
 
 
 @pytest.fixture(scope="module")
 def next_authority() -> trustme.CA:
-    """The one that comes after it."""
+    """The authority of the renewed certificates."""
     return trustme.CA()
 
 
@@ -99,7 +100,7 @@ def gateway(stack: Stack, authority: trustme.CA) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.fixture(params=sorted(SERVICES))
+@pytest.fixture(params=SERVICE_NAMES)
 def address(request: pytest.FixtureRequest, stack: Stack) -> str:
     return stack.address(request.param)
 
@@ -113,13 +114,13 @@ def is_refused(channel: grpc.Channel) -> bool:
 
 
 def analysed(stack: Stack, gateway: httpx.Client) -> dict[str, Any]:
-    """What becomes of a take."""
+    """The last state of an uploaded take."""
     with (AUDIO / "take_0890_close.webm").open("rb") as take:
         answer = gateway.post("/tokens/1/upload-audio", files={"file": take})
     return list(Product(stack, gateway).states(answer.json()["job_id"]))[-1]
 
 
-def test_a_take_goes_its_whole_way(stack: Stack, gateway: httpx.Client) -> None:
+def test_a_take_is_analysed(stack: Stack, gateway: httpx.Client) -> None:
     assert analysed(stack, gateway)["status"] == "completed"
 
 
@@ -127,7 +128,7 @@ def test_a_service_refuses_plaintext(address: str) -> None:
     assert is_refused(grpc.insecure_channel(address))
 
 
-def test_a_service_refuses_who_shows_no_certificate(address: str, own: Tls) -> None:
+def test_a_service_refuses_a_client_without_a_certificate(address: str, own: Tls) -> None:
     credentials = grpc.ssl_channel_credentials(own.ca_file.read_bytes())
     assert is_refused(grpc.secure_channel(address, credentials))
 
@@ -154,14 +155,14 @@ def test_a_browser_refuses_a_gateway_of_another_authority(stack: Stack) -> None:
         httpx.get(f"{stack.gateway_url}/healthz", verify=context_of(trustme.CA()))
 
 
-def test_renewed_certificates_are_taken_without_a_restart(
+def test_renewed_certificates_are_used_without_a_restart(
     stack: Stack, own: Tls, next_authority: trustme.CA
 ) -> None:
     pids = {name: stack.pid(name) for name in stack.programs}
     issue(next_authority, own.certificate_file.parent)
     context = context_of(next_authority)
     with httpx.Client(base_url=stack.gateway_url, verify=context, timeout=30) as client:
-        await_take(client)
+        wait_renewed(client)
         assert analysed(stack, client)["status"] == "completed"
     with stack.channel("catalog") as channel:
         catalog = catalog_pb2_grpc.CatalogServiceStub(channel)
@@ -169,8 +170,8 @@ def test_renewed_certificates_are_taken_without_a_restart(
     assert {name: stack.pid(name) for name in stack.programs} == pids
 
 
-def await_take(client: httpx.Client) -> None:
-    """Wait until the gateway shows the new certificate and takes those of the services."""
+def wait_renewed(client: httpx.Client) -> None:
+    """Wait until the gateway presents the new certificate and accepts those of the services."""
     deadline = time.monotonic() + RENEWAL_SECONDS
     while True:
         with suppress(httpx.TransportError):

@@ -9,11 +9,12 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from services.catalog.store import CatalogStore
+from services.registry import PROGRAMS
 from services.runtime.database import Database
 from services.runtime.settings import DatabaseSettings
-from stack.stack import SERVICES, Stack
+from stack.stack import Stack
 
-NOT_NEEDED = ("s3", *SERVICES, "analyzer", "gateway")
+NOT_NEEDED = ("s3", *PROGRAMS, "analyzer", "gateway")
 
 
 @pytest.fixture(scope="session")

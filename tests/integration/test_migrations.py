@@ -1,4 +1,4 @@
-"""Each service's migrations build what its tables say, and can be taken back."""
+"""Each service's migrations build its tables, and can be reverted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from services.runtime.migrations import MIGRATED_SERVICES, wait_until_migrated
+from services.registry import MIGRATED_SERVICES
+from services.runtime.migrations import wait_until_migrated
 
 SERVICES = Path(__file__).parents[2] / "services"
 
@@ -26,11 +27,11 @@ def config(
     return Config(SERVICES / request.param / "alembic.ini")
 
 
-def test_the_head_is_what_the_tables_say(config: Config) -> None:
+def test_the_head_matches_the_tables(config: Config) -> None:
     command.check(config)
 
 
-def test_every_migration_can_be_taken_back_and_made_again(config: Config) -> None:
+def test_every_migration_can_be_reverted_and_repeated(config: Config) -> None:
     command.downgrade(config, "base")
     command.upgrade(config, "head")
     command.check(config)
@@ -47,7 +48,7 @@ def test_waiting_ends_when_the_schema_is_migrated(config: Config) -> None:
         assert process.wait() == 0
 
 
-def test_a_schema_of_a_newer_release_is_not_waited_for(config: Config, database_url: str) -> None:
+def test_a_schema_of_a_newer_release_is_accepted(config: Config, database_url: str) -> None:
     service = Path(str(config.config_file_name)).parent.name
     head = ScriptDirectory.from_config(config).get_current_head()
     asyncio.run(_set_revision(database_url, service, "9999_from_the_future"))

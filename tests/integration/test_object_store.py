@@ -1,4 +1,4 @@
-"""What is said to S3 is understood by another one than the stack's: moto, which follows AWS."""
+"""The object store works with another S3 server than the stack's: moto, which follows AWS."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ async def content(objects: ObjectStore, key: str) -> bytes:
     return b"".join([piece async for piece in objects.read(key)])
 
 
-async def test_an_object_at_once(objects: ObjectStore) -> None:
+async def test_an_object_in_one_request(objects: ObjectStore) -> None:
     await objects.put("one", b"hello", "audio/wav")
     assert await content(objects, "one") == b"hello"
     assert await objects.size("one") == 5
 
 
-async def test_an_object_of_parts_whose_numbers_have_gaps(objects: ObjectStore) -> None:
+async def test_an_object_of_parts_with_gaps_in_their_numbers(objects: ObjectStore) -> None:
     upload_id = await objects.start_multipart("parts", "audio/wav")
     parts = [
         await objects.put_part("parts", upload_id, number, part)
@@ -64,7 +64,7 @@ async def test_an_object_of_parts_whose_numbers_have_gaps(objects: ObjectStore) 
     assert await content(objects, "parts") == PART + PART + b"end"
 
 
-async def test_a_part_that_was_replaced_is_noticed(objects: ObjectStore) -> None:
+async def test_a_replaced_part_is_refused(objects: ObjectStore) -> None:
     upload_id = await objects.start_multipart("replaced", "audio/wav")
     part = await objects.put_part("replaced", upload_id, 1, b"first")
     await objects.put_part("replaced", upload_id, 1, b"other")
@@ -72,7 +72,7 @@ async def test_a_part_that_was_replaced_is_noticed(objects: ObjectStore) -> None
         await objects.finish_multipart("replaced", upload_id, [part])
 
 
-async def test_what_is_not_there(objects: ObjectStore) -> None:
+async def test_missing_objects_and_uploads(objects: ObjectStore) -> None:
     upload_id = await objects.start_multipart("gone", "audio/wav")
     await objects.abort_multiparts("gone")
     with pytest.raises(ObjectMissing):
@@ -83,7 +83,7 @@ async def test_what_is_not_there(objects: ObjectStore) -> None:
     await objects.delete("gone")
 
 
-async def test_everything_below_a_prefix_is_deleted(objects: ObjectStore) -> None:
+async def test_all_objects_with_a_prefix_are_deleted(objects: ObjectStore) -> None:
     for number in range(5):
         await objects.put(f"tails/a/{number}", b"x", "audio/wav")
     await objects.put("tails/b/1", b"x", "audio/wav")

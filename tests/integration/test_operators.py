@@ -16,13 +16,14 @@ import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from services.catalog.__main__ import NAME as CATALOG
+from services.registry import CATALOG as CATALOG_SERVICE
 from services.runtime.health import LIVENESS
 from services.runtime.healthcheck import is_serving
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from stack.environment import ROOT
 from stack.ports import free_ports
 
+CATALOG = CATALOG_SERVICE.health_name
 NOWHERE = "postgresql://sori@127.0.0.1:9/sori"
 START_SECONDS = 30.0
 # More pings than the gateway and the services send, and more than gRPC allows by default.

@@ -1,4 +1,4 @@
-"""Every error of the catalogue says what to do, in both languages, and leaks nothing."""
+"""Every error has texts in both languages, and its status reveals nothing else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def placeholders(template: str) -> set[str]:
 
 
 @pytest.mark.parametrize("error", CATALOGUE, ids=lambda error: error.reason)
-def test_both_languages_are_there_and_say_as_much(error: type[SoriError]) -> None:
+def test_both_languages_have_the_same_placeholders(error: type[SoriError]) -> None:
     assert re.fullmatch(r"[A-Z]+(_[A-Z]+)*", error.reason)
     assert re.search("[가-힣]", error.learner.korean)
     for text in (error.learner.korean, error.learner.english):
@@ -36,7 +36,7 @@ def test_reasons_are_unique() -> None:
     assert len({error.reason for error in CATALOGUE}) == len(CATALOGUE)
 
 
-def test_a_status_carries_reason_metadata_and_a_sentence_for_the_learner() -> None:
+def test_a_status_has_reason_metadata_and_learner_message() -> None:
     status = status_details(TokenNotFound(token_id=99), Language.KOREAN)
     info = error_details_pb2.ErrorInfo()
     localized = error_details_pb2.LocalizedMessage()
@@ -51,7 +51,7 @@ def test_a_status_carries_reason_metadata_and_a_sentence_for_the_learner() -> No
     assert "99" in localized.message
 
 
-def test_all_bad_fields_are_named_at_once() -> None:
+def test_all_invalid_fields_are_named() -> None:
     error = InvalidField(FieldViolation("a", "must be 1"), FieldViolation("b", "must be 2"))
     status = status_details(error, Language.ENGLISH)
     request = error_details_pb2.BadRequest()

@@ -1,4 +1,4 @@
-"""Sentences are Korean, or English where `Accept-Language` asks for it."""
+"""Messages are Korean, or English if `Accept-Language` prefers it."""
 
 from __future__ import annotations
 

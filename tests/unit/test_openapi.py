@@ -1,4 +1,4 @@
-"""The OpenAPI document tells the whole HTTP surface, in words."""
+"""The OpenAPI document describes the complete HTTP surface."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from jsonschema_rs import meta
 
 from gateway.openapi import openapi
+from services.version import product_version
 
 Json = dict[str, Any]
 
@@ -27,7 +28,7 @@ def operations() -> Iterator[tuple[str, Json]]:
             yield path, operation
 
 
-def test_every_method_that_is_mapped_to_http_is_there() -> None:
+def test_every_method_with_an_http_mapping_is_listed() -> None:
     mapped = {
         method.name
         for file in FileDescriptorSet.FromString(DESCRIPTOR).file
@@ -38,7 +39,11 @@ def test_every_method_that_is_mapped_to_http_is_there() -> None:
     assert {operation["operationId"] for _, operation in operations()} == mapped
 
 
-def test_every_operation_has_a_name_of_its_own() -> None:
+def test_it_has_the_version_of_the_product() -> None:
+    assert DOCUMENT["info"]["version"] == product_version()
+
+
+def test_every_operation_has_a_unique_name() -> None:
     names = [operation["operationId"] for _, operation in operations()]
     assert len(set(names)) == len(names)
 
@@ -59,7 +64,7 @@ def test_everything_is_described() -> None:
             assert described["description"], f"{name}.{field}"
 
 
-def test_an_update_may_lack_any_field() -> None:
+def test_an_update_requires_no_field() -> None:
     schemas = DOCUMENT["components"]["schemas"]
     assert "name" in schemas["Actor"]["required"]
     assert "required" not in schemas["ActorUpdate"]
@@ -71,5 +76,5 @@ def test_every_reference_leads_to_a_schema() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(DOCUMENT["components"]["schemas"]))
-def test_every_schema_is_a_schema(name: str) -> None:
+def test_every_schema_is_valid(name: str) -> None:
     assert meta.is_valid(DOCUMENT["components"]["schemas"][name])

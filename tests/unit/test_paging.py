@@ -1,4 +1,4 @@
-"""Page tokens: bound to their query, and never trusted."""
+"""Page tokens belong to one query and are never trusted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def with_token(request: pb.ListTokensRequest, token: str) -> pb.ListTokensReques
     return result
 
 
-def test_a_token_leads_to_its_position_whatever_the_page_size() -> None:
+def test_a_token_holds_its_position_for_any_page_size() -> None:
     query = pb.ListTokensRequest(category="movie", page_size=5)
     token = page_token(query, [7])
     query.page_size = 9
@@ -36,7 +36,7 @@ def test_a_forged_position_is_refused(position: list[int]) -> None:
         position_of(with_token(query, page_token(query, position)), int)
 
 
-def test_the_size_of_a_page_is_cut_and_never_negative() -> None:
+def test_the_page_size_is_limited_and_never_negative() -> None:
     assert [page_size_of(asked) for asked in (0, 1, 10**9)] == [50, 1, 1000]
     with pytest.raises(InvalidField):
         page_size_of(-1)

@@ -1,4 +1,4 @@
-"""The service config that clients load names every rpc, and no other."""
+"""The service config for clients names exactly the rpcs of the contract."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_every_rpc_is_named_once() -> None:
     assert sorted(named()) == sorted(every)
 
 
-def test_only_what_may_be_repeated_is_retried() -> None:
+def test_creations_are_not_retried() -> None:
     retried = {
         name.get("method", "")
         for config in CONFIG["methodConfig"]

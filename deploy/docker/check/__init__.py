@@ -1,1 +1,1 @@
-"""Proof that the Dockerfiles work, where there is no container engine: `make image-check`."""
+"""Checks the Dockerfiles without a container engine: `make image-check`."""

@@ -1,4 +1,4 @@
-"""Build every image and run it beside the local stack: `make image-check`."""
+"""Builds every image and runs it next to the local stack: `make image-check`."""
 
 from __future__ import annotations
 
@@ -20,21 +20,23 @@ from deploy.docker.check.base import make_base, reason_to_skip
 from deploy.docker.check.build import Build, copy_context
 from deploy.docker.check.container import Container
 from deploy.docker.check.dockerfile import Image
+from services.registry import MIGRATED_SERVICES, SERVICE_NAMES
+from services.version import product_version
 from stack.environment import hermetic_environment
 from stack.ports import free_ports
 from stack.stack import Stack
 
 REPOSITORY = Path(__file__).parents[3]
+_ARGUMENTS = {"VERSION": product_version(), "REVISION": "check"}
 FOLDER = REPOSITORY / "build" / "images"
 IMAGES = ("services", "gateway", "analyzer")
-SERVICES = ("catalog", "upload", "analysis")
 _INSTALLERS = ("pip", "uv", "gcc", "cc", "g++", "ld", "make", "buf")
 _READ_ONLY = ("/app/x", "/opt/venv/x", "/etc/x", "/x")
 
 
 @dataclass(frozen=True)
 class Built:
-    """A built image and how large it is."""
+    """A built image and its size."""
 
     name: str
     root: Path
@@ -44,37 +46,39 @@ class Built:
 
 
 class ImageCheckError(Exception):
-    """An image does not keep what is promised of it."""
+    """An image does not have a promised property."""
 
 
-def require(condition: bool, sentence: str) -> None:
-    """Go on if the sentence is true."""
+def require(condition: bool, requirement: str) -> None:
+    """Raise ImageCheckError unless the condition is true."""
     if not condition:
-        raise ImageCheckError(f"It is not so that {sentence}.")
+        raise ImageCheckError(f"Not met: {requirement}.")
 
 
 @contextmanager
-def told(what: str) -> Iterator[None]:
-    """Say what is going on, and how long it took."""
-    print(f"{what}...", flush=True)
+def step(name: str) -> Iterator[None]:
+    """Print a step and its duration."""
+    print(f"{name}...", flush=True)
     start = time.monotonic()
     yield
     print(f"  {time.monotonic() - start:.0f} s", flush=True)
 
 
 def build_all() -> dict[str, Built]:
-    """Build the images, of one context, on one base."""
-    with told("the base, of Debian's packages"):
+    """Build the images from one context on one base."""
+    with step("building the base from Debian's packages"):
         base = make_base(FOLDER / "base")
     context = copy_context(REPOSITORY, FOLDER / "context")
     built = {}
     for name in IMAGES:
-        with told(f"building sori/{name}"):
-            build = Build(context, base, FOLDER / name, {"VERSION": "check", "REVISION": "check"})
+        with step(f"building sori/{name}"):
+            build = Build(context, base, FOLDER / name, _ARGUMENTS)
             root, image = build.run(REPOSITORY / "deploy" / "docker" / f"{name}.Dockerfile")
-            # Not the difference of the roots: what is deleted of the base is still in its layers.
+            # Not the difference of the folders: files deleted from the base stay in its layers.
             added = _size(root / "opt") + _size(root / "app")
             built[name] = Built(name, root, image, added, _size(base) + added)
+            label = image.labels["org.opencontainers.image.version"]
+            require(label == product_version(), f"sori/{name} is labelled with the version")
     return built
 
 
@@ -86,15 +90,15 @@ def _size(folder: Path) -> int:
 
 
 class Scenario:
-    """The images at work together, with the PostgreSQL and S3 of the local stack."""
+    """Runs the images together, with PostgreSQL and S3 of the local stack."""
 
     def __init__(self, built: Mapping[str, Built], stack: Stack, logs: Path) -> None:
-        """Describe it."""
+        """Describe the scenario; `logs` gets a file per container."""
         self._built = built
         self._logs = logs
         self._stack = stack
-        ops, *health = free_ports(1 + len(SERVICES))
-        self._health = dict(zip(SERVICES, health, strict=True))
+        ops, *health = free_ports(1 + len(SERVICE_NAMES))
+        self._health = dict(zip(SERVICE_NAMES, health, strict=True))
         ports = stack.settings.ports
         kept = stack.environment.keys() - hermetic_environment().keys() - {"PYTHONPATH"}
         self._environment = {
@@ -106,27 +110,29 @@ class Scenario:
         }
 
     def run(self) -> None:
-        """Migrate, start everything, make a call, look around inside, stop everything."""
-        with told("migrating an empty database with sori/services"):
+        """Migrate, start everything, make a call, inspect the containers, stop everything."""
+        with step("migrating an empty database with sori/services"):
             asyncio.run(_empty_database(self._stack.database_url))
             self._migrate()
         with ExitStack() as running:
-            with told("waiting until every HEALTHCHECK is content"):
+            with step("waiting until every HEALTHCHECK succeeds"):
                 containers = [running.enter_context(each) for each in self._containers()]
                 for container in containers:
                     container.wait_healthy()
-            with told("calling the catalog through the gateway"):
+            with step("calling the catalog through the gateway"):
                 self._call()
-            with told("looking around inside"):
+            with step("inspecting the containers"):
                 for container in containers:
                     _check_inside(container)
-            with told("stopping everything by SIGTERM"):
-                # The gateway first: it has calls under way to the others.
+            with step("stopping everything by SIGTERM"):
+                # The gateway first, because it calls the others.
                 for container in reversed(containers):
-                    require(container.stop() == 0, f"it ended with 0:\n{container.output}")
+                    require(
+                        container.stop() == 0, f"the container exits with 0:\n{container.output}"
+                    )
 
     def _containers(self) -> list[Container]:
-        services = [self._service(name) for name in SERVICES]
+        services = [self._service(name) for name in SERVICE_NAMES]
         return [*services, self._container("analyzer"), self._container("gateway")]
 
     def _service(self, name: str) -> Container:
@@ -142,19 +148,21 @@ class Scenario:
 
     def _migrate(self) -> None:
         with self._container("services", "services.runtime.migrations") as migrations:
-            require(migrations.wait() == 0, f"migrations ended with 0:\n{migrations.output}")
+            require(migrations.wait() == 0, f"migrations exit with 0:\n{migrations.output}")
 
     def _call(self) -> None:
         with httpx.Client(base_url=self._stack.gateway_url, timeout=10) as client:
             made = client.post("/actors", json={"name": "아이유"}).raise_for_status().json()
             found = client.get(f"/actors/{made['id']}").raise_for_status().json()
-            require(found["name"] == "아이유", f"the catalog kept the actor: {found}")
+            require(found["name"] == "아이유", f"the catalog returns the created actor: {found}")
 
 
 def _check_inside(container: Container) -> None:
     status = container.run(["cat", "/proc/1/status"]).output
-    require("Uid:\t65532\t65532\t65532\t65532" in status, f"it runs as 65532:\n{status}")
-    require("CapEff:\t0000000000000000" in status, f"it has no capabilities:\n{status}")
+    require("Uid:\t65532\t65532\t65532\t65532" in status, f"the container runs as 65532:\n{status}")
+    require("CapEff:\t0000000000000000" in status, f"the container has no capabilities:\n{status}")
+    version = container.run(["python", "-m", "services.version"]).output.strip()
+    require(version == product_version(), f"the code has the version of the label: {version}")
     for path in _READ_ONLY:
         require(container.run(["touch", path]).status != 0, f"{path} cannot be written")
     require(container.run(["touch", "/tmp/x"]).status == 0, "/tmp/x can be written")  # noqa: S108
@@ -167,37 +175,37 @@ def _check_inside(container: Container) -> None:
 
 
 async def _empty_database(url: str) -> None:
-    """Undo the migrations of the stack itself."""
+    """Undo the migrations of the stack."""
     connection = await asyncpg.connect(url)
     try:
-        await connection.execute(f"DROP SCHEMA {', '.join(SERVICES)} CASCADE")
+        await connection.execute(f"DROP SCHEMA {', '.join(MIGRATED_SERVICES)} CASCADE")
     finally:
         await connection.close()
 
 
 def print_sizes(built: Mapping[str, Built]) -> None:
-    """Print what each image adds to its base, and with it."""
-    print("image           on its base      in all")
+    """Print the size of each image, without and with its base."""
+    print("image           on its base      total")
     for each in built.values():
         mebibytes = [size / 2**20 for size in (each.added_bytes, each.total_bytes)]
         print(f"sori/{each.name:<10} {mebibytes[0]:7.0f} MiB {mebibytes[1]:7.0f} MiB")
 
 
 def main() -> None:
-    """Check, or say why it can't be done here."""
+    """Check the images, or print why this machine can't."""
     if reason := reason_to_skip():
         print(f"The images are not checked: {reason}.")
         return
     built = build_all()
     print_sizes(built)
-    without = (*SERVICES, "analyzer", "gateway")
+    without = (*SERVICE_NAMES, "analyzer", "gateway")
     with tempfile.TemporaryDirectory(prefix="sori-images-") as folder:
         data = Path(folder)
         with Stack.on_free_ports(data / "stack", without=without, seeded=False) as stack:
             Scenario(built, stack, data).run()
     for each in built.values():
         shutil.rmtree(each.root.parent)
-    print("The images do what they should.")
+    print("The images work.")
 
 
 if __name__ == "__main__":

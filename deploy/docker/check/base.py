@@ -1,4 +1,4 @@
-"""A root that stands for the official Python image, made of Debian's packages."""
+"""A root file system in place of the official Python image, from Debian's packages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def make_base(root: Path) -> Path:
-    """Make it, unless it is there; returns its folder."""
+    """Create the root file system, unless it exists; returns its folder."""
     if root.exists():
         return root
     draft = root.with_name(f"{root.name}.draft")
@@ -34,11 +34,11 @@ def make_base(root: Path) -> Path:
 
 
 def reason_to_skip() -> str:
-    """Why nothing can be built here; empty when it can."""
+    """Why images can't be built on this machine; empty if they can."""
     for program in ("debootstrap", "unshare", "nsenter", "setpriv", "chroot"):
         if shutil.which(program, path=f"/usr/local/bin:{_PATH}") is None:
             return f"{program} is not installed"
-    apart = subprocess.run(
+    unshare = subprocess.run(
         ["unshare", "--mount", "--pid", "--fork", "true"], check=False, stderr=subprocess.DEVNULL
     )
-    return "" if apart.returncode == 0 else "only root may make namespaces of mounts and processes"
+    return "" if unshare.returncode == 0 else "only root may create mount and process namespaces"

@@ -1,4 +1,4 @@
-"""Build an image as its Dockerfile says, in a folder."""
+"""Builds an image from its Dockerfile in a folder."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from deploy.docker.check.dockerfile import (
     words,
 )
 
-# What a build may be told of the network that it is in.
-_OF_THE_NETWORK = (
+# Variables of the network and of pip that builds inherit.
+_INHERITED = (
     *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
     *("PIP_CERT", "PIP_INDEX_URL", "PIP_DEFAULT_TIMEOUT"),
 )
@@ -30,7 +30,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def copy_context(source: Path, target: Path) -> Path:
-    """Copy what `.dockerignore` lets into a build; returns the copy."""
+    """Copy the files that `.dockerignore` includes in a build; returns the copy."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     patterns = (source / ".dockerignore").read_text().splitlines()
@@ -46,24 +46,24 @@ def copy_context(source: Path, target: Path) -> Path:
 
 
 class Build:
-    """One build: every stage has a folder, beginning as a copy of its base."""
+    """One build: every stage has a folder, which starts as a copy of its base."""
 
     def __init__(self, context: Path, base: Path, work: Path, arguments: Mapping[str, str]) -> None:
-        """Describe it.
+        """Describe a build.
 
-        context: what `COPY` copies from.
-        base: the root that stands for every image that is not built here.
-        work: gets the roots of the stages.
+        context: the source of `COPY`.
+        base: the root file system in place of every image that is not built here.
+        work: gets the root file systems of the stages.
         arguments: values for `ARG`.
         """
         self._context = context
         self._base = base
         self._work = work
-        self._given = arguments
+        self._arguments = arguments
         self._stages: dict[str, tuple[Path, Image]] = {}
 
     def run(self, dockerfile: Path) -> tuple[Path, Image]:
-        """Build every stage; returns the root and the image of the last one."""
+        """Build every stage; returns the root file system and the image of the last one."""
         last = None
         for number, stage in enumerate(read_stages(dockerfile)):
             name = stage.name or str(number)
@@ -77,29 +77,29 @@ class Build:
         shutil.rmtree(root, ignore_errors=True)
         root.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(["cp", "-a", str(base), str(root)], check=True)
-        steps = _Steps(self, root)
+        steps = _Stage(self, root)
         for instruction in stage.instructions:
-            steps.do(instruction)
+            steps.execute(instruction)
         return root, steps.image
 
     @property
-    def given(self) -> Mapping[str, str]:
-        """Values for `ARG`."""
-        return self._given
+    def arguments(self) -> Mapping[str, str]:
+        """The values for `ARG`."""
+        return self._arguments
 
     def source(self, stage: str | None) -> Path:
-        """Where files come from: a stage before this one, or the context."""
+        """The folder that files are copied from: an earlier stage, or the context."""
         return self._stages[stage][0] if stage else self._context
 
     def cache(self, target: str) -> Path:
-        """A folder that outlives the build."""
+        """A folder that survives the build."""
         folder = self._work.parent / "cache" / target.strip("/").replace("/", "-")
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
 
-class _Steps:
-    """The instructions of one stage, done one by one."""
+class _Stage:
+    """Executes the instructions of one stage."""
 
     def __init__(self, build: Build, root: Path) -> None:
         self.image = Image(environment={"PATH": _PATH})
@@ -111,12 +111,12 @@ class _Steps:
     def _variables(self) -> dict[str, str]:
         return {**self._arguments, **self.image.environment}
 
-    def do(self, instruction: Instruction) -> None:
-        """Do what an instruction says."""
+    def execute(self, instruction: Instruction) -> None:
+        """Execute an instruction."""
         value, image = instruction.value, self.image
         match instruction.name:
             case "ARG":
-                self._argue(instruction)
+                self._set_argument(instruction)
             case "ENV":
                 image.environment |= instruction.pairs(self._variables)
             case "LABEL":
@@ -141,20 +141,20 @@ class _Steps:
             case "EXPOSE":
                 pass
             case name:
-                raise DockerfileError(f"The instruction {name} is not known here.")
+                raise DockerfileError(f"The instruction {name} is not supported.")
 
-    def _argue(self, instruction: Instruction) -> None:
+    def _set_argument(self, instruction: Instruction) -> None:
         name, has_default, _ = instruction.value.partition("=")
         if has_default:
             self._arguments |= instruction.pairs(self._variables)
-        if name in self._build.given:
-            self._arguments[name] = self._build.given[name]
+        if name in self._build.arguments:
+            self._arguments[name] = self._build.arguments[name]
 
     def _copy(self, instruction: Instruction) -> None:
         options, rest = instruction.split()
         chosen = dict(options)
         if unknown := chosen.keys() - {"from", "chown"}:
-            raise DockerfileError(f"COPY --{min(unknown)} is not known here.")
+            raise DockerfileError(f"COPY --{min(unknown)} is not supported.")
         *names, target = words(rest, self._variables)
         source = self._build.source(chosen.get("from"))
         destination = self._inside(target)
@@ -168,9 +168,9 @@ class _Steps:
     def _run(self, instruction: Instruction) -> None:
         options, command = instruction.split()
         mounts = [self._mount(name, value) for name, value in options]
-        passed_on = {name: os.environ[name] for name in _OF_THE_NETWORK if name in os.environ}
-        here = build_command(self._root, self.image.workdir, command_of(command), mounts)
-        subprocess.run(here, env={"HOME": "/root", **passed_on, **self._variables}, check=True)
+        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        outer = build_command(self._root, self.image.workdir, command_of(command), mounts)
+        subprocess.run(outer, env={"HOME": "/root", **inherited, **self._variables}, check=True)
         for _, target in mounts:
             _remove_mount_point(self._root / target.lstrip("/"))
 
@@ -183,14 +183,14 @@ class _Steps:
             case "mount", "bind":
                 return self._build.source(chosen.get("from")) / chosen["source"], target
             case _:
-                raise DockerfileError(f"RUN --{option}={value} is not known here.")
+                raise DockerfileError(f"RUN --{option}={value} is not supported.")
 
     def _inside(self, path: str) -> Path:
         return self._root / str(PurePosixPath(self.image.workdir, path)).lstrip("/")
 
 
 def _copy(source: Path, destination: Path) -> None:
-    """Copy as COPY does: of a folder what is in it, a file to that name or into that folder."""
+    """Copy like COPY: the content of a folder, or a file to that name or into that folder."""
     if source.is_dir():
         destination.mkdir(parents=True, exist_ok=True)
         subprocess.run(["cp", "-a", f"{source}/.", str(destination)], check=True)
@@ -200,7 +200,7 @@ def _copy(source: Path, destination: Path) -> None:
 
 
 def _remove_mount_point(path: Path) -> None:
-    """Leave nothing of a mount in the image."""
+    """Remove the mount point of a mount from the image."""
     if path.is_dir():
         path.rmdir()
     else:

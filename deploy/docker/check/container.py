@@ -1,4 +1,4 @@
-"""Run programs in a folder as their root, in namespaces of their own."""
+"""Runs programs with a folder as their root, in separate namespaces."""
 
 from __future__ import annotations
 
@@ -46,9 +46,18 @@ done
 shift
 exec "$@"
 """
-# It has its own mounts and processes, and its first process has number 1, as in a container.
-_APART = ("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--")
-_WITHOUT_RIGHTS = (
+# As in a container, it has its own mounts and processes, and its first process has id 1.
+_UNSHARE = (
+    "unshare",
+    "--mount",
+    "--propagation",
+    "private",
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--",
+)
+_UNPRIVILEGED = (
     *("--clear-groups", "--no-new-privs"),
     *("--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all"),
 )
@@ -59,34 +68,34 @@ _PAUSE_SECONDS = 0.1
 def build_command(
     root: Path, workdir: str, command: Sequence[str], mounts: Sequence[tuple[Path, str]] = ()
 ) -> list[str]:
-    """A command of a build: as root, with a root that can be written."""
+    """A command of a build: runs as root, with a writable root file system."""
     bound = [text for source, target in mounts for text in (str(source), target)]
     inside = ["chroot", str(root), "env", f"--chdir={workdir}", *command]
-    return [*_APART, "/bin/sh", "-c", _MOUNT, "sh", str(root), "writable", *bound, "--", *inside]
+    return [*_UNSHARE, "/bin/sh", "-c", _MOUNT, "sh", str(root), "writable", *bound, "--", *inside]
 
 
 @dataclass(frozen=True)
-class Answer:
-    """How a command in a container ended."""
+class Result:
+    """The exit status and the output of a command in a container."""
 
     status: int
     output: str
 
 
 class Container:
-    """A running image: not as root, without capabilities, its root is read-only but /tmp.
+    """A running image, without root's rights or capabilities.
 
-    Its network is this machine's.
+    Its root file system is read-only except /tmp. Its network is this machine's.
     """
 
     def __init__(
         self, root: Path, image: Image, environment: Mapping[str, str], log: Path, *arguments: str
     ) -> None:
-        """Describe it; entering the context starts it.
+        """Describe a container; entering the context starts it.
 
-        environment: variables beside those of the image.
-        log: where its output goes.
-        arguments: in place of the image's command, after its entry point.
+        environment: variables in addition to those of the image.
+        log: gets its output.
+        arguments: follow the entry point in place of the image's command.
         """
         self._root = root
         self._image = image
@@ -109,11 +118,11 @@ class Container:
         self._outer.wait()
 
     def _start(self, log: IO[str]) -> subprocess.Popen[bytes]:
-        command = [*_APART, "/bin/sh", "-c", _MOUNT, "sh", str(self._root), "read-only", "--"]
+        command = [*_UNSHARE, "/bin/sh", "-c", _MOUNT, "sh", str(self._root), "read-only", "--"]
         command += self._inside([*self._image.entrypoint, *self._arguments])
         return subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
 
-    def run(self, command: Sequence[str]) -> Answer:
+    def run(self, command: Sequence[str]) -> Result:
         """Run another command in the container."""
         enter = ["nsenter", "--target", str(self._first_process()), "--mount", "--pid", "--"]
         result = subprocess.run(
@@ -125,46 +134,46 @@ class Container:
             timeout=_SECONDS,
             check=False,
         )
-        return Answer(result.returncode, result.stdout)
+        return Result(result.returncode, result.stdout)
 
     def wait_healthy(self) -> None:
-        """Wait until the image's own HEALTHCHECK says so."""
+        """Wait until the image's HEALTHCHECK succeeds."""
         deadline = time.monotonic() + _SECONDS
-        while (answer := self._ask_health()).status != 0:
+        while (result := self._check_health()).status != 0:
             if self._outer.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"It is not healthy: {answer.output}\n{self.output}")
+                raise RuntimeError(f"The container is not healthy: {result.output}\n{self.output}")
             time.sleep(_PAUSE_SECONDS)
 
     def wait(self) -> int:
-        """Wait until it ends by itself; returns its exit status."""
+        """Wait until it exits on its own; returns its exit status."""
         return self._outer.wait(_SECONDS)
 
     def stop(self) -> int:
-        """Tell it to stop, as the image says how; returns its exit status."""
+        """Send the image's stop signal; returns the exit status."""
         os.kill(self._first_process(), signal.Signals[self._image.stop_signal])
         return self.wait()
 
     @property
     def output(self) -> str:
-        """What it has written."""
+        """Its output so far."""
         return self._log.read_text(errors="replace")
 
-    def _ask_health(self) -> Answer:
+    def _check_health(self) -> Result:
         try:
             return self.run(self._image.healthcheck)
         except ProcessLookupError:
-            return Answer(1, "It has no process.")
+            return Result(1, "The container has no process.")
 
     def _inside(self, command: Sequence[str]) -> list[str]:
         user, _, group = self._image.user.partition(":")
         return [
             *("chroot", str(self._root)),
-            *("setpriv", f"--reuid={user}", f"--regid={group}", *_WITHOUT_RIGHTS),
+            *("setpriv", f"--reuid={user}", f"--regid={group}", *_UNPRIVILEGED),
             *("env", f"--chdir={self._image.workdir}", *command),
         ]
 
     def _first_process(self) -> int:
-        """The process that has number 1 inside."""
+        """The id outside the container of its process 1."""
         outer = self._outer.pid
         try:
             children = Path(f"/proc/{outer}/task/{outer}/children").read_text().split()

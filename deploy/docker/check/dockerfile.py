@@ -1,4 +1,4 @@
-"""Dockerfiles as data: stages, their instructions, and the parts of an instruction."""
+"""Parses Dockerfiles: stages, their instructions, and the parts of an instruction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dockerfile_parse.util import WordSplitter, get_key_val_dictionary
 
 
 class DockerfileError(Exception):
-    """A Dockerfile says something that is wrong, or that is not known here."""
+    """A Dockerfile is invalid, or uses something that is not supported."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Instruction:
         return dict(get_key_val_dictionary(self.value, env_replace=True, envs=variables))
 
     def split(self) -> tuple[list[tuple[str, str]], str]:
-        """The options in front, `--name=value`, and the rest."""
+        """The leading options, `--name=value`, and the rest."""
         options, rest = [], self.value
         while rest.startswith("--"):
             option, _, rest = rest.partition(" ")
@@ -40,7 +40,7 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Stage:
-    """What is between one `FROM` and the next."""
+    """The instructions between one `FROM` and the next."""
 
     base: str
     name: str
@@ -49,7 +49,7 @@ class Stage:
 
 @dataclass
 class Image:
-    """What an image tells the one who runs it."""
+    """The configuration of an image."""
 
     environment: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
@@ -62,14 +62,14 @@ class Image:
 
 
 def read_stages(path: Path) -> list[Stage]:
-    """The stages of a Dockerfile; its first ARGs are known to `FROM`."""
+    """The stages of a Dockerfile; `FROM` can use the ARGs before the first stage."""
     structure = DockerfileParser(fileobj=io.BytesIO(path.read_bytes())).structure
     every = [
         Instruction(each["instruction"], each["value"])
         for each in structure
         if each["instruction"] != "COMMENT"
     ]
-    first = next(place for place, each in enumerate(every) if each.name == "FROM")
+    first = next(index for index, each in enumerate(every) if each.name == "FROM")
     arguments: dict[str, str] = {}
     for each in every[:first]:
         arguments |= each.pairs(arguments)
@@ -77,7 +77,7 @@ def read_stages(path: Path) -> list[Stage]:
 
 
 def _stages(instructions: list[Instruction], arguments: Mapping[str, str]) -> list[Stage]:
-    starts = [place for place, each in enumerate(instructions) if each.name == "FROM"]
+    starts = [index for index, each in enumerate(instructions) if each.name == "FROM"]
     stages = []
     for start, end in zip(starts, [*starts[1:], len(instructions)], strict=True):
         base, *name = words(instructions[start].value, arguments)
@@ -86,12 +86,12 @@ def _stages(instructions: list[Instruction], arguments: Mapping[str, str]) -> li
 
 
 def words(value: str, variables: Mapping[str, str]) -> list[str]:
-    """The words of a value, with variables in place."""
+    """The words of a value, with variables replaced."""
     return list(WordSplitter(value, envs=variables).split())
 
 
 def command_of(value: str) -> list[str]:
-    """What runs: a list as it stands, anything else by the shell."""
+    """The command of a value: a JSON list as it is, anything else through the shell."""
     if value.startswith("["):
         parts: list[str] = json.loads(value)
         return parts

@@ -1,4 +1,4 @@
-"""Envoy in front of the stand-ins, once for each module."""
+"""Envoy in front of fake services, once per module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One small gRPC server in place of the three services; an id or a field tells it what to do."""
+"""A small gRPC server in place of the services; ids and fields select its behaviour."""
 
 from __future__ import annotations
 
@@ -15,23 +15,20 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
+from services.registry import SERVICES
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from sori.upload.v1 import upload_pb2, upload_pb2_grpc
 from stack.ports import free_ports
 
-NAMES = {
-    "sori.catalog.v1.CatalogService",
-    "sori.upload.v1.UploadService",
-    "sori.analysis.v1.AnalysisService",
-}
+NAMES = [name for service in SERVICES for name in service.public]
 MIB = 1024 * 1024
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 async def refuse(context: Context, http_status: str) -> None:
-    """Abort as the services do, asking for another HTTP status than the code's own."""
+    """Abort like the services, and request another HTTP status than that of the gRPC code."""
     status = status_pb2.Status(code=3, message="Refused.")
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason="REFUSED", domain="sori"))
     answer: Any = rpc_status.to_status(status)
@@ -40,9 +37,9 @@ async def refuse(context: Context, http_status: str) -> None:
 
 
 class Catalog(catalog_pb2_grpc.CatalogServiceServicer):
-    """Refuses token 415; 99 takes its time; else echoes what it was sent.
+    """Refuses token 415; delays token 99; otherwise echoes the metadata.
 
-    What is called 98 or "held" is held the first time until it is released.
+    It holds the first call for token 98, or for the name "held", until it is released.
     """
 
     def __init__(self) -> None:
@@ -73,7 +70,7 @@ class Catalog(catalog_pb2_grpc.CatalogServiceServicer):
 
 
 class Upload(upload_pb2_grpc.UploadServiceServicer):
-    """Sends `x-job-id` first; refuses token 413 at its first piece, else counts."""
+    """Sends `x-job-id` first; refuses token 413 at its first chunk, otherwise counts bytes."""
 
     async def UploadAudioForm(
         self, request_iterator: AsyncIterator[Any], context: Context
@@ -89,7 +86,7 @@ class Upload(upload_pb2_grpc.UploadServiceServicer):
     async def WriteUpload(
         self, request_iterator: AsyncIterator[Any], context: Context
     ) -> upload_pb2.Upload:
-        """Counts; of an upload called "waiting" nothing is read after the first message."""
+        """Counts bytes; reads only the first message of an upload named "waiting"."""
         first = await anext(request_iterator)
         if first.upload_id == "waiting":
             await asyncio.sleep(60)
@@ -98,7 +95,7 @@ class Upload(upload_pb2_grpc.UploadServiceServicer):
 
 
 class Analysis(analysis_pb2_grpc.AnalysisServiceServicer):
-    """Refuses to watch "refused"; "endless" goes on until it is cancelled."""
+    """Refuses to watch the job "refused"; "endless" sends until it is cancelled."""
 
     def __init__(self) -> None:
         self.cancelled = threading.Event()
@@ -138,7 +135,7 @@ class Analysis(analysis_pb2_grpc.AnalysisServiceServicer):
 
 
 class Services:
-    """The stand-ins, running in a thread of their own."""
+    """The fake services, running in a separate thread."""
 
     def __init__(self, port: int) -> None:
         self.address = f"127.0.0.1:{port}"
@@ -170,7 +167,7 @@ class Services:
         large = [
             ("grpc.max_receive_message_length", 9 * MIB),
             ("grpc.max_send_message_length", 9 * MIB),
-            # What is not read waits on the way, as with the services.
+            # Unread messages stay in flow control, as with the services.
             ("grpc.http2.bdp_probe", 0),
             ("grpc.http2.lookahead_bytes", 64 * 1024),
         ]
@@ -198,7 +195,7 @@ class Services:
 
 
 class Relay:
-    """A way to the stand-ins that breaks when it is told to."""
+    """A TCP relay to the fake services that can break its connections."""
 
     def __init__(self, services: Services) -> None:
         self.address = f"127.0.0.1:{free_ports(1)[0]}"
@@ -210,7 +207,7 @@ class Relay:
         self._services.run(asyncio.start_server(self._connect, host, int(port)))
 
     def cut(self) -> None:
-        """Break every connection; new ones are taken."""
+        """Break every connection; new ones are accepted."""
         self._services.run(self._abort())
 
     async def _abort(self) -> None:

@@ -1,4 +1,4 @@
-"""Envoy as a process, and how tests wait for it and read its answers."""
+"""Envoy as a process, and helpers that wait for it and read its responses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.integration.gateway.fake_services import Services
 
 
 class Gateway:
-    """Envoy in front of the stand-ins."""
+    """Envoy in front of fake services."""
 
     def __init__(self, folder: Path, services: Services, **settings: object) -> None:
         port, admin_port = free_ports(2)
@@ -67,7 +67,7 @@ class Gateway:
 
 
 def details(error: grpc.RpcError) -> str:
-    """What a gRPC client is told of a failure."""
+    """The error text that a gRPC client receives."""
     return error.details() or ""
 
 
@@ -80,7 +80,7 @@ def wait_for_status(client: httpx.Client, path: str, status: int) -> httpx.Respo
         if answer is not None and answer.status_code == status:
             return answer
         time.sleep(0.05)
-    raise AssertionError(f"{path} does not answer {status}")
+    raise AssertionError(f"{path} does not respond with {status}")
 
 
 def wait_until_refused(address: str) -> None:
@@ -90,11 +90,11 @@ def wait_until_refused(address: str) -> None:
         except httpx.TransportError:
             return
         time.sleep(0.05)
-    raise AssertionError(f"{address} still takes connections")
+    raise AssertionError(f"{address} still accepts connections")
 
 
 def reason(answer: httpx.Response) -> str:
-    """The reason of an error, after a look at the form that every error has."""
+    """The reason of an error; also checks the form that all errors have."""
     assert answer.headers["content-type"] == "application/json"
     status = answer.json()
     assert status["message"]

@@ -1,4 +1,4 @@
-"""The gateway's configuration is valid, and Envoy does with it what it promises."""
+"""The gateway's configuration is valid, and Envoy behaves as it should."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ def test_configuration_is_valid(tmp_path: Path, changes: dict[str, str]) -> None
     assert result.returncode == 0, result.stderr
 
 
-def test_a_service_can_ask_for_its_http_status_on_a_unary_call(client: httpx.Client) -> None:
+def test_a_service_can_request_an_http_status_on_a_unary_call(client: httpx.Client) -> None:
     answer = client.get("/tokens/415")
     assert (answer.status_code, reason(answer)) == (415, "REFUSED")
     assert "x-http-code" not in answer.headers
 
 
-def test_a_service_can_ask_for_its_http_status_after_its_headers(client: httpx.Client) -> None:
+def test_a_service_can_request_an_http_status_after_its_headers(client: httpx.Client) -> None:
     answer = client.post("/tokens/413/upload-audio", files={"file": b"x" * MIB})
     assert (answer.status_code, reason(answer)) == (413, "REFUSED")
     assert answer.headers["x-job-id"] == "job"
     assert "x-http-code" not in answer.headers
 
 
-def test_a_service_can_ask_for_its_http_status_before_the_first_event(
+def test_a_service_can_request_an_http_status_before_the_first_event(
     client: httpx.Client,
 ) -> None:
     answer = client.get("/tokens/analysis-progress/refused")
@@ -81,7 +81,7 @@ def test_clients_cannot_set_internal_headers(client: httpx.Client) -> None:
     assert seen["x-request-id"] == answer.headers["x-request-id"] != "mine"
 
 
-def test_answers_tell_nothing_of_what_is_behind(client: httpx.Client) -> None:
+def test_responses_reveal_nothing_about_the_services(client: httpx.Client) -> None:
     answer = client.get("/tokens/1")
     assert answer.headers["server"] == "sori"
     assert not [name for name in answer.headers if name.startswith(("grpc-", "x-envoy-"))]
@@ -98,7 +98,7 @@ def test_answers_tell_nothing_of_what_is_behind(client: httpx.Client) -> None:
         ("POST", "/sori.catalog.v1.CatalogService/GetToken", 404, "PATH_NOT_FOUND"),
     ],
 )
-def test_own_errors_have_the_form_of_all(
+def test_local_replies_have_the_form_of_all_errors(
     client: httpx.Client, method: str, path: str, status: int, expected: str
 ) -> None:
     answer = client.request(method, path)
@@ -120,7 +120,7 @@ def test_json_bodies_are_limited(client: httpx.Client) -> None:
     assert (answer.status_code, reason(answer)) == (413, "BODY_TOO_LARGE")
 
 
-def test_the_webhook_takes_8_mib_and_what_it_does_not_know(client: httpx.Client) -> None:
+def test_the_webhook_accepts_8_mib_and_ignores_unknown_fields(client: httpx.Client) -> None:
     def post(size: int) -> httpx.Response:
         body = {"analysis_results": {"text": "x" * size}, "unknown": 1}
         return client.post(f"{WEBHOOK}?job_id=1&unknown=1", content=json.dumps(body))
@@ -153,7 +153,7 @@ def test_progress_is_an_event_stream(client: httpx.Client) -> None:
     assert answer.text == 'data: {"status":"processing","progress":40,"message":""}\n\n'
 
 
-def test_a_client_that_leaves_ends_the_watch(client: httpx.Client, services: Services) -> None:
+def test_a_disconnected_client_ends_its_watch(client: httpx.Client, services: Services) -> None:
     with client.stream("GET", "/tokens/analysis-progress/endless") as answer:
         next(answer.iter_lines())
     assert services.analysis.cancelled.wait(5)
@@ -169,17 +169,19 @@ def test_a_client_that_leaves_ends_the_watch(client: httpx.Client, services: Ser
         ("POST", "/analyses/1%3aretry?job_id=1", "retried"),
     ],
 )
-def test_an_analysis_has_verbs(client: httpx.Client, method: str, path: str, message: str) -> None:
+def test_custom_verbs_reach_their_methods(
+    client: httpx.Client, method: str, path: str, message: str
+) -> None:
     answer = client.request(method, path)
     assert answer.status_code == 200, answer.text
     assert (answer.json()["job_id"], answer.json()["message"]) == ("1", message)
 
 
-def test_analyses_are_listed_by_parameters(client: httpx.Client) -> None:
+def test_query_parameters_filter_analyses(client: httpx.Client) -> None:
     assert client.get("/analyses?token_id=7").json()["next_page_token"] == "7"
 
 
-def test_native_grpc_gets_real_statuses(channel: grpc.Channel) -> None:
+def test_grpc_clients_get_grpc_statuses(channel: grpc.Channel) -> None:
     catalog = catalog_pb2_grpc.CatalogServiceStub(channel)
     assert catalog.GetToken(catalog_pb2.GetTokenRequest(id=7)).id == 7
     with pytest.raises(grpc.RpcError) as refused:
@@ -188,7 +190,7 @@ def test_native_grpc_gets_real_statuses(channel: grpc.Channel) -> None:
     assert refused.value.details() == "Refused."
 
 
-def test_the_intake_of_analyses_is_not_public(channel: grpc.Channel) -> None:
+def test_internal_services_are_not_public(channel: grpc.Channel) -> None:
     intake = analysis_pb2_grpc.AnalysisIntakeServiceStub(channel)
     with pytest.raises(grpc.RpcError) as refused:
         intake.OpenAnalysis(analysis_pb2.OpenAnalysisRequest())
@@ -196,9 +198,9 @@ def test_the_intake_of_analyses_is_not_public(channel: grpc.Channel) -> None:
     assert not details(refused.value).startswith("{")
 
 
-def test_pages_of_other_origins_may_call(client: httpx.Client) -> None:
-    asking = {"origin": "https://page.example", "access-control-request-method": "POST"}
-    answer = client.options("/tokens/1/upload-audio", headers=asking)
+def test_pages_of_other_origins_can_call(client: httpx.Client) -> None:
+    preflight = {"origin": "https://page.example", "access-control-request-method": "POST"}
+    answer = client.options("/tokens/1/upload-audio", headers=preflight)
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == "https://page.example"
     assert "idempotency-key" in answer.headers["access-control-allow-headers"]
@@ -223,14 +225,14 @@ def test_health_follows_the_services(client: httpx.Client, services: Services) -
         answer = wait_for_status(client, "/healthz", 503)
         assert reason(answer) == "SERVICE_UNAVAILABLE"
         assert answer.headers["retry-after"]
-        # It is called all the same, to say itself what it misses.
+        # Envoy still calls it, so that it explains what is missing.
         assert client.post("/tokens/1/upload-audio", content=b"x").status_code == 200
     finally:
         services.set_health(name, serving=True)
         wait_for_status(client, "/healthz", 200)
 
 
-def test_uploads_that_wait_for_their_turn_hold_up_no_other_of_their_connection(
+def test_waiting_uploads_do_not_block_others_on_their_connection(
     channel: grpc.Channel,
 ) -> None:
     stub = upload_pb2_grpc.UploadServiceStub(channel)

@@ -1,4 +1,4 @@
-"""What protects the gateway, and what operators see of it."""
+"""The gateway's limits, and its pages for operators."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def client(limited: Gateway) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_a_client_that_sends_too_much_is_told_when_to_come_again(client: httpx.Client) -> None:
+def test_a_client_over_its_limit_learns_when_to_retry(client: httpx.Client) -> None:
     address = {"x-forwarded-for": "203.0.113.1"}
     answers = [client.get("/tokens/1", headers=address) for _ in range(4 * BURST)]
     assert [answer.status_code for answer in answers[:BURST]] == [200] * BURST
@@ -46,14 +46,14 @@ def test_a_client_that_sends_too_much_is_told_when_to_come_again(client: httpx.C
     assert refused.headers["retry-after"] == "1"
 
 
-def test_one_clients_limit_is_no_others(client: httpx.Client) -> None:
+def test_each_client_has_its_own_limit(client: httpx.Client) -> None:
     for _ in range(4 * BURST):
         client.get("/tokens/1", headers={"x-forwarded-for": "203.0.113.2"})
     answer = client.get("/tokens/1", headers={"x-forwarded-for": "203.0.113.3"})
     assert answer.status_code == 200
 
 
-def test_an_address_that_a_client_makes_up_counts_for_nothing(client: httpx.Client) -> None:
+def test_a_forged_address_is_ignored(client: httpx.Client) -> None:
     statuses = {
         client.get(
             "/tokens/1", headers={"x-forwarded-for": f"198.51.100.{n}, 203.0.113.4"}
@@ -63,7 +63,7 @@ def test_an_address_that_a_client_makes_up_counts_for_nothing(client: httpx.Clie
     assert statuses == {200, 429}
 
 
-def test_grpc_clients_are_told_in_their_own_way(client: httpx.Client, limited: Gateway) -> None:
+def test_grpc_clients_get_a_grpc_status(client: httpx.Client, limited: Gateway) -> None:
     metadata = (("x-forwarded-for", "203.0.113.5"),)
     request = catalog_pb2.GetTokenRequest(id=1)
     with grpc.insecure_channel(limited.address) as channel:
@@ -81,11 +81,11 @@ def test_reports_of_the_analysis_server_are_not_limited(client: httpx.Client) ->
     assert 429 not in {answer.status_code for answer in answers}
 
 
-def test_connections_beyond_the_limit_are_not_taken(tmp_path: Path, services: Services) -> None:
+def test_connections_over_the_limit_are_refused(tmp_path: Path, services: Services) -> None:
     gateway = Gateway(tmp_path, services, gateway_max_connections=3)
     host, port = gateway.address.split(":")
     with gateway.running() as client, ExitStack() as opened:
-        # One is the client's.
+        # The client has one connection.
         for _ in range(2):
             opened.enter_context(socket.create_connection((host, int(port))))
         with socket.create_connection((host, int(port)), timeout=10) as refused:
@@ -93,20 +93,18 @@ def test_connections_beyond_the_limit_are_not_taken(tmp_path: Path, services: Se
         assert client.get("/tokens/1").status_code == 200
 
 
-def test_operators_see_its_life_its_readiness_and_its_metrics(
-    tmp_path: Path, services: Services
-) -> None:
+def test_operators_see_liveness_readiness_and_metrics(tmp_path: Path, services: Services) -> None:
     (port,) = free_ports(1)
     gateway = Gateway(tmp_path, services, gateway_ops_port=port)
     with gateway.running(), httpx.Client(base_url=f"http://127.0.0.1:{port}") as ops:
         assert ops.get("/livez").status_code == 200
         assert ops.get("/readyz").status_code == 200
         assert "envoy_http_downstream_rq_xx" in ops.get("/metrics").text
-        # Nothing else of the admin's pages.
+        # No other admin page is exposed.
         assert ops.get("/config_dump").status_code == 404
 
 
-def test_a_gateway_that_ends_says_so_before_it_takes_no_more(
+def test_a_stopping_gateway_is_not_ready_before_it_refuses_connections(
     tmp_path: Path, services: Services
 ) -> None:
     (port,) = free_ports(1)
@@ -118,6 +116,6 @@ def test_a_gateway_that_ends_says_so_before_it_takes_no_more(
         gateway.process.terminate()
         wait_for_status(ops, "/readyz", 503)
         assert client.get("/tokens/1").status_code == 200
-        # Told twice, it ends at once.
+        # A second signal ends it immediately.
         gateway.process.terminate()
         wait_until_refused(gateway.address)

@@ -1,4 +1,4 @@
-"""The gateway when services, connections or itself go away."""
+"""The gateway while services stop, connections break, or it stops itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.integration.gateway.fake_services import MIB, Relay, Services
 from tests.integration.gateway.process import Gateway, details, reason, wait_until_refused
 
 
-def test_a_service_that_is_gone_is_unavailable(tmp_path: Path) -> None:
+def test_a_stopped_service_is_unavailable(tmp_path: Path) -> None:
     services = Services(free_ports(1)[0])
     services.start()
     gateway = Gateway(tmp_path, services)
@@ -29,7 +29,7 @@ def test_a_service_that_is_gone_is_unavailable(tmp_path: Path) -> None:
         assert "upstream" not in details(refused.value)
 
 
-def test_an_upload_to_a_service_that_is_gone_may_be_tried_again_whatever_its_size(
+def test_an_upload_of_any_size_to_a_stopped_service_can_be_retried(
     tmp_path: Path, own_services: Services
 ) -> None:
     with Gateway(tmp_path, own_services).running() as client:
@@ -39,7 +39,7 @@ def test_an_upload_to_a_service_that_is_gone_may_be_tried_again_whatever_its_siz
         assert answer.headers["retry-after"]
 
 
-def test_a_replica_that_is_gone_is_not_missed(
+def test_a_stopped_replica_fails_no_call(
     tmp_path: Path, services: Services, own_services: Services
 ) -> None:
     both = f"{services.address},{own_services.address}"
@@ -48,7 +48,7 @@ def test_a_replica_that_is_gone_is_not_missed(
         assert {client.get("/tokens/1").status_code for _ in range(100)} == {200}
 
 
-def test_a_read_whose_connection_breaks_is_sent_again(
+def test_a_read_is_retried_when_its_connection_breaks(
     tmp_path: Path, own_services: Services, relay: Relay
 ) -> None:
     gateway = Gateway(tmp_path, own_services, catalog_address=relay.address)
@@ -59,7 +59,7 @@ def test_a_read_whose_connection_breaks_is_sent_again(
         assert answer.result().status_code == 200
 
 
-def test_a_write_that_reached_a_service_is_not_sent_again(
+def test_a_write_that_reached_a_service_is_not_retried(
     tmp_path: Path, own_services: Services, relay: Relay
 ) -> None:
     gateway = Gateway(tmp_path, own_services, catalog_address=relay.address)
@@ -71,9 +71,7 @@ def test_a_write_that_reached_a_service_is_not_sent_again(
         assert own_services.catalog.held_calls == 1
 
 
-def test_a_gateway_that_stops_finishes_what_is_under_way(
-    tmp_path: Path, own_services: Services
-) -> None:
+def test_a_stopping_gateway_finishes_running_calls(tmp_path: Path, own_services: Services) -> None:
     gateway = Gateway(tmp_path, own_services, gateway_call_seconds=20)
     with gateway.running() as client, ThreadPoolExecutor(1) as executor:
         answer = executor.submit(client.get, "/tokens/98")
@@ -85,7 +83,7 @@ def test_a_gateway_that_stops_finishes_what_is_under_way(
         assert gateway.process.wait(10) == 0
 
 
-def test_a_gateway_that_stops_does_not_wait_for_ever(tmp_path: Path, services: Services) -> None:
+def test_a_stopping_gateway_waits_for_a_limited_time(tmp_path: Path, services: Services) -> None:
     gateway = Gateway(tmp_path, services)
     with (
         gateway.running(drain_seconds=0.1) as client,

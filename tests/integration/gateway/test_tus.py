@@ -1,4 +1,4 @@
-"""tus through the gateway: what Envoy makes of the headers and bodies that tus is about.
+"""tus through the gateway: Envoy passes its headers and bodies correctly.
 
 Behind it stand the real TusService and, in place of the uploads in S3, some in memory.
 """
@@ -121,7 +121,7 @@ class UploadsByGrpc(upload_pb2_grpc.UploadServiceServicer):
 
 
 class Service:
-    """The upload service with these uploads, running in a thread of its own."""
+    """The upload service with these uploads, running in a separate thread."""
 
     def __init__(self, uploads: InMemory) -> None:
         self.address = f"127.0.0.1:{free_ports(1)[0]}"
@@ -158,7 +158,7 @@ class Service:
 
 
 def behind_gateway(folder: Path, service: Service) -> Gateway:
-    # All that a gateway wants of services is an address.
+    # A gateway only needs the address of a service.
     return Gateway(folder, service)  # type: ignore[arg-type]
 
 
@@ -199,7 +199,7 @@ def uploads(kept: InMemory) -> InMemory:
 
 @pytest.fixture
 def connection(gateway: Gateway, client: httpx.Client) -> Iterator[HTTPConnection]:
-    """One connection that shows what is sent, and breaks when an answer has too much of it."""
+    """One connection; it breaks if a response has more bytes than its headers announce."""
     with closing(HTTPConnection(gateway.address, timeout=10)) as connection:
         connection.connect()
         yield connection
@@ -210,7 +210,7 @@ def created(client: httpx.Client) -> None:
     assert answer.status_code == 201, answer.text
 
 
-def asked(
+def exchange(
     connection: HTTPConnection, method: str, path: str, headers: dict[str, str], body: Any = None
 ) -> HTTPResponse:
     connection.request(method, path, body=body, headers=headers)
@@ -231,11 +231,11 @@ def test_options(client: httpx.Client, path: str) -> None:
     assert "concatenation" in answer.headers["tus-extension"].split(",")
 
 
-def test_a_creation_needs_neither_body_nor_media_type(
+def test_a_creation_needs_no_body_and_no_media_type(
     connection: HTTPConnection, uploads: InMemory
 ) -> None:
-    told = {**TUS, **TOKEN, "Upload-Length": "5", "Content-Length": "0"}
-    answer = asked(connection, "POST", "/uploads", told)
+    headers = {**TUS, **TOKEN, "Upload-Length": "5", "Content-Length": "0"}
+    answer = exchange(connection, "POST", "/uploads", headers)
     assert answer.status == 201
     assert answer.headers["location"] == PATH
     assert answer.headers["x-job-id"] == str(JOB)
@@ -248,23 +248,23 @@ def test_a_creation_needs_neither_body_nor_media_type(
 
 
 def test_a_creation_with_upload_is_streamed(client: httpx.Client, uploads: InMemory) -> None:
-    told = {**BYTES, **TOKEN, "Upload-Length": str(50 * MIB)}
-    answer = client.post("/uploads", headers=told, content=bytes(50 * MIB))
+    headers = {**BYTES, **TOKEN, "Upload-Length": str(50 * MIB)}
+    answer = client.post("/uploads", headers=headers, content=bytes(50 * MIB))
     assert (answer.status_code, answer.content) == (201, b"")
     assert answer.headers["upload-offset"] == str(50 * MIB)
     assert max(uploads.pieces) <= MIB
 
 
-def test_what_has_no_content_has_no_body_and_says_nothing_of_one(
+def test_responses_without_content_have_no_headers_of_a_body(
     client: httpx.Client, connection: HTTPConnection
 ) -> None:
     created(client)
-    for method, told, body in (
+    for method, headers, body in (
         ("OPTIONS", {}, None),
         ("PATCH", BYTES, b"hello"),
         ("DELETE", TUS, None),
     ):
-        answer = asked(connection, method, PATH, told, body)
+        answer = exchange(connection, method, PATH, headers, body)
         assert answer.status == 204
         for header in ("content-type", "content-length", "transfer-encoding", "x-http-code"):
             assert answer.headers.get(header) is None
@@ -272,17 +272,17 @@ def test_what_has_no_content_has_no_body_and_says_nothing_of_one(
 
 def test_head_has_no_body(client: httpx.Client, connection: HTTPConnection) -> None:
     created(client)
-    answer = asked(connection, "HEAD", PATH, TUS)
+    answer = exchange(connection, "HEAD", PATH, TUS)
     assert answer.status == 200
     assert answer.headers["upload-offset"] == "0"
     assert answer.headers["upload-length"] == str(50 * MIB)
     assert answer.headers["upload-metadata"] == TOKEN["Upload-Metadata"]
     assert answer.headers["cache-control"] == "no-store"
-    # The connection is as it should be: nothing is left on it.
-    assert asked(connection, "HEAD", f"/uploads/{uuid4()}", {}).status == 412
-    assert asked(connection, "HEAD", "/uploads/none", TUS).status == 404
-    assert asked(connection, "HEAD", "/nowhere", TUS).status == 404
-    assert asked(connection, "OPTIONS", "/uploads", TUS).status == 204
+    # The connection still works: no bytes of a body are left on it.
+    assert exchange(connection, "HEAD", f"/uploads/{uuid4()}", {}).status == 412
+    assert exchange(connection, "HEAD", "/uploads/none", TUS).status == 404
+    assert exchange(connection, "HEAD", "/nowhere", TUS).status == 404
+    assert exchange(connection, "OPTIONS", "/uploads", TUS).status == 204
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_head_has_no_body(client: httpx.Client, connection: HTTPConnection) -> N
     ],
     ids=lambda value: str(getattr(value, "reason", "")),
 )
-def test_errors_have_their_status_and_say_which_protocol_this_is(
+def test_errors_have_their_status_and_the_headers_of_tus(
     client: httpx.Client, uploads: InMemory, failure: SoriError, status: int
 ) -> None:
     uploads.failure = failure
@@ -312,7 +312,7 @@ def test_errors_have_their_status_and_say_which_protocol_this_is(
     assert head.headers["tus-resumable"] == "1.0.0"
 
 
-def test_another_version_is_told_which_is_spoken(client: httpx.Client) -> None:
+def test_another_version_is_refused_with_the_supported_one(client: httpx.Client) -> None:
     answer = client.patch(PATH, headers={**BYTES, "Tus-Resumable": "0.2.2"}, content=b"x")
     assert (answer.status_code, reason(answer)) == (412, "TUS_VERSION_UNSUPPORTED")
     assert answer.headers["tus-version"] == "1.0.0"
@@ -321,8 +321,8 @@ def test_another_version_is_told_which_is_spoken(client: httpx.Client) -> None:
 @pytest.mark.parametrize("content_type", ["audio/wav", ""])
 def test_bytes_of_another_media_type_are_refused(client: httpx.Client, content_type: str) -> None:
     created(client)
-    told = {**BYTES, "Content-Type": content_type}
-    answer = client.patch(PATH, headers=told, content=b"hello")
+    headers = {**BYTES, "Content-Type": content_type}
+    answer = client.patch(PATH, headers=headers, content=b"hello")
     assert (answer.status_code, reason(answer)) == (415, "UNSUPPORTED_MEDIA_TYPE")
 
 
@@ -336,7 +336,7 @@ def test_bytes_of_another_media_type_are_refused(client: httpx.Client, content_t
         ("DELETE", f"{PATH}/more", 404),
     ],
 )
-def test_the_own_answers_of_the_gateway_say_which_protocol_this_is(
+def test_local_replies_have_the_headers_of_tus(
     client: httpx.Client, method: str, path: str, status: int
 ) -> None:
     answer = client.request(method, path, headers=TUS)
@@ -344,7 +344,7 @@ def test_the_own_answers_of_the_gateway_say_which_protocol_this_is(
     assert answer.headers["tus-resumable"] == "1.0.0"
 
 
-def test_a_service_that_is_gone_is_unavailable(tmp_path: Path) -> None:
+def test_a_stopped_service_is_unavailable(tmp_path: Path) -> None:
     service = Service(InMemory())
     service.start()
     with behind_gateway(tmp_path, service).running() as client:
@@ -368,7 +368,7 @@ def test_a_write_is_streamed(client: httpx.Client, uploads: InMemory, chunked: b
 
 
 def begun_write(gateway: Gateway, size: int) -> socket.socket:
-    """A PATCH of so many bytes, of which none has been sent."""
+    """A PATCH with this Content-Length that has sent only its headers."""
     host, port = gateway.address.split(":")
     connection = socket.create_connection((host, int(port)), timeout=10)
     head = [f"PATCH {PATH} HTTP/1.1", "Host: a", f"Content-Length: {size}"]
@@ -389,7 +389,7 @@ def test_a_write_arrives_while_it_is_sent(
         assert connection.recv(100).startswith(b"HTTP/1.1 204 ")
 
 
-def test_a_client_that_vanishes_leaves_what_it_has_sent(
+def test_the_bytes_of_a_client_that_vanishes_are_kept(
     client: httpx.Client, gateway: Gateway, uploads: InMemory
 ) -> None:
     created(client)
@@ -400,7 +400,7 @@ def test_a_client_that_vanishes_leaves_what_it_has_sent(
     assert client.head(PATH, headers=TUS).headers["upload-offset"] == "1000"
 
 
-def test_a_large_write_that_is_refused_at_once_is_told_why(
+def test_a_large_write_that_is_refused_immediately_gets_the_reason(
     client: httpx.Client, uploads: InMemory
 ) -> None:
     uploads.failure = UploadOffsetBehind(offset=0, committed_size=5)
@@ -409,14 +409,14 @@ def test_a_large_write_that_is_refused_at_once_is_told_why(
 
 
 @pytest.mark.parametrize(("method", "status"), [("PATCH", 204), ("HEAD", 200), ("DELETE", 204)])
-def test_another_method_may_come_as_post(
+def test_post_can_override_the_method(
     client: httpx.Client, connection: HTTPConnection, method: str, status: int
 ) -> None:
     created(client)
-    told = {**BYTES, "X-HTTP-Method-Override": method, "Content-Length": "0"}
-    answer = asked(connection, "POST", PATH, told)
+    headers = {**BYTES, "X-HTTP-Method-Override": method, "Content-Length": "0"}
+    answer = exchange(connection, "POST", PATH, headers)
     assert answer.status == status
-    assert asked(connection, "OPTIONS", PATH, {}).status == 204
+    assert exchange(connection, "OPTIONS", PATH, {}).status == 204
 
 
 @pytest.mark.parametrize(
@@ -431,7 +431,7 @@ def test_no_other_method_is_overridden(
 
 
 @pytest.mark.parametrize("method", ["POST", "HEAD", "PATCH", "DELETE"])
-def test_pages_of_other_origins_may_upload(client: httpx.Client, method: str) -> None:
+def test_pages_of_other_origins_can_upload(client: httpx.Client, method: str) -> None:
     wanted = {
         *("content-type", "idempotency-key", "tus-resumable", "upload-checksum", "upload-concat"),
         *("upload-defer-length", "upload-length", "upload-metadata", "upload-offset"),
@@ -451,7 +451,7 @@ def test_pages_of_other_origins_may_upload(client: httpx.Client, method: str) ->
     assert wanted <= names_in(answer.headers["access-control-allow-headers"])
 
 
-def test_pages_of_other_origins_may_read_what_tus_says(client: httpx.Client) -> None:
+def test_pages_of_other_origins_can_read_the_headers_of_tus(client: httpx.Client) -> None:
     created(client)
     origin = {"Origin": "https://page.example"}
     for answer in (
@@ -469,20 +469,20 @@ def test_pages_of_other_origins_may_read_what_tus_says(client: httpx.Client) -> 
         client.head(PATH, headers={**TUS, **origin}),
         client.patch(PATH, headers={**origin}),
     ):
-        said = {
+        names = {
             name
             for name in answer.headers
             if name.startswith(("tus-", "upload-")) or name in ("location", "x-job-id")
         }
-        assert "tus-resumable" in said
-        assert said <= names_in(answer.headers["access-control-expose-headers"])
+        assert "tus-resumable" in names
+        assert names <= names_in(answer.headers["access-control-expose-headers"])
 
 
 def names_in(header: str) -> set[str]:
     return {name.strip() for name in header.split(",")}
 
 
-def test_grpc_passes_as_it_is(client: httpx.Client, gateway: Gateway) -> None:
+def test_grpc_passes_unchanged(client: httpx.Client, gateway: Gateway) -> None:
     created(client)
     with grpc.insecure_channel(gateway.address) as channel:
         _, uploads = upload_pb2_grpc.UploadServiceStub(channel).GetUpload.with_call(
@@ -497,7 +497,7 @@ def test_grpc_passes_as_it_is(client: httpx.Client, gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/healthz"])
-def test_head_of_other_paths_is_as_get(client: httpx.Client, path: str) -> None:
+def test_head_of_other_paths_is_like_get(client: httpx.Client, path: str) -> None:
     head, got = client.head(path), client.get(path)
     assert (head.status_code, head.content) == (got.status_code, b"")
     assert head.headers.get("content-type") == got.headers.get("content-type")

@@ -8,16 +8,17 @@ import pytest
 from aiobotocore.session import get_session
 from pydantic import SecretStr
 
+from services.registry import PROGRAMS
 from services.runtime.database import Database
 from services.runtime.object_store import ObjectStore
 from services.runtime.settings import DatabaseSettings, ObjectStoreSettings
-from stack.stack import SERVICES, Stack
+from stack.stack import Stack
 from tests.integration.upload.process import Parts
 
 
 @pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    without = (*SERVICES, "analyzer", "gateway")
+    without = (*PROGRAMS, "analyzer", "gateway")
     with Stack.on_free_ports(
         tmp_path_factory.mktemp("parts"), without=without, seeded=False
     ) as stack:

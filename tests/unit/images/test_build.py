@@ -1,4 +1,4 @@
-"""The builder of `make image-check` does what a Dockerfile says; RUN is proven by that itself."""
+"""The builder of `make image-check` executes Dockerfiles; the check itself covers RUN."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from deploy.docker.check.dockerfile import DockerfileError, Image
 
 @pytest.fixture
 def build(tmp_path: Path) -> Build:
-    """A build on a base with one file, of a context with a folder and a file."""
+    """A build on a base with one file, from a context with a folder and a file."""
     base, context = tmp_path / "base", tmp_path / "context"
     for path, text in ((base / "etc" / "os", "base"), (context / "code" / "a.py", "a")):
         path.parent.mkdir(parents=True)
@@ -20,13 +20,13 @@ def build(tmp_path: Path) -> Build:
 
 
 def run(build: Build, tmp_path: Path, text: str) -> tuple[Path, Image]:
-    """Build of a Dockerfile's text."""
+    """Build from the text of a Dockerfile."""
     dockerfile = tmp_path / "Dockerfile"
     dockerfile.write_text(text)
     return build.run(dockerfile)
 
 
-def test_a_stage_begins_as_its_base_and_takes_from_an_earlier_one(
+def test_a_stage_starts_from_its_base_and_copies_from_an_earlier_one(
     build: Build, tmp_path: Path
 ) -> None:
     root, _ = run(
@@ -39,12 +39,12 @@ def test_a_stage_begins_as_its_base_and_takes_from_an_earlier_one(
     assert files == {"etc/os", "app/a.py", "app/b.txt"}
 
 
-def test_a_file_may_get_another_name(build: Build, tmp_path: Path) -> None:
+def test_a_file_can_get_another_name(build: Build, tmp_path: Path) -> None:
     root, _ = run(build, tmp_path, "FROM x\nCOPY b.txt /deep/c.txt\n")
     assert (root / "deep" / "c.txt").read_text() == "b"
 
 
-def test_variables_stand_for_their_values(build: Build, tmp_path: Path) -> None:
+def test_variables_are_replaced_by_their_values(build: Build, tmp_path: Path) -> None:
     _, image = run(
         build,
         tmp_path,
@@ -60,7 +60,7 @@ def test_an_argument_before_the_first_stage_names_its_base(build: Build, tmp_pat
     assert (root / "etc" / "os").read_text() == "base"
 
 
-def test_programs_are_started_as_told(build: Build, tmp_path: Path) -> None:
+def test_the_configuration_of_the_image_is_read(build: Build, tmp_path: Path) -> None:
     _, image = run(
         build,
         tmp_path,
@@ -76,12 +76,14 @@ def test_programs_are_started_as_told(build: Build, tmp_path: Path) -> None:
     "instruction",
     ["ONBUILD RUN x", "COPY --link b.txt /", "RUN --network=none x"],
 )
-def test_what_is_not_known_is_no_success(build: Build, tmp_path: Path, instruction: str) -> None:
-    with pytest.raises(DockerfileError, match="not known"):
+def test_unsupported_instructions_are_errors(
+    build: Build, tmp_path: Path, instruction: str
+) -> None:
+    with pytest.raises(DockerfileError, match="not supported"):
         run(build, tmp_path, f"FROM x\n{instruction}\n")
 
 
-def test_a_context_has_nothing_that_is_ignored(tmp_path: Path) -> None:
+def test_a_context_has_no_ignored_files(tmp_path: Path) -> None:
     source = tmp_path / "source"
     (source / "code" / "__pycache__").mkdir(parents=True)
     for name in ("code/a.py", "code/__pycache__/a.pyc", ".env"):

@@ -1,4 +1,4 @@
-"""What every image promises to those who run it, and what its build is pinned to."""
+"""Properties of every image, and the pins of its build."""
 
 import re
 import tomllib
@@ -15,33 +15,33 @@ LOCKS = ("services", "gateway", "analyzer", "contract")
 every_dockerfile = pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
 
 
-def test_there_is_an_image_of_each_kind() -> None:
+def test_every_image_has_a_dockerfile() -> None:
     assert [path.stem for path in DOCKERFILES] == ["analyzer", "gateway", "services"]
 
 
 @every_dockerfile
-def test_it_runs_as_somebody_without_rights(path: Path) -> None:
+def test_it_runs_as_an_unprivileged_user(path: Path) -> None:
     assert last_stage(path)["USER"] == ["65532:65532"]
 
 
 @every_dockerfile
-def test_it_tells_its_health_and_how_to_stop_it(path: Path) -> None:
+def test_it_has_a_health_check_and_a_stop_signal(path: Path) -> None:
     stage = last_stage(path)
     assert len(stage["HEALTHCHECK"]) == 1
     assert stage["STOPSIGNAL"] == ["SIGTERM"]
-    # By a list: the program itself gets the signal, and no shell.
+    # A list: the program itself receives the signal, not a shell.
     assert stage["ENTRYPOINT"][0].startswith("[")
 
 
 @every_dockerfile
-def test_its_labels_say_what_it_is_and_of_which_commit(path: Path) -> None:
+def test_its_labels_name_content_and_commit(path: Path) -> None:
     (labels,) = last_stage(path)["LABEL"]
     names = set(re.findall(r"org\.opencontainers\.image\.(\w+)=", labels))
     assert names == {"title", "description", "licenses", "version", "revision"}
 
 
 @every_dockerfile
-def test_its_base_is_pinned_by_digest_and_is_that_of_the_others(path: Path) -> None:
+def test_all_images_share_one_base_pinned_by_digest(path: Path) -> None:
     bases = {stage.base for each in DOCKERFILES for stage in read_stages(each)}
     assert len(bases) == 1
     assert re.fullmatch(r"python:3\.11\.\d+-slim-bookworm@sha256:[0-9a-f]{64}", bases.pop())
@@ -49,7 +49,7 @@ def test_its_base_is_pinned_by_digest_and_is_that_of_the_others(path: Path) -> N
 
 
 @pytest.mark.parametrize("name", LOCKS)
-def test_a_lock_has_the_versions_that_are_tested(name: str) -> None:
+def test_a_lock_has_the_tested_versions(name: str) -> None:
     tested = pins(ROOT / "requirements" / "dev.txt")
     locked = pins(ROOT / "requirements" / f"{name}.txt")
     assert locked
@@ -57,7 +57,7 @@ def test_a_lock_has_the_versions_that_are_tested(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LOCKS)
-def test_a_lock_has_everything_that_is_named(name: str) -> None:
+def test_a_lock_has_every_declared_package(name: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     named = project["dependencies"] if name == "services" else extras[name]
@@ -66,7 +66,7 @@ def test_a_lock_has_everything_that_is_named(name: str) -> None:
 
 
 def last_stage(path: Path) -> dict[str, list[str]]:
-    """The values of the instructions of the stage that becomes the image, by name."""
+    """The values of the last stage's instructions, by name."""
     found: dict[str, list[str]] = {}
     for each in read_stages(path)[-1].instructions:
         found.setdefault(each.name, []).append(each.value)
@@ -74,5 +74,5 @@ def last_stage(path: Path) -> dict[str, list[str]]:
 
 
 def pins(path: Path) -> set[tuple[str, str]]:
-    """Names and versions that a lock file pins."""
+    """The names and versions in a lock file."""
     return set(re.findall(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", path.read_text(), re.MULTILINE))

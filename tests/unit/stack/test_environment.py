@@ -32,7 +32,7 @@ def test_several_replicas_are_one_grpc_target(tmp_path: Path) -> None:
     assert environment["CATALOG_LISTEN"] == "127.0.0.1:50051"
 
 
-def test_what_the_user_sets_goes_before_defaults(settings: StackSettings) -> None:
+def test_user_variables_take_precedence_over_defaults(settings: StackSettings) -> None:
     base = {"TARGET_SERVER_URL": "http://mine/analyze", "S3_BUCKET_NAME": "", "HOME": "/home/me"}
     environment = service_environment(settings, base, {"HEARTBEAT_SECONDS": "1"})
     assert environment["TARGET_SERVER_URL"] == "http://mine/analyze"
@@ -41,12 +41,12 @@ def test_what_the_user_sets_goes_before_defaults(settings: StackSettings) -> Non
     assert environment["HEARTBEAT_SECONDS"] == "1"
 
 
-def test_overrides_go_before_all(settings: StackSettings) -> None:
+def test_overrides_take_precedence_over_all(settings: StackSettings) -> None:
     environment = service_environment(settings, {"AWS_REGION": "eu"}, {"AWS_REGION": "kr"})
     assert environment["AWS_REGION"] == "kr"
 
 
-def test_secrets_are_made_once_and_private(tmp_path: Path) -> None:
+def test_secrets_are_generated_once_and_private(tmp_path: Path) -> None:
     first = kept_secrets(tmp_path)
     assert kept_secrets(tmp_path) == first
     assert len(set(first.values())) == 3

@@ -14,7 +14,7 @@ Render = Callable[..., str]
 
 @pytest.fixture
 def render(tmp_path: Path) -> Render:
-    """What Envoy is told when these variables are set."""
+    """Renders Envoy's configuration with these variables."""
 
     def render(**environment: str) -> str:
         settings = GatewaySettings.from_environment(environment)
@@ -40,17 +40,17 @@ def test_every_replica_is_an_endpoint(render: Render) -> None:
     assert "port_value: 50151" in text
 
 
-def test_an_empty_variable_is_not_set() -> None:
+def test_an_empty_variable_counts_as_unset() -> None:
     assert GatewaySettings.from_environment({"GATEWAY_PORT": ""}).gateway_port == 8000
 
 
-def test_origins_are_literal_but_for_the_star(render: Render) -> None:
+def test_origins_are_literal_except_the_star(render: Render) -> None:
     text = render(GATEWAY_CORS_ORIGINS="https://*.sori.example")
     assert r"https://.*\\.sori\\.example" in text
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "invalid",
     [
         {"GATEWAY_PORT": "0"},
         {"UPLOAD_ADDRESS": "no-port"},
@@ -64,6 +64,6 @@ def test_origins_are_literal_but_for_the_star(render: Render) -> None:
         {"TLS_CERTIFICATE_FILE": "without-authority.pem", "TLS_KEY_FILE": "key.pem"},
     ],
 )
-def test_wrong_settings_are_refused(wrong: dict[str, str]) -> None:
+def test_invalid_settings_are_refused(invalid: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
-        GatewaySettings.from_environment(wrong)
+        GatewaySettings.from_environment(invalid)

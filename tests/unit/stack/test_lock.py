@@ -13,7 +13,7 @@ def holder_of(runtime: Path) -> Holder:
     return Holder(os.getpid(), "http://127.0.0.1:8000", str(runtime))
 
 
-def test_one_stack_a_data_directory(tmp_path: Path) -> None:
+def test_only_one_stack_uses_a_data_directory(tmp_path: Path) -> None:
     with locked(tmp_path):
         write_holder(tmp_path, holder_of(tmp_path))
         assert is_locked(tmp_path)
@@ -23,7 +23,7 @@ def test_one_stack_a_data_directory(tmp_path: Path) -> None:
     assert read_holder(tmp_path) is None
 
 
-def test_what_a_killed_stack_left_is_removed(tmp_path: Path) -> None:
+def test_the_temporary_folder_of_a_killed_stack_is_removed(tmp_path: Path) -> None:
     runtime = tmp_path / "sori-left"
     runtime.mkdir()
     write_holder(tmp_path, holder_of(runtime))

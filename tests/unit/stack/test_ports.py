@@ -11,7 +11,7 @@ from stack.settings import PORT_OWNERS, StackSettings
 
 
 @pytest.fixture
-def taken_port() -> Iterator[int]:
+def used_port() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
@@ -27,19 +27,19 @@ def test_free_ports_are_free_and_differ() -> None:
     assert all(is_free("127.0.0.1", port) for port in ports)
 
 
-def test_free_ports_pass() -> None:
+def test_free_ports_are_accepted() -> None:
     require_free(settings_with({}))
 
 
-def test_a_taken_port_is_named_with_its_owner_and_variable(taken_port: int) -> None:
+def test_a_used_port_is_reported_with_its_owner_and_variable(used_port: int) -> None:
     with pytest.raises(StackError) as raised:
-        require_free(settings_with({"S3_PORT": taken_port}))
-    assert str(taken_port) in str(raised.value)
+        require_free(settings_with({"S3_PORT": used_port}))
+    assert str(used_port) in str(raised.value)
     assert "SeaweedFS" in str(raised.value)
     assert "S3_PORT" in str(raised.value)
 
 
-def test_further_programs_have_ports_of_their_own() -> None:
+def test_further_programs_have_separate_ports() -> None:
     settings = StackSettings.from_environment(
         {
             "SORI_REPLICAS": "3",
@@ -52,21 +52,21 @@ def test_further_programs_have_ports_of_their_own() -> None:
     assert [settings.port(name) for name in settings.analysis_workers] == [50054, 50154]
 
 
-def test_a_port_that_one_does_not_use_is_not_looked_at() -> None:
+def test_ports_of_absent_programs_are_not_checked() -> None:
     assert "ANALYSIS_WORKER_PORT" not in StackSettings.from_environment({}).ports
 
 
-def test_a_taken_port_of_a_replica_is_named_with_its_variable(taken_port: int) -> None:
-    with pytest.raises(StackError, match=rf"{taken_port}.*catalog-2.*CATALOG_2_PORT"):
-        require_free(settings_with({"SORI_REPLICAS": 2, "CATALOG_2_PORT": taken_port}))
+def test_a_used_port_of_a_replica_is_reported_with_its_variable(used_port: int) -> None:
+    with pytest.raises(StackError, match=rf"{used_port}.*catalog-2.*CATALOG_2_PORT"):
+        require_free(settings_with({"SORI_REPLICAS": 2, "CATALOG_2_PORT": used_port}))
 
 
-def test_a_port_beyond_the_last_is_refused() -> None:
+def test_a_port_over_65535_is_refused() -> None:
     with pytest.raises(StackError, match=r"65600.*does not exist.*CATALOG_2_PORT"):
         require_free(settings_with({"SORI_REPLICAS": 2, "CATALOG_PORT": 65500}))
 
 
-def test_a_port_cannot_serve_two() -> None:
+def test_two_programs_cannot_use_one_port() -> None:
     port = free_ports(1)[0]
-    with pytest.raises(StackError, match="wanted by the catalog service and by the upload service"):
+    with pytest.raises(StackError, match="set for the catalog service and for the upload service"):
         require_free(settings_with({"CATALOG_PORT": port, "UPLOAD_PORT": port}))

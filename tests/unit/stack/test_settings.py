@@ -6,15 +6,15 @@ from pydantic import ValidationError
 from stack.settings import StackSettings
 
 
-def test_one_of_each_by_default() -> None:
+def test_one_replica_is_the_default() -> None:
     settings = StackSettings()
     assert settings.replicas["upload"] == ("upload",)
     assert settings.analysis_workers == ()
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"SORI_REPLICAS": "0"}, {"SORI_REPLICAS": "6"}, {"SORI_ANALYSIS_WORKERS": "-1"}]
+    "invalid", [{"SORI_REPLICAS": "0"}, {"SORI_REPLICAS": "6"}, {"SORI_ANALYSIS_WORKERS": "-1"}]
 )
-def test_there_are_limits(wrong: dict[str, str]) -> None:
+def test_values_out_of_range_are_refused(invalid: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
-        StackSettings.from_environment(wrong)
+        StackSettings.from_environment(invalid)

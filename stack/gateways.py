@@ -1,0 +1,64 @@
+"""The configurations of a stack's gateways, and of the balancer in front of several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from gateway.render import write_configuration
+from gateway.settings import GatewaySettings
+from services.registry import SERVICE_NAMES
+from stack.addresses import Addresses
+from stack.environment import write_private
+from stack.templates import rendered
+
+# Short, so that the gateway is ready soon after the services.
+_HEALTH_INTERVAL_SECONDS = "0.5"
+
+
+def configure_gateways(addresses: Addresses, folder: Path) -> None:
+    """Write each gateway's configuration into a folder of its name, and the balancer's."""
+    for name in addresses.settings.gateways:
+        (folder / name).mkdir()
+        write_configuration(_settings(addresses, name), folder / name)
+    if addresses.entrance == "balancer":
+        values: dict[str, object] = {
+            "host": addresses.entrance_host,
+            "port": addresses.settings.gateway_port,
+            "gateways": [_endpoint(addresses, name) for name in addresses.settings.gateways],
+        }
+        write_private(folder / "balancer.yaml", rendered("balancer.yaml.j2", values))
+
+
+def _endpoint(addresses: Addresses, name: str) -> dict[str, object]:
+    ports = addresses.settings.gateway_ports[name]
+    return {"host": addresses.hosts.address(name), "ports": ports}
+
+
+def _settings(addresses: Addresses, name: str) -> GatewaySettings:
+    hosts, ports = addresses.hosts, addresses.settings.gateway_ports[name]
+    is_entrance = name == addresses.entrance
+    own = {
+        "GATEWAY_HOST": addresses.entrance_host if is_entrance else hosts.bind,
+        "GATEWAY_PORT": str(ports.clients),
+        "GATEWAY_OPS_PORT": str(ports.ops or ""),
+        "GATEWAY_ADMIN_HOST": hosts.bind,
+        "GATEWAY_ADMIN_PORT": str(ports.admin),
+    }
+    return GatewaySettings.from_environment(
+        {
+            "GATEWAY_HEALTH_INTERVAL_SECONDS": _HEALTH_INTERVAL_SECONDS,
+            **addresses.environment,
+            **_upstreams(addresses, SERVICE_NAMES),
+            **own,
+        }
+    )
+
+
+def _upstreams(addresses: Addresses, services: Iterable[str]) -> dict[str, str]:
+    return {
+        f"{service.upper()}_ADDRESS": addresses.hosts.upstream(
+            service, addresses.addresses(service)
+        )
+        for service in services
+    }
