@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.empty_pb2 import Empty
 
 from services.catalog import converters, validation
-from services.catalog.field_masks import merged
+from services.catalog.field_masks import apply_update
 from services.catalog.models import Actor
 from services.catalog.servicer.common import creation_of, page_of
 from services.catalog.store import ActorStore, Search
@@ -56,7 +56,7 @@ class ActorRpcs:
         validation.check_id("actor.id", request.actor.id)
 
         def change(actor: Actor) -> Actor:
-            message = merged(converters.actor_to(actor), request.actor, request.update_mask)
+            message = apply_update(converters.actor_to(actor), request.actor, request.update_mask)
             changed = converters.actor_over(actor, message)
             validation.check_actor(changed)
             return changed

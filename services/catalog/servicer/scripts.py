@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.empty_pb2 import Empty
 
 from services.catalog import converters, validation
-from services.catalog.field_masks import merged
+from services.catalog.field_masks import apply_update
 from services.catalog.models import Script
 from services.catalog.servicer.common import creation_of, page_of
 from services.catalog.store import ScriptStore
@@ -58,7 +58,9 @@ class ScriptRpcs:
         validation.check_id("script.id", request.script.id)
 
         def change(script: Script) -> Script:
-            message = merged(converters.script_to(script), request.script, request.update_mask)
+            message = apply_update(
+                converters.script_to(script), request.script, request.update_mask
+            )
             changed = converters.script_over(script, message)
             validation.check_script(changed)
             return changed

@@ -12,7 +12,7 @@ from google.protobuf.empty_pb2 import Empty
 from services.catalog import converters, shuffle, validation
 from services.catalog.clients import AnalysisClient
 from services.catalog.errors import TokenInUse
-from services.catalog.field_masks import merged
+from services.catalog.field_masks import apply_update
 from services.catalog.models import ReferenceAssets, Token, TokenFilter, TokenOrder
 from services.catalog.servicer.actors import match_count_of
 from services.catalog.servicer.common import creation_of, page_of
@@ -104,7 +104,7 @@ class TokenRpcs:
         validation.check_id("token.id", request.token.id)
 
         def change(token: Token) -> Token:
-            message = merged(converters.token_to(token), request.token, request.update_mask)
+            message = apply_update(converters.token_to(token), request.token, request.update_mask)
             changed = converters.token_over(token, message)
             validation.check_token(changed)
             return changed
