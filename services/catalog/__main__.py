@@ -1,4 +1,4 @@
-"""Run the catalog: `python -m services.catalog`."""
+"""Run the catalog service: `python -m services.catalog`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sori.upload.v1 import upload_pb2
 
 NAME = catalog_pb2.DESCRIPTOR.services_by_name["CatalogService"].full_name
 
-# The gateway has one address for three services and sends reflection here.
+# The gateway serves three services at one address and routes reflection calls here.
 REFLECTED = (
     NAME,
     upload_pb2.DESCRIPTOR.services_by_name["UploadService"].full_name,
@@ -32,7 +32,7 @@ REFLECTED = (
 
 
 async def main() -> None:
-    """Serve until told to stop."""
+    """Serve until SIGTERM or SIGINT."""
     settings = CatalogSettings.read()
     configure_logs("catalog", settings.log_level)
     async with AsyncExitStack() as resources:
@@ -42,9 +42,9 @@ async def main() -> None:
             open_channel(settings.analysis_address, settings.tls)
         )
         store = CatalogStore(database)
-        views = ViewCounter(store.tokens, settings.view_flush_seconds)
+        view_counter = ViewCounter(store.tokens, settings.view_flush_seconds)
         watch = TokenWatch(store.changes, database, settings.heartbeat_seconds)
-        servicer = CatalogServicer(store, objects, AnalysisClient(analysis), views, watch)
+        servicer = CatalogServicer(store, objects, AnalysisClient(analysis), view_counter, watch)
         server = Server(
             settings, names=[NAME], probes={"database": database.probe}, reflected=REFLECTED
         )
@@ -52,7 +52,7 @@ async def main() -> None:
         await server.run(
             settings.catalog_listen,
             background=[
-                Background(views.run),
+                Background(view_counter.run),
                 Background(watch.run, watch.stop),
                 Background(ChangeReaper(store.changes).run),
             ],

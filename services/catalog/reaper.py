@@ -13,7 +13,7 @@ class ChangeReaper:
 
     def __init__(self, store: ChangeStore) -> None:
         self._task = PeriodicTask(
-            "catalog change reaper", store.sweep, INTERVAL_SECONDS, jitter=0.5
+            "catalog change reaper", store.delete_expired, INTERVAL_SECONDS, jitter=0.5
         )
 
     async def run(self) -> None:
