@@ -88,6 +88,21 @@ def test_arbitrary_bytes_raise_only_analysis_failures(data: bytes, magic: bytes)
         decode(magic + data, 1.0)
 
 
+@given(st.binary(min_size=400, max_size=4000), st.sampled_from([1, 3]), st.integers(1, 2))
+def test_arbitrary_samples_are_finite(data: bytes, sample_format: int, channels: int) -> None:
+    """WAV files of integers (format 1) and floats (format 3), which may be NaN or infinite."""
+    size = 2 if sample_format == 1 else 4
+    rate = SAMPLE_RATE * channels * size
+    described = struct.pack(
+        "<HHIIHH", sample_format, channels, SAMPLE_RATE, rate, channels * size, 8 * size
+    )
+    riff = b"WAVEfmt " + struct.pack("<I", 16) + described + b"data"
+    riff += struct.pack("<I", len(data)) + data
+    samples = decode(b"RIFF" + struct.pack("<I", len(riff)) + riff, 1.0)
+    assert len(samples) > 0
+    assert np.isfinite(samples).all()
+
+
 @given(st.data())
 def test_a_damaged_recording_raises_only_analysis_failures(
     read_audio: ReadAudio, data: st.DataObject
