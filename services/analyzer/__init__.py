@@ -1,1 +1,1 @@
-"""The reference analysis server: how close a take comes to the reference voice."""
+"""The reference analyzer: an HTTP server that scores how close a take is to its reference."""

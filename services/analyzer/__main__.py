@@ -1,4 +1,4 @@
-"""Run the analysis server: `python -m services.analyzer`."""
+"""Run the reference analyzer: `python -m services.analyzer`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from services.runtime.logs import configure_logs
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT, then finish the jobs under way and exit 0."""
+    """Serve until SIGTERM or SIGINT, then finish the running jobs and exit with status 0."""
     settings = AnalyzerSettings()
     configure_logs("analyzer", settings.log_level)
-    # Workers inherit this: each computes on one core, and there is one a core.
+    # Worker processes inherit this. There is one per core, so each computes on one thread.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # uvicorn raises the signal it was stopped by once more when it is done.
+    # uvicorn stops gracefully, then raises the signal again.
     for stop in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(stop, _leave)
+        signal.signal(stop, _exit)
     uvicorn.run(
         application(settings),
         host=settings.host,
@@ -32,7 +32,7 @@ def main() -> None:
     )
 
 
-def _leave(_: int, __: FrameType | None) -> None:
+def _exit(_: int, __: FrameType | None) -> None:
     sys.exit(0)
 
 

@@ -1,4 +1,4 @@
-"""The whole analysis: two files and a script in, the result out."""
+"""The analysis of a take: two audio files and the scripts in, the results out."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _SOFT_FRAMES = 15
 
 
 class PitchResult(TypedDict):
-    """Both melodies in Hz, one number each `frame_step` seconds, null where unvoiced."""
+    """Both pitch contours in Hz: one value per `frame_step` seconds, null if unvoiced."""
 
     frame_step: float
     recording: list[float | None]
@@ -48,7 +48,7 @@ class PitchResult(TypedDict):
 
 
 class WordResult(TypedDict):
-    """One word; its times in the recording are null and its score 0 when not found."""
+    """One word. If it was not found, its times in the recording are null and its score is 0."""
 
     text: str
     start_time: float | None
@@ -59,7 +59,7 @@ class WordResult(TypedDict):
 
 
 class AnalysisResults(TypedDict):
-    """What the webhook carries: scores 0-100, times in seconds."""
+    """The results in a report: scores from 0 to 100, times in seconds."""
 
     analyzer_version: str
     overall_score: float
@@ -75,7 +75,7 @@ class AnalysisResults(TypedDict):
 
 @dataclass(frozen=True)
 class Voice:
-    """What is heard in one file; contours have a frame each 10 ms."""
+    """The features of one recording. Contours have one frame per 10 ms."""
 
     samples: Samples
     loudness: Contour
@@ -84,18 +84,22 @@ class Voice:
 
     @property
     def frames(self) -> int:
-        """Number of frames of each contour."""
+        """The number of frames in each contour."""
         return len(self.loudness)
 
     @property
     def seconds(self) -> float:
-        """Duration."""
+        """The duration."""
         return len(self.samples) / SAMPLE_RATE
 
 
 @dataclass(frozen=True)
-class Line:
-    """The reference voice and where its words lie; `aligned` by the English model or not."""
+class Reference:
+    """The reference voice with its words.
+
+    spans: the frames of each word.
+    aligned: whether the spans come from forced alignment and not from the scripts.
+    """
 
     voice: Voice
     words: tuple[Word, ...]
@@ -105,7 +109,12 @@ class Line:
 
 @dataclass(frozen=True)
 class WordMatch:
-    """One word in both voices: its frames, those of them paired, pronunciation 0-100."""
+    """One word in both voices.
+
+    reference, take: the frames of the word.
+    path: the matched frames.
+    score: pronunciation, 0-100.
+    """
 
     reference: Span
     take: Span
@@ -113,10 +122,10 @@ class WordMatch:
     score: float
 
 
-def hear(data: bytes, max_seconds: float) -> Voice:
-    """Everything the analysis needs of one file.
+def read_voice(data: bytes, max_seconds: float) -> Voice:
+    """Decode an audio file and compute its features.
 
-    Raises AnalysisFailure: what `decode` raises, or SILENT_AUDIO.
+    Raises AnalysisFailure: the reasons of `decode`, and SILENT_AUDIO.
     """
     samples = decode(data, max_seconds)
     levels = loudness(samples)
@@ -125,30 +134,30 @@ def hear(data: bytes, max_seconds: float) -> Voice:
     return Voice(samples, levels, timbre(samples, levels), pitch(samples))
 
 
-def reference_line(
+def read_reference(
     data: bytes, scripts: Sequence[Script], max_seconds: float, aligner: Aligner
-) -> Line:
-    """The reference voice with the words of all scripts in order.
+) -> Reference:
+    """Read the reference voice with the words of all scripts, in order.
 
-    Where all scripts are English and fit, the words lie where the aligner finds
-    them, so that take and reference are measured alike; else where the scripts
-    say. Raises AnalysisFailure: REFERENCE_UNAVAILABLE for an unusable file.
+    If all scripts are English and match the voice, the word times come from forced alignment,
+    as they do for takes. Otherwise they come from the scripts. Raises AnalysisFailure:
+    REFERENCE_UNAVAILABLE if the file cannot be used.
     """
     try:
-        voice = hear(data, max_seconds)
+        voice = read_voice(data, max_seconds)
     except AnalysisFailure as failure:
         raise AnalysisFailure(Reason.REFERENCE_UNAVAILABLE) from failure
     words = tuple(word for script in scripts for word in script.timed_words())
     english = all(is_english(script.text, script.language_code) for script in scripts)
     aligned = aligner.align(voice.samples, [word.text for word in words]) if english else None
-    spans = aligned or [_scripted(word, voice.frames) for word in words]
-    return Line(voice, words, tuple(spans), aligned is not None)
+    spans = aligned or [_script_span(word, voice.frames) for word in words]
+    return Reference(voice, words, tuple(spans), aligned is not None)
 
 
-def compare(line: Line, take: Voice, aligner: Aligner) -> AnalysisResults:
-    """Scores, melodies and words of a take against its line."""
-    matches = _matches(line, take, aligner)
-    scores = _scores(line, take, matches)
+def compare(reference: Reference, take: Voice, aligner: Aligner) -> AnalysisResults:
+    """Compare a take with its reference: scores, pitch contours and words."""
+    matches = _match_words(reference, take, aligner)
+    scores = _scores(reference, take, matches)
     return {
         "analyzer_version": ANALYZER_VERSION,
         "overall_score": round(scores.overall, 1),
@@ -157,49 +166,48 @@ def compare(line: Line, take: Voice, aligner: Aligner) -> AnalysisResults:
         "timing_score": round(scores.timing, 1),
         "energy_score": round(scores.energy, 1),
         "duration": round(take.seconds, 3),
-        "reference_duration": round(line.voice.seconds, 3),
+        "reference_duration": round(reference.voice.seconds, 3),
         "pitch": {
             "frame_step": FRAME_SECONDS,
             "recording": _hertz(take.pitch),
-            "reference": _hertz(line.voice.pitch),
+            "reference": _hertz(reference.voice.pitch),
         },
         "words": [
-            _word_result(word, match) for word, match in zip(line.words, matches, strict=True)
+            _word_result(word, match) for word, match in zip(reference.words, matches, strict=True)
         ],
     }
 
 
-def _scripted(word: Word, frames: int) -> Span:
-    """The script's times as frames inside the voice, one frame at least."""
+def _script_span(word: Word, frames: int) -> Span:
+    """The times of a script's word as frames within the voice, at least one frame."""
     start = min(round(word.start_time / FRAME_SECONDS), frames - 1)
     end = min(round(word.end_time / FRAME_SECONDS), frames)
     return Span(start, max(end, start + 1))
 
 
-def _matches(line: Line, take: Voice, aligner: Aligner) -> list[WordMatch]:
-    """Each word where the aligner finds it in the take, else where the warping puts it.
+def _match_words(reference: Reference, take: Voice, aligner: Aligner) -> list[WordMatch]:
+    """Find each word in the take, by forced alignment or else by DTW.
 
-    The aligner finds all words or none. With none, as in half a take or in much
-    noise, timbre alone judges. The frames are paired by one path over the whole
-    line, since the aligner may misplace a boundary between two words, which then
-    would spoil both.
+    The aligner finds all words or none. If it finds none, for example in an incomplete or a
+    noisy take, timbre alone decides the scores. One DTW path matches the frames of all words:
+    separate paths would suffer where the aligner misplaces the boundary between two words.
     """
-    texts = [word.text for word in line.words]
-    found = aligner.align(take.samples, texts) if line.aligned else None
-    path = _path(line, take, found)
-    spans = found or [_mapped(span, path) for span in line.spans]
-    chance = _chance_distance(line.voice, take)
+    texts = [word.text for word in reference.words]
+    aligned = aligner.align(take.samples, texts) if reference.aligned else None
+    path = _match_frames(reference, take, aligned)
+    spans = aligned or [_map_span(span, path) for span in reference.spans]
+    chance = _chance_distance(reference.voice, take)
     return [
-        _match(line.voice, take, reference, span, _along(reference, path), chance)
-        for reference, span in zip(line.spans, spans, strict=True)
+        _match(reference.voice, take, expected, span, _section(path, expected), chance)
+        for expected, span in zip(reference.spans, spans, strict=True)
     ]
 
 
-def _path(line: Line, take: Voice, found: Sequence[Span] | None) -> Path:
-    """Paired frames of both voices, from the first to the last word or sound."""
-    first, last = _extent(line.spans) if found else _heard(line.voice)
-    start, end = _extent(found) if found else _heard(take)
-    path = align_frames(line.voice.timbre[first:last], take.timbre[start:end])
+def _match_frames(reference: Reference, take: Voice, aligned: Sequence[Span] | None) -> Path:
+    """Match the frames of both voices, from the first to the last word or voiced frame."""
+    first, last = _extent(reference.spans) if aligned else _voiced_extent(reference.voice)
+    start, end = _extent(aligned) if aligned else _voiced_extent(take)
+    path = align_frames(reference.voice.timbre[first:last], take.timbre[start:end])
     return Path(path.reference + first, path.take + start)
 
 
@@ -207,57 +215,59 @@ def _extent(spans: Sequence[Span]) -> tuple[int, int]:
     return min(span.start for span in spans), max(span.end for span in spans)
 
 
-def _heard(voice: Voice) -> tuple[int, int]:
-    """From the first to the last frame with voice, and a little more for soft sounds."""
+def _voiced_extent(voice: Voice) -> tuple[int, int]:
+    """From the first to the last frame with voice, with a margin for soft sounds."""
     frames = np.flatnonzero(active(voice.loudness))
     first, last = int(frames[0]), int(frames[-1])
     return max(0, first - _SOFT_FRAMES), min(voice.frames, last + 1 + _SOFT_FRAMES)
 
 
-def _along(reference: Span, path: Path) -> Path:
-    """The part of the path along a word, one pair at least."""
+def _section(path: Path, reference: Span) -> Path:
+    """The section of a path within a word of the reference, at least one pair."""
     first, last = np.searchsorted(path.reference, (reference.start, reference.end))
     first = min(first, len(path.reference) - 1)
-    part = slice(first, max(last, first + 1))
-    return Path(path.reference[part], path.take[part])
+    section = slice(first, max(last, first + 1))
+    return Path(path.reference[section], path.take[section])
 
 
-def _mapped(reference: Span, path: Path) -> Span:
-    part = _along(reference, path)
-    return Span(int(part.take[0]), int(part.take[-1]) + 1)
+def _map_span(reference: Span, path: Path) -> Span:
+    """The frames of the take that the path matches with a word of the reference."""
+    section = _section(path, reference)
+    return Span(int(section.take[0]), int(section.take[-1]) + 1)
 
 
 def _match(
     voice: Voice, take: Voice, reference: Span, span: Span, path: Path, chance: float
 ) -> WordMatch:
-    apart = np.linalg.norm(voice.timbre[path.reference] - take.timbre[path.take], axis=1)
-    likeness = likeness_score(float(apart.mean()), chance)
+    distance = np.linalg.norm(voice.timbre[path.reference] - take.timbre[path.take], axis=1)
+    likeness = likeness_score(float(distance.mean()), chance)
     return WordMatch(reference, span, path, word_score(reference.fit, span.fit, likeness))
 
 
 def _chance_distance(reference: Voice, take: Voice) -> float:
-    """Mean timbre distance of any two frames with sound, of at most 500 frames each."""
-    some = [
+    """The mean timbre distance between voiced frames of both, sampled to about 500 each."""
+    samples = [
         voice.timbre[active(voice.loudness)][:: max(1, voice.frames // 500)]
         for voice in (reference, take)
     ]
-    return float(distances(*some).mean())
+    return float(distances(*samples).mean())
 
 
-def _scores(line: Line, take: Voice, matches: Sequence[WordMatch]) -> Scores:
+def _scores(reference: Reference, take: Voice, matches: Sequence[WordMatch]) -> Scores:
     frames = [match.reference.end - match.reference.start for match in matches]
     found = [match for match in matches if is_found(match.score)]
     share = sum(match.reference.end - match.reference.start for match in found) / sum(frames)
-    nowhere = np.empty(0, dtype=np.intp)
-    ours = np.concatenate([nowhere, *(match.path.reference for match in found)])
-    theirs = np.concatenate([nowhere, *(match.path.take for match in found)])
+    # np.concatenate needs at least one array.
+    no_frames = np.empty(0, dtype=np.intp)
+    expected = np.concatenate([no_frames, *(match.path.reference for match in found)])
+    actual = np.concatenate([no_frames, *(match.path.take for match in found)])
     return Scores(
         pronunciation=pronunciation_score([match.score for match in matches], frames),
-        pitch=pitch_score(line.voice.pitch[ours], take.pitch[theirs], share),
+        pitch=pitch_score(reference.voice.pitch[expected], take.pitch[actual], share),
         timing=timing_score(
             [match.reference for match in found], [match.take for match in found], share
         ),
-        energy=energy_score(line.voice.loudness[ours], take.loudness[theirs], share),
+        energy=energy_score(reference.voice.loudness[expected], take.loudness[actual], share),
     )
 
 

@@ -1,4 +1,4 @@
-"""From a file's bytes to samples."""
+"""Decodes audio files into samples."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from services.analyzer.failures import AnalysisFailure, Reason
 
 SAMPLE_RATE = 16_000
 
-# Only containers that hold their audio themselves. FFmpeg also reads playlists,
-# which would make it open whatever files and URLs a recording names.
+# Only containers that hold their audio themselves. FFmpeg also reads playlists, and would then
+# open the files and URLs that an uploaded playlist names.
 _CONTAINERS = "wav,w64,aiff,caf,flac,mp3,aac,ogg,matroska,webm,mov,mp4,m4a,3gp,3g2,amr"
 
-# A few damaged packets, such as a last MP3 frame cut short, are common and harmless.
+# A few damaged packets are common and harmless, such as a truncated last MP3 frame.
 _MAX_DAMAGED_SHARE = 0.1
 
 Samples = npt.NDArray[np.float32]
 
 
 def decode(data: bytes, max_seconds: float) -> Samples:
-    """Mono samples of the first audio stream, in -1..1 at 16 kHz.
+    """Decode the first audio stream into mono samples at 16 kHz, -1 to 1.
 
-    Any rate, number of channels and codec that FFmpeg knows, in the containers
-    that browsers and phones record. Raises AnalysisFailure: UNDECODABLE_AUDIO
-    for what is no audio or badly damaged, EMPTY_AUDIO for no samples,
-    AUDIO_TOO_LONG beyond `max_seconds`, as soon as that many were decoded.
+    Reads any sample rate, channel count and codec that FFmpeg supports, in the containers
+    that browsers and phones record. Raises AnalysisFailure: UNDECODABLE_AUDIO if the file is
+    damaged or not audio, EMPTY_AUDIO if it has no samples, and AUDIO_TOO_LONG as soon as it
+    exceeds `max_seconds`.
     """
     try:
         with av.open(
@@ -50,21 +50,21 @@ def decode(data: bytes, max_seconds: float) -> Samples:
 def _samples(container: InputContainer, max_samples: int) -> Samples:
     if not container.streams.audio:
         raise AnalysisFailure(Reason.UNDECODABLE_AUDIO)
-    pieces: list[Samples] = []
+    chunks: list[Samples] = []
     length = 0
-    for piece in _pieces(container, container.streams.audio[0]):
-        pieces.append(piece)
-        length += len(piece)
+    for chunk in _chunks(container, container.streams.audio[0]):
+        chunks.append(chunk)
+        length += len(chunk)
         if length > max_samples:
             raise AnalysisFailure(Reason.AUDIO_TOO_LONG)
     if not length:
         raise AnalysisFailure(Reason.EMPTY_AUDIO)
-    samples = np.nan_to_num(np.concatenate(pieces), posinf=1.0, neginf=-1.0)
+    samples = np.nan_to_num(np.concatenate(chunks), posinf=1.0, neginf=-1.0)
     return np.clip(samples, -1.0, 1.0)
 
 
-def _pieces(container: InputContainer, stream: AudioStream) -> Iterator[Samples]:
-    # Channels are averaged here: FFmpeg's own mix of floats may exceed full scale.
+def _chunks(container: InputContainer, stream: AudioStream) -> Iterator[Samples]:
+    # Averages the channels itself, because FFmpeg's mix of floats may exceed full scale.
     resampler = av.AudioResampler(format="fltp", rate=SAMPLE_RATE)
     for frame in chain(_frames(container, stream), [None]):
         for resampled in resampler.resample(frame):

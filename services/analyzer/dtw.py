@@ -1,4 +1,4 @@
-"""Dynamic time warping: which frames of two voices belong together."""
+"""Dynamic time warping (DTW): matches the frames of two voices."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import numpy.typing as npt
 
 from services.analyzer.features import Matrix
 
-# Beyond this many cells the warp is found on a coarser grid, so that memory
-# and time stay bounded.
+# A larger distance matrix is computed on a coarser grid, to bound memory and time.
 _MAX_CELLS = 4_000_000
 
 Indices = npt.NDArray[np.intp]
@@ -19,41 +18,41 @@ _DIAGONAL, _DOWN, _RIGHT = 0, 1, 2
 
 
 class Path(NamedTuple):
-    """Pairs of frames that belong together, in order; two arrays of the same length."""
+    """The matched frames in order: two arrays of the same length."""
 
     reference: Indices
     take: Indices
 
 
 def distances(reference: Matrix, take: Matrix) -> Matrix:
-    """Euclidean distance of every reference frame to every take frame."""
+    """The Euclidean distance between every reference frame and every take frame."""
     squares = np.square(reference).sum(axis=1)[:, None] + np.square(take).sum(axis=1)
-    apart: Matrix = np.sqrt(np.maximum(squares - 2 * reference @ take.T, 0.0))
-    return apart
+    result: Matrix = np.sqrt(np.maximum(squares - 2 * reference @ take.T, 0.0))
+    return result
 
 
 def align_frames(reference: Matrix, take: Matrix) -> Path:
-    """The cheapest way through both from their first to their last frames.
+    """The path with the least total distance from the first to the last frames of both.
 
-    Symmetric steps without slope limit, a diagonal counting twice (Sakoe and
-    Chiba 1978, P = 0). Both need one frame at least.
+    Symmetric steps without a slope constraint, in which a diagonal step counts twice (Sakoe
+    and Chiba 1978, P = 0). Both voices need at least one frame.
     """
     step = int(np.ceil(np.sqrt(len(reference) * len(take) / _MAX_CELLS)))
-    coarse = _cheapest(distances(reference[::step], take[::step]))
-    return coarse if step == 1 else _refined(coarse, step, len(reference), len(take))
+    path = _shortest_path(distances(reference[::step], take[::step]))
+    return path if step == 1 else _refine(path, step, len(reference), len(take))
 
 
-def _refined(coarse: Path, step: int, reference_frames: int, take_frames: int) -> Path:
-    """The coarse path with one pair for each reference frame."""
-    every = np.arange(reference_frames)
+def _refine(coarse: Path, step: int, reference_frames: int, take_frames: int) -> Path:
+    """Interpolate a coarse path to one pair per reference frame."""
+    reference = np.arange(reference_frames)
     first = np.unique(coarse.reference, return_index=True)[1]
-    take = np.interp(every, coarse.reference[first] * step, coarse.take[first] * step)
-    return Path(every, np.minimum(take.astype(np.intp), take_frames - 1))
+    take = np.interp(reference, coarse.reference[first] * step, coarse.take[first] * step)
+    return Path(reference, np.minimum(take.astype(np.intp), take_frames - 1))
 
 
-def _cheapest(apart: Matrix) -> Path:
-    steps = _steps(apart)
-    i, j = apart.shape[0] - 1, apart.shape[1] - 1
+def _shortest_path(distance: Matrix) -> Path:
+    steps = _steps(distance)
+    i, j = distance.shape[0] - 1, distance.shape[1] - 1
     pairs = [(i, j)]
     while i or j:
         step = steps[i, j]
@@ -64,24 +63,24 @@ def _cheapest(apart: Matrix) -> Path:
     return Path(path[:, 0], path[:, 1])
 
 
-def _steps(apart: Matrix) -> npt.NDArray[np.uint8]:
-    """The last step of the cheapest path to each cell.
+def _steps(distance: Matrix) -> npt.NDArray[np.uint8]:
+    """The last step of the shortest path to each cell.
 
-    Goes by antidiagonals, whose cells don't depend on each other. Costs are
-    kept by row with one row of infinity above, for two antidiagonals back.
+    Computes one antidiagonal after the other, because the cells of one do not depend on each
+    other. Keeps the costs of the last two antidiagonals by row, below a row of infinity.
     """
-    rows, columns = apart.shape
-    steps = np.zeros(apart.shape, dtype=np.uint8)
-    before = np.full(rows + 1, np.inf)
-    before[0] = 0.0
+    rows, columns = distance.shape
+    steps = np.zeros(distance.shape, dtype=np.uint8)
+    second_last = np.full(rows + 1, np.inf)
+    second_last[0] = 0.0
     last = np.full(rows + 1, np.inf)
     for diagonal in range(rows + columns - 1):
         row = np.arange(max(0, diagonal - columns + 1), min(diagonal, rows - 1) + 1)
-        here = apart[row, diagonal - row]
-        ways = np.stack([before[row] + 2 * here, last[row] + here, last[row + 1] + here])
-        choice = ways.argmin(axis=0)
+        cell = distance[row, diagonal - row]
+        candidates = np.stack([second_last[row] + 2 * cell, last[row] + cell, last[row + 1] + cell])
+        choice = candidates.argmin(axis=0)
         steps[row, diagonal - row] = choice
         costs = np.full(rows + 1, np.inf)
-        costs[row + 1] = ways[choice, np.arange(len(row))]
-        before, last = last, costs
+        costs[row + 1] = candidates[choice, np.arange(len(row))]
+        second_last, last = last, costs
     return steps

@@ -1,4 +1,4 @@
-"""Why an analysis fails, and what the learner is told then."""
+"""The reasons for which an analysis fails, each with a message for the learner."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """What the webhook carries as `reason`."""
+    """The `reason` in a failure report."""
 
     UNDECODABLE_AUDIO = "UNDECODABLE_AUDIO"
     EMPTY_AUDIO = "EMPTY_AUDIO"
@@ -17,12 +17,12 @@ class Reason(StrEnum):
     ANALYSIS_CRASHED = "ANALYSIS_CRASHED"
 
 
-_SENTENCES = {
-    Reason.UNDECODABLE_AUDIO: "The recording can't be decoded. Record again.",
-    Reason.EMPTY_AUDIO: "The recording holds no audio. Record again.",
-    Reason.SILENT_AUDIO: "No voice can be heard. Check the microphone and record again.",
-    Reason.AUDIO_TOO_LONG: "The recording is too long. Record only the line.",
-    Reason.AUDIO_UNAVAILABLE: "The recording can't be fetched. Upload it again.",
+_MESSAGES = {
+    Reason.UNDECODABLE_AUDIO: "The recording can't be decoded. Record it again.",
+    Reason.EMPTY_AUDIO: "The recording contains no audio. Record it again.",
+    Reason.SILENT_AUDIO: "The recording is silent. Check the microphone and record again.",
+    Reason.AUDIO_TOO_LONG: "The recording is too long. Record only the sentences of the clip.",
+    Reason.AUDIO_UNAVAILABLE: "The recording can't be downloaded. Upload it again.",
     Reason.REFERENCE_UNAVAILABLE: (
         "The reference voice of this token can't be used. Choose another token."
     ),
@@ -31,9 +31,9 @@ _SENTENCES = {
 
 
 class AnalysisFailure(Exception):
-    """The analysis ends without a result, for a reason the learner is told.
+    """The analysis ends without a result. The report contains the reason.
 
-    Survives pickling, since it crosses from worker processes.
+    Can be pickled, because worker processes raise it.
     """
 
     def __init__(self, reason: Reason) -> None:
@@ -41,6 +41,6 @@ class AnalysisFailure(Exception):
         self.reason = reason
 
     @property
-    def sentence(self) -> str:
-        """One English sentence or two that say what to do."""
-        return _SENTENCES[self.reason]
+    def message(self) -> str:
+        """What went wrong and what to do, in one or two English sentences."""
+        return _MESSAGES[self.reason]

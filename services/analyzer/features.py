@@ -1,7 +1,7 @@
-"""What is heard in a voice, frame by frame: loudness and timbre.
+"""Features of a voice per frame: loudness and timbre.
 
-Every contour of the analysis has one frame each 10 ms; frame k is centred on
-k * 10 ms, so that contours of the same samples have the same length.
+Every contour of the analysis has one frame per 10 ms, and frame k is centred on k * 10 ms. So
+all contours of the same samples have the same length.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MEL_BANDS = 26
 _CEPSTRA = 12
 _DELTA_REACH = 2
 
-_QUIETEST_DB = -100.0
+_MIN_DB = -100.0
 _SILENCE_DB = -50.0
 _ACTIVE_RANGE_DB = 35.0
 _SURELY_ACTIVE_DB = 20.0
@@ -33,48 +33,50 @@ Mask = npt.NDArray[np.bool_]
 
 
 def frames_in(samples: Samples) -> int:
-    """The number of frames of each contour of these samples."""
+    """The number of frames in each contour of the samples."""
     return len(samples) // _HOP + 1
 
 
 def loudness(samples: Samples) -> Contour:
-    """Level of each frame of 25 ms: RMS in dB of full scale, -100 at least."""
+    """The RMS level of a 25 ms window around each frame, in dB of full scale, at least -100."""
     power = np.mean(np.square(_windows(samples)), axis=1)
-    levels: Contour = np.maximum(10 * np.log10(power + 1e-12), _QUIETEST_DB)
+    levels: Contour = np.maximum(10 * np.log10(power + 1e-12), _MIN_DB)
     return levels
 
 
 def is_silent(levels: Contour) -> bool:
-    """Whether nobody can be heard: fewer than 0.1 s above -50 dB of full scale."""
+    """Whether the recording is silent: less than 0.1 s is above -50 dB of full scale."""
     return int(np.count_nonzero(levels > _SILENCE_DB)) < _LOUD_FRAMES
 
 
 def active(levels: Contour) -> Mask:
-    """Frames with voice: at most 35 dB below the loudest, and 10 dB above the noise.
+    """The frames with voice: at most 35 dB below the loudest, and 10 dB above the noise.
 
-    The noise is the level that 5 % of the frames stay below. What is less than
-    20 dB below the loudest is voice in any case, for takes without a pause.
+    The noise is the 5th percentile of the levels. Frames less than 20 dB below the loudest
+    always count as voice, because a take without a pause has no noise to measure.
     """
     loudest, noise = float(levels.max()), float(np.percentile(levels, 5))
     above_noise = min(noise + _ABOVE_NOISE_DB, loudest - _SURELY_ACTIVE_DB)
-    heard: Mask = levels > max(loudest - _ACTIVE_RANGE_DB, above_noise)
-    return heard
+    voiced: Mask = levels > max(loudest - _ACTIVE_RANGE_DB, above_noise)
+    return voiced
 
 
 def timbre(samples: Samples, levels: Contour) -> Matrix:
-    """Mel cepstra c1-c12 and their slopes, shape (frames, 24).
+    """The mel cepstra c1-c12 and their slopes, shape (frames, 24).
 
-    Each column has mean 0 and standard deviation 1 over the active frames,
-    which takes away the microphone and much of the speaker (cepstral mean and
-    variance normalisation, Viikki and Laurila 1998). Cepstra after Davis and
-    Mermelstein 1980; slopes by regression over 5 frames, Furui 1986.
+    Each column has mean 0 and standard deviation 1 over the active frames. This removes the
+    effect of the microphone and much of the speaker (cepstral mean and variance normalisation,
+    Viikki and Laurila 1998). Cepstra after Davis and Mermelstein 1980; slopes by regression
+    over 5 frames, Furui 1986.
     """
     cepstra = _cepstra(samples)
-    whole = np.hstack([cepstra, _slopes(cepstra)])
-    heard = whole[active(levels)]
-    spread = heard.std(axis=0)
-    normal: Matrix = (whole - heard.mean(axis=0)) / np.where(spread > 1e-6, spread, 1.0)
-    return normal
+    columns = np.hstack([cepstra, _slopes(cepstra)])
+    voiced = columns[active(levels)]
+    deviation = voiced.std(axis=0)
+    normalised: Matrix = (columns - voiced.mean(axis=0)) / np.where(
+        deviation > 1e-6, deviation, 1.0
+    )
+    return normalised
 
 
 def _windows(samples: Samples) -> Matrix:
@@ -83,8 +85,8 @@ def _windows(samples: Samples) -> Matrix:
 
 
 def _cepstra(samples: Samples) -> Matrix:
-    sharpened = np.append(samples[:1], samples[1:] - 0.97 * samples[:-1])
-    spectra = np.fft.rfft(_windows(sharpened) * np.hanning(_WINDOW), _FFT)
+    emphasised = np.append(samples[:1], samples[1:] - 0.97 * samples[:-1])
+    spectra = np.fft.rfft(_windows(emphasised) * np.hanning(_WINDOW), _FFT)
     bands = np.log(np.square(np.abs(spectra)) @ _MEL_FILTERS + 1e-8)
     cepstra: Matrix = bands @ _COSINES
     return cepstra
@@ -99,7 +101,7 @@ def _slopes(cepstra: Matrix) -> Matrix:
 
 
 def _mel_filters() -> Matrix:
-    """Triangles of equal width in mel, 80 Hz to 7600 Hz, shape (bins, bands)."""
+    """Triangular filters of equal width in mel, 80 Hz to 7600 Hz, shape (bins, bands)."""
     lowest, highest = 2595 * np.log10(1 + np.array([80.0, 7600.0]) / 700)
     mel = np.linspace(lowest, highest, _MEL_BANDS + 2)
     edges = 700 * (10 ** (mel / 2595) - 1)
@@ -111,7 +113,7 @@ def _mel_filters() -> Matrix:
 
 
 def _cosines() -> Matrix:
-    """The columns c1-c12 of a discrete cosine transform, shape (bands, cepstra)."""
+    """Columns c1-c12 of the discrete cosine transform, shape (bands, cepstra)."""
     band = np.arange(_MEL_BANDS)[:, None] + 0.5
     cosines: Matrix = np.cos(np.pi / _MEL_BANDS * band * np.arange(1, _CEPSTRA + 1))
     return cosines

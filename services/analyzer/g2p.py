@@ -1,4 +1,4 @@
-"""How a written word is said: words and phones of the English dictionary."""
+"""Grapheme to phoneme (G2P): how written English is pronounced."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ _LETTERS = re.compile("|".join(sorted(_LETTER_PHONES, key=len, reverse=True)))
 
 
 def is_english(text: str, language: str | None) -> bool:
-    """Whether the text can be aligned by the English model.
+    """Whether the English acoustic model can align the text.
 
-    By the BCP-47 `language` where known; else English is guessed when there are
-    letters and all are Latin.
+    language: the BCP-47 code of the text. If it is missing or empty, a text whose letters are
+        all Latin counts as English.
     """
     if language:
         return language.lower().replace("_", "-").split("-")[0] == "en"
@@ -68,10 +68,10 @@ def is_english(text: str, language: str | None) -> bool:
 
 
 def dictionary_words(text: str) -> list[str]:
-    """The text as the dictionary spells it.
+    """The words of a text as the pronunciation dictionary spells them.
 
-    Lower case, no accents or punctuation but inner apostrophes, numbers in
-    words, compounds apart: "Cold-hearted, 21!" gives cold hearted twenty one.
+    Lower case, without accents, without punctuation except apostrophes within a word, with
+    numbers as words and compounds split: "Cold-hearted, 21!" gives cold hearted twenty one.
     """
     plain = unicodedata.normalize("NFKD", text).lower().replace("\u2019", "'")
     for sign, name in _SIGNS.items():
@@ -83,9 +83,9 @@ def dictionary_words(text: str) -> list[str]:
 
 
 def guessed_phones(word: str) -> str:
-    """A rough pronunciation by letters, for a word no dictionary knows.
+    """An approximate pronunciation, letter by letter, for a word that no dictionary has.
 
-    Good enough to find where a word lies, not to judge how it is said.
+    It is good enough to find the word in a recording, but not to judge its pronunciation.
     """
     phones = " ".join(_LETTER_PHONES[letters] for letters in _LETTERS.findall(word)).split()
     return " ".join(phones[:1] + [b for a, b in pairwise(phones) if a != b])

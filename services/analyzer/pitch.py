@@ -1,4 +1,4 @@
-"""The melody of a voice."""
+"""The pitch contour of a voice."""
 
 from __future__ import annotations
 
@@ -15,23 +15,22 @@ _MEDIAN_REACH = 2
 
 
 def pitch(samples: Samples) -> Contour:
-    """Fundamental frequency in Hz of each frame of 10 ms, NaN where unvoiced.
+    """The fundamental frequency of each 10 ms frame in Hz; NaN if the frame is unvoiced.
 
-    DIO refined by StoneMask (Morise, Kawahara and Katayose 2009; Morise et al.
-    2016), searched from 60 to 600 Hz, then the median of the voiced among 5
-    frames, which takes away single jumps of an octave (Rabiner, Sambur and
-    Schmidt 1975).
+    DIO refined by StoneMask (Morise, Kawahara and Katayose 2009; Morise et al. 2016), between
+    60 and 600 Hz. The median of the voiced frames among 5 removes single octave jumps
+    (Rabiner, Sambur and Schmidt 1975).
     """
     signal = samples.astype(np.float64)
-    rough, times = pyworld.dio(
+    estimate, times = pyworld.dio(
         signal,
         SAMPLE_RATE,
         f0_floor=LOWEST_HZ,
         f0_ceil=HIGHEST_HZ,
         frame_period=FRAME_SECONDS * 1000,
     )
-    fine = pyworld.stonemask(signal, rough, times, SAMPLE_RATE)
-    return _smoothed(np.where(fine > 0, fine, np.nan))
+    refined = pyworld.stonemask(signal, estimate, times, SAMPLE_RATE)
+    return _smoothed(np.where(refined > 0, refined, np.nan))
 
 
 def _smoothed(contour: Contour) -> Contour:
@@ -45,6 +44,6 @@ def _smoothed(contour: Contour) -> Contour:
 
 
 def semitones(contour: Contour, centre_hz: float) -> Contour:
-    """Distance of each frame from `centre_hz` in semitones, NaN where unvoiced."""
+    """The distance of each frame from `centre_hz` in semitones; NaN if unvoiced."""
     distance: Contour = 12 * np.log2(contour / centre_hz)
     return distance

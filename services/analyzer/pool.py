@@ -1,4 +1,4 @@
-"""Worker processes, each replaced when it dies, hangs or grows old."""
+"""Worker processes. A process that dies, hangs or is old is replaced."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Worker:
-    """One process that runs one call at a time, so that its death hurts no other call."""
+    """One process that runs one call at a time, so that its death affects no other call."""
 
     def __init__(self, prepare: Callable[[], None], max_calls: int) -> None:
         self._prepare = prepare
@@ -31,7 +31,7 @@ class Worker:
         self._pid: int | None = None
 
     async def start(self) -> ProcessPoolExecutor:
-        """The running process, started and prepared first if need be."""
+        """The executor of the process. Starts and prepares the process if it does not run."""
         if self._executor is None:
             self._executor = ProcessPoolExecutor(
                 1, multiprocessing.get_context("spawn"), initializer=self._prepare
@@ -42,11 +42,11 @@ class Worker:
         return self._executor
 
     async def call(self, seconds: float, work: Callable[[*Args], T], *args: *Args) -> T:
-        """What `work` returns or raises, in the process.
+        """Run `work` in the process. Returns and raises what `work` does.
 
-        Raises TimeoutError when it takes longer than `seconds`, start included,
-        and BrokenProcessPool when the process dies. Then, and when cancelled,
-        the process is killed; the next call starts another.
+        Raises TimeoutError if the call takes longer than `seconds`, including the start of the
+        process, and BrokenProcessPool if the process dies. In both cases, and if cancelled,
+        kills the process; the next call starts a new one.
         """
         loop = asyncio.get_running_loop()
         try:
@@ -61,7 +61,7 @@ class Worker:
         return result
 
     def kill(self) -> None:
-        """End the process at once, if it runs."""
+        """Kill the process, if it runs."""
         if self._pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
@@ -79,7 +79,7 @@ class WorkerPool:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """All workers started and prepared; killed in the end."""
+        """Start and prepare all workers; kill them when the context ends."""
         try:
             await asyncio.gather(*(worker.start() for worker in self._workers))
             for worker in self._workers:
@@ -96,9 +96,10 @@ class WorkerPool:
         *args: *Args,
         on_begin: Callable[[], None],
     ) -> T:
-        """What `work` returns or raises, in the next idle worker; `on_begin` tells when.
+        """Run `work` in the next idle worker, as Worker.call does.
 
-        A call whose process dies is made once more. Raises what Worker.call does.
+        on_begin: called when a worker starts the call. If its process dies, the call is
+            repeated once.
         """
         worker = await self._idle.get()
         try:
@@ -106,7 +107,7 @@ class WorkerPool:
             try:
                 return await worker.call(seconds, work, *args)
             except BrokenProcessPool:
-                _log.warning("worker died, its job is tried once more")
+                _log.warning("worker died, repeating its job")
                 return await worker.call(seconds, work, *args)
         finally:
             self._idle.put_nowait(worker)

@@ -1,4 +1,4 @@
-"""How far a job is, told while it runs."""
+"""The progress of a job, reported while the job runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from services.analyzer.report import ProgressReport
 
 
 class Stage(Enum):
-    """What a job has reached: the share of its way, 0-100, and a sentence for the learner."""
+    """The stages of a job, each with its progress (0-100) and a message for the learner."""
 
     ACCEPTED = (0, "분석 차례를 기다리고 있습니다.")
     FETCHED = (20, "녹음을 받았습니다.")
@@ -18,36 +18,37 @@ class Stage(Enum):
 
     @property
     def report(self) -> ProgressReport:
-        """What the webhook and the job's status say."""
+        """The report for the webhook and the job's status."""
         progress, message = self.value
         return {"status": "processing", "progress": progress, "message": message}
 
 
 class Progress:
-    """The stage of one job, told by `tell` in a task of its own, so that no job waits for it.
+    """The stage of one job.
 
-    One report is under way at a time; the next to follow is that of the stage reached by then.
+    A task of its own sends the reports, so that no job waits for a webhook. It sends one report
+    at a time and skips stages that the job has left by then.
     """
 
-    def __init__(self, tell: Callable[[ProgressReport], Awaitable[None]]) -> None:
+    def __init__(self, send: Callable[[ProgressReport], Awaitable[None]]) -> None:
         self.stage = Stage.ACCEPTED
-        self._tell = tell
-        self._telling: asyncio.Task[None] | None = None
+        self._send = send
+        self._sending: asyncio.Task[None] | None = None
 
     def reach(self, stage: Stage) -> None:
         """Enter a stage."""
         self.stage = stage
-        if self._telling is None or self._telling.done():
-            self._telling = asyncio.create_task(self._tell_up_to_now(stage))
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.create_task(self._send_until_current(stage))
 
     async def stop(self) -> None:
-        """Tell nothing more: a report under way is broken off."""
-        if self._telling is not None:
-            self._telling.cancel()
-            await asyncio.wait([self._telling])
+        """Send no further reports, and cancel the one in progress."""
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.wait([self._sending])
 
-    async def _tell_up_to_now(self, stage: Stage) -> None:
-        await self._tell(stage.report)
+    async def _send_until_current(self, stage: Stage) -> None:
+        await self._send(stage.report)
         while stage is not self.stage:
             stage = self.stage
-            await self._tell(stage.report)
+            await self._send(stage.report)

@@ -1,4 +1,4 @@
-"""Telling the caller how a job goes and how it ended."""
+"""Reports: what the analyzer sends to the webhook of a job."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import structlog
 
 from services.analyzer.analysis import AnalysisResults
 from services.analyzer.failures import AnalysisFailure
-from services.analyzer.retry import Unsettled, attempts, check_settled, describe
+from services.analyzer.retry import TransientError, describe, raise_for_transient, retrying
 from services.analyzer.settings import AnalyzerSettings
 
 _log = structlog.get_logger(__name__)
 
 
 class ProgressReport(TypedDict):
-    """The job is under way: 0-100, and what the learner is told."""
+    """The job is running. `progress` is 0-100; `message` is for the learner."""
 
     status: Literal["processing"]
     progress: int
@@ -25,14 +25,14 @@ class ProgressReport(TypedDict):
 
 
 class SuccessReport(TypedDict):
-    """The job has a result, computed by this version of the analysis."""
+    """The job completed. `analyzer_version` is the version that computed the results."""
 
     analysis_results: AnalysisResults
     analyzer_version: str
 
 
 class FailureReport(TypedDict):
-    """The job has none: why, and what the learner is told."""
+    """The job failed. `reason` is for programs, `error` is an English sentence."""
 
     status: Literal["failed"]
     reason: str
@@ -45,12 +45,12 @@ _JSON = {"Content-Type": "application/json"}
 
 
 def failure_report(failure: AnalysisFailure) -> FailureReport:
-    """What the webhook carries for a failure."""
-    return {"status": "failed", "reason": failure.reason.value, "error": failure.sentence}
+    """The report of a failure."""
+    return {"status": "failed", "reason": failure.reason.value, "error": failure.message}
 
 
-def encoded(report: Report) -> bytes:
-    """The report as JSON. Raises ValueError for NaN and infinity, which JSON has not."""
+def encode(report: Report) -> bytes:
+    """The report as JSON. Raises ValueError for NaN and infinity, which JSON does not have."""
     text = json.dumps(report, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.encode()
 
@@ -63,38 +63,38 @@ class Reporter:
         self._settings = settings
 
     async def deliver(self, url: str, report: bytes) -> bool:
-        """Post the final report, repeatedly if need be; whether it was taken."""
+        """Post the final report, with retries. Returns whether the webhook accepted it."""
         settings = self._settings
-        retrying = attempts(
+        retry = retrying(
             settings.webhook_attempts, settings.backoff_seconds, settings.max_backoff_seconds
         )
         try:
-            response: httpx.Response = await retrying(self._post, url, report)
-        except (httpx.HTTPError, httpx.InvalidURL, Unsettled) as error:
+            response: httpx.Response = await retry(self._post_or_raise, url, report)
+        except (httpx.HTTPError, httpx.InvalidURL, TransientError) as error:
             _log.error("report not delivered", error=describe(error))
             return False
         if not response.is_success:
             _log.error("report refused", status=response.status_code)
         return response.is_success
 
-    async def tell(self, url: str, report: ProgressReport) -> None:
-        """Post a progress report once, whatever comes of it; nothing where that is switched off."""
+    async def send_progress(self, url: str, report: ProgressReport) -> None:
+        """Post a progress report once and ignore failures, unless the settings disable it."""
         if not self._settings.progress_reports:
             return
         try:
-            response = await self._post_once(url, encoded(report))
+            response = await self._post(url, encode(report))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            _log.info("progress not told", error=describe(error))
+            _log.info("progress not delivered", error=describe(error))
             return
         if not response.is_success:
             _log.info("progress refused", status=response.status_code)
 
-    async def _post(self, url: str, report: bytes) -> httpx.Response:
-        response = await self._post_once(url, report)
-        check_settled(response)
+    async def _post_or_raise(self, url: str, report: bytes) -> httpx.Response:
+        response = await self._post(url, report)
+        raise_for_transient(response)
         return response
 
-    async def _post_once(self, url: str, report: bytes) -> httpx.Response:
+    async def _post(self, url: str, report: bytes) -> httpx.Response:
         return await self._client.post(
             url, content=report, headers=_JSON, timeout=self._settings.webhook_timeout_seconds
         )

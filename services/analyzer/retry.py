@@ -1,4 +1,4 @@
-"""When and how often an HTTP call is tried again."""
+"""Retries of HTTP calls."""
 
 from __future__ import annotations
 
@@ -17,27 +17,26 @@ from tenacity import (
 _log = structlog.get_logger(__name__)
 
 
-class Unsettled(Exception):
-    """The other side answered 429 or 5xx: a later attempt may succeed."""
+class TransientError(Exception):
+    """The other server responded with 429 or 5xx: a later attempt may succeed."""
 
 
-def check_settled(response: httpx.Response) -> None:
-    """Raise Unsettled for an answer that another attempt may improve."""
+def raise_for_transient(response: httpx.Response) -> None:
+    """Raise TransientError if another attempt may get a better response."""
     if response.status_code == HTTPStatus.TOO_MANY_REQUESTS or response.is_server_error:
-        raise Unsettled(f"answered {response.status_code}")
+        raise TransientError(f"answered {response.status_code}")
 
 
-def attempts(most: int, first_pause: float, longest_pause: float) -> AsyncRetrying:
-    """At most this many attempts, at Unsettled and where no answer comes.
+def retrying(max_attempts: int, first_pause: float, max_pause: float) -> AsyncRetrying:
+    """Retries calls that raise TransientError or get no response.
 
     Pauses, in seconds, are exponential with full jitter: uniform between 0 and
-    `first_pause` * 2^(attempt - 1), at most `longest_pause`. The last error is
-    raised.
+    `first_pause` * 2^(attempt - 1), at most `max_pause`. Raises the error of the last attempt.
     """
     return AsyncRetrying(
-        stop=stop_after_attempt(most),
-        wait=wait_random_exponential(multiplier=first_pause, max=longest_pause),
-        retry=retry_if_exception_type((httpx.TransportError, Unsettled)),
+        stop=stop_after_attempt(max_attempts),
+        wait=wait_random_exponential(multiplier=first_pause, max=max_pause),
+        retry=retry_if_exception_type((httpx.TransportError, TransientError)),
         before_sleep=_log_failed_attempt,
         reraise=True,
     )
@@ -49,5 +48,5 @@ def _log_failed_attempt(state: RetryCallState) -> None:
 
 
 def describe(error: BaseException | None) -> str:
-    """What may be logged of an error: httpx puts signed URLs into some messages."""
-    return str(error) if isinstance(error, Unsettled) else type(error).__name__
+    """The loggable part of an error. Some messages of httpx contain signed URLs."""
+    return str(error) if isinstance(error, TransientError) else type(error).__name__

@@ -1,26 +1,26 @@
-"""The HTTP surface.
+"""The HTTP API of the reference analyzer.
 
-| call | answer |
+| call | response |
 | --- | --- |
 | `POST /analyze-voice` | 202 `{"job_id", "status": "accepted", "status_url"}`, then webhook calls |
-| | 400 no JSON, 413 body too large, 422 bad fields, 503 no room, with `Retry-After` |
-| `GET /analyze-voice/{job_id}`, the `status_url` | 200 what the webhook would be told now |
-| | 404 no such job, or it ended too long ago |
+| | 400 not JSON, 413 body too large, 422 invalid fields, 503 queue full, with `Retry-After` |
+| `GET /analyze-voice/{job_id}`, the `status_url` | 200 the current report |
+| | 404 the job is unknown, or its report has expired |
 | `GET /healthz` | 200 `{"status": "ok"}` |
 
-What the webhook is told, and a status says:
+The reports that the webhook receives and the status returns:
 
 | when | body |
 | --- | --- |
-| the job runs | `{"status": "processing", "progress": 0-100, "message"}`, best effort |
-| it has a result | `{"analysis_results": {...}, "analyzer_version"}` |
-| it has none | `{"status": "failed", "reason", "error"}` |
+| the job is running | `{"status": "processing", "progress": 0-100, "message"}`, best effort |
+| the job completed | `{"analysis_results": {...}, "analyzer_version"}` |
+| the job failed | `{"status": "failed", "reason", "error"}` |
 
-After one of the last two the webhook is told nothing more. A job that is sent again
-is not computed again while it runs or is remembered; a report that could not be
-delivered is delivered again then.
+The last two are final: the webhook receives no further report. A repeated request is not
+computed again while the job runs or its report is in the report cache. If the report was not
+delivered, the repeated request delivers it again.
 
-Errors are `{"error": "<what is wrong and what to do>"}`, with `fields` for bad fields.
+Errors are `{"error": "<what is wrong and what to do>"}`, with `fields` for invalid fields.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ _CONNECT_SECONDS = 5.0
 
 
 class State(TypedDict):
-    """What requests share."""
+    """The state that all requests share."""
 
     jobs: JobRunner
     settings: AnalyzerSettings
 
 
 def application(settings: AnalyzerSettings) -> Starlette:
-    """The server; its workers run while its lifespan does."""
+    """The ASGI application. Its lifespan starts and stops the worker processes."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
@@ -78,47 +78,48 @@ def application(settings: AnalyzerSettings) -> Starlette:
         ],
         exception_handlers={
             HTTPException: _http_error,
-            ValidationError: _bad_fields,
-            Exception: _crash,
+            ValidationError: _invalid_fields,
+            Exception: _internal_error,
         },
         lifespan=lifespan,
     )
 
 
 async def analyze_voice(request: Request) -> Response:
-    """Accept a job; a job_id that is running or remembered is not run again."""
-    job = AnalysisRequest.model_validate(await _json_body(request))
-    key = request.headers.get("Idempotency-Key", str(job.job_id))
-    if key.lower() != str(job.job_id):
+    """Accept a job, unless it is running or recent."""
+    analysis_request = AnalysisRequest.model_validate(await _json_body(request))
+    job_id = str(analysis_request.job_id)
+    key = request.headers.get("Idempotency-Key", job_id)
+    if key.lower() != job_id:
         raise HTTPException(
-            HTTPStatus.UNPROCESSABLE_ENTITY, "Idempotency-Key must be the job_id of the body."
+            HTTPStatus.UNPROCESSABLE_ENTITY, "Idempotency-Key must equal the job_id in the body."
         )
-    status_url = _status_url(request, job.job_id)
-    if request.state.jobs.accept(job) is Acceptance.NO_ROOM:
+    status_url = _status_url(request, analysis_request.job_id)
+    if request.state.jobs.accept(analysis_request) is Acceptance.QUEUE_FULL:
         raise HTTPException(
             HTTPStatus.SERVICE_UNAVAILABLE,
             "Too many jobs are running. Send this one again later.",
             {"Retry-After": str(request.state.settings.retry_after_seconds)},
         )
     return JSONResponse(
-        {"job_id": str(job.job_id), "status": "accepted", "status_url": status_url},
+        {"job_id": job_id, "status": "accepted", "status_url": status_url},
         HTTPStatus.ACCEPTED,
     )
 
 
 async def status(request: Request) -> Response:
-    """What the webhook would be told now."""
+    """The current report of a job."""
     report = request.state.jobs.status(request.path_params["job_id"])
     if report is None:
         raise HTTPException(
             HTTPStatus.NOT_FOUND,
-            "No such job is known, or it ended too long ago. Send it to /analyze-voice again.",
+            "This job is unknown, or its report has expired. Send it to /analyze-voice again.",
         )
     return Response(report, media_type="application/json")
 
 
 async def healthz(_: Request) -> Response:
-    """The server runs."""
+    """Whether the server is running."""
     return JSONResponse({"status": "ok"})
 
 
@@ -134,14 +135,14 @@ async def _json_body(request: Request) -> object:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise HTTPException(
-            HTTPStatus.BAD_REQUEST, "The body is no JSON. Send one JSON object."
+            HTTPStatus.BAD_REQUEST, "The body is not JSON. Send one JSON object."
         ) from error
 
 
 async def _bounded_body(request: Request) -> bytes:
     body = bytearray()
-    async for piece in request.stream():
-        body += piece
+    async for chunk in request.stream():
+        body += chunk
         if len(body) > request.state.settings.max_body_bytes:
             raise HTTPException(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large. Send a smaller token."
@@ -155,23 +156,23 @@ async def _http_error(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 
-async def _bad_fields(_: Request, error: Exception) -> Response:
+async def _invalid_fields(_: Request, error: Exception) -> Response:
     if not isinstance(error, ValidationError):
         raise error
-    # Without the input: it holds signed URLs.
+    # Without the input, because it contains signed URLs.
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     fields = [
         {"field": ".".join(map(str, problem["loc"])), "problem": problem["msg"]}
         for problem in problems
     ]
     return JSONResponse(
-        {"error": "Some fields are missing or wrong. Correct them.", "fields": fields},
+        {"error": "Some fields are missing or invalid. Correct them.", "fields": fields},
         HTTPStatus.UNPROCESSABLE_ENTITY,
     )
 
 
-async def _crash(_: Request, __: Exception) -> Response:
-    """Starlette logs the trace; the caller learns nothing internal."""
+async def _internal_error(_: Request, __: Exception) -> Response:
+    """Starlette logs the traceback. The response contains nothing internal."""
     return JSONResponse(
         {"error": "The server failed. Send the request again later."},
         HTTPStatus.INTERNAL_SERVER_ERROR,

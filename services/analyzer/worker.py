@@ -1,4 +1,4 @@
-"""What runs inside a worker process."""
+"""The code that runs in a worker process."""
 
 from __future__ import annotations
 
@@ -11,54 +11,67 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from services.analyzer.align import Aligner
-from services.analyzer.analysis import AnalysisResults, Line, compare, hear, reference_line
+from services.analyzer.analysis import (
+    AnalysisResults,
+    Reference,
+    compare,
+    read_reference,
+    read_voice,
+)
 from services.analyzer.request import Script
 
 
-class Analyst:
-    """The acoustic model, and the lines lately practised."""
+class AnalysisEngine:
+    """The acoustic model and a cache of recently used references."""
 
-    def __init__(self, max_lines: int = 16) -> None:
+    def __init__(self, max_references: int = 16) -> None:
         self._aligner = Aligner()
-        self._lines: OrderedDict[tuple[bytes, float, tuple[Script, ...]], Line] = OrderedDict()
-        self._max_lines = max_lines
+        self._references: OrderedDict[tuple[bytes, float, tuple[Script, ...]], Reference] = (
+            OrderedDict()
+        )
+        self._max_references = max_references
 
     def analyse(
         self, recording: bytes, reference: bytes, scripts: Sequence[Script], max_seconds: float
     ) -> AnalysisResults:
-        """The result for one take. Raises AnalysisFailure."""
-        take = hear(recording, max_seconds)
-        line = self._line(reference, tuple(scripts), max_seconds)
-        return compare(line, take, self._aligner)
+        """The results of one take. Raises AnalysisFailure.
 
-    def _line(self, reference: bytes, scripts: tuple[Script, ...], max_seconds: float) -> Line:
-        key = (hashlib.sha256(reference).digest(), max_seconds, scripts)
-        line = self._lines.get(key) or reference_line(
-            reference, scripts, max_seconds, self._aligner
+        recording, reference: the content of the audio files.
+        """
+        take = read_voice(recording, max_seconds)
+        prepared = self._reference(reference, tuple(scripts), max_seconds)
+        return compare(prepared, take, self._aligner)
+
+    def _reference(
+        self, content: bytes, scripts: tuple[Script, ...], max_seconds: float
+    ) -> Reference:
+        key = (hashlib.sha256(content).digest(), max_seconds, scripts)
+        reference = self._references.get(key) or read_reference(
+            content, scripts, max_seconds, self._aligner
         )
-        self._lines[key] = line
-        self._lines.move_to_end(key)
-        if len(self._lines) > self._max_lines:
-            self._lines.popitem(last=False)
-        return line
+        self._references[key] = reference
+        self._references.move_to_end(key)
+        if len(self._references) > self._max_references:
+            self._references.popitem(last=False)
+        return reference
 
 
-_analysts: list[Analyst] = []
+_engines: list[AnalysisEngine] = []
 
 
 def prepare() -> None:
-    """Load the acoustic model, and make the process end by its parent's will alone."""
+    """Load the acoustic model. From now on, only the parent process ends this process."""
     for ignored in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ignored, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _analysts.append(Analyst())
+    _engines.append(AnalysisEngine())
 
 
 def analyse(
     recording: bytes, reference: bytes, scripts: Sequence[Script], max_seconds: float
 ) -> AnalysisResults:
-    """The result for one take, by this process's analyst. Raises AnalysisFailure."""
-    return _analysts[0].analyse(recording, reference, scripts, max_seconds)
+    """The results of one take, by the engine of this process. Raises AnalysisFailure."""
+    return _engines[0].analyse(recording, reference, scripts, max_seconds)
 
 
 def _end_with_parent() -> None:

@@ -1,1 +1,1 @@
-"""The catalog: actors, tokens and scripts."""
+"""The catalog service: actors, tokens and scripts."""

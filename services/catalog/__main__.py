@@ -40,16 +40,16 @@ async def main() -> None:
             open_channel(settings.analysis_address, settings.tls)
         )
         store = CatalogStore(database)
-        views = ViewCounter(store.tokens, settings.view_flush_seconds)
+        view_counter = ViewCounter(store.tokens, settings.view_flush_seconds)
         watch = TokenWatch(store.changes, database, settings.heartbeat_seconds)
-        servicer = CatalogServicer(store, objects, AnalysisClient(analysis), views, watch)
+        servicer = CatalogServicer(store, objects, AnalysisClient(analysis), view_counter, watch)
         probes = {"database": SchemaProbe(database, CATALOG.name)}
         server = Server(settings, CATALOG, probes=probes, reflected=REFLECTED)
         catalog_pb2_grpc.add_CatalogServiceServicer_to_server(servicer, server.grpc)
         await server.run(
             settings.catalog_listen,
             background=[
-                Background("view counter", views.run),
+                Background("view counter", view_counter.run),
                 Background("token watch", watch.run, watch.stop),
                 Background("change reaper", ChangeReaper(store.changes).run),
             ],

@@ -1,8 +1,8 @@
-"""Import and export of the catalog as files: `python -m services.catalog.cli import FILE`.
+"""Import and export the catalog as files: `python -m services.catalog.cli import FILE`.
 
-The catalog is looked for at CATALOG_ADDRESS, by default that of the local stack. An
-import prints each line that was refused and ends with status 1 if there was one; it
-may be run again, and goes on at a line with `--first-line`.
+The command connects to CATALOG_ADDRESS; the default is the catalog of the local stack. An
+import prints each refused line and exits with status 1 if there was one. An import can be
+repeated; `--first-line` resumes it at a line.
 """
 
 from __future__ import annotations
@@ -22,43 +22,43 @@ from sori.catalog.v1 import catalog_pb2_grpc
 CHUNK_BYTES = 1024 * 1024
 
 
-class FileSettings(Settings):
-    """Where the catalog is."""
+class CliSettings(Settings):
+    """The address of the catalog."""
 
     catalog_address: str = Field("127.0.0.1:50051", description="host:port of the catalog.")
 
 
 def import_file(catalog: catalog_pb2_grpc.CatalogServiceStub, path: Path, first_line: int) -> bool:
-    """Import a file; returns whether all its lines were taken."""
-    answer = pb.ImportCatalogResponse()
-    for answer in catalog.ImportCatalog(_chunks(path, first_line)):
-        for refused in answer.refused_lines:
+    """Import a file. Returns False if a line was refused."""
+    progress = pb.ImportCatalogResponse()
+    for progress in catalog.ImportCatalog(_chunks(path, first_line)):
+        for refused in progress.refused_lines:
             print(f"line {refused.line}: {refused.reason}", file=sys.stderr)
-        print(f"durable up to line {answer.last_line}", file=sys.stderr)
+        print(f"durable up to line {progress.last_line}", file=sys.stderr)
     print(
-        f"{answer.created} created, {answer.updated} updated, {answer.unchanged} unchanged,"
-        f" {answer.refused} refused"
+        f"{progress.created} created, {progress.updated} updated,"
+        f" {progress.unchanged} unchanged, {progress.refused} refused"
     )
-    return answer.refused == 0
+    return progress.refused == 0
 
 
 def export_file(catalog: catalog_pb2_grpc.CatalogServiceStub, path: Path) -> None:
-    """Export into a file, which appears only when it is whole."""
-    unfinished = path.with_name(f"{path.name}.part")
-    with unfinished.open("wb") as file:
-        for answer in catalog.ExportCatalog(pb.ExportCatalogRequest()):
-            file.write(answer.chunk)
-    unfinished.replace(path)
+    """Export into a file. The file appears, or is replaced, only when the export is complete."""
+    partial = path.with_name(f"{path.name}.part")
+    with partial.open("wb") as file:
+        for message in catalog.ExportCatalog(pb.ExportCatalogRequest()):
+            file.write(message.chunk)
+    partial.replace(path)
 
 
 def main() -> int:
-    """Run one command; returns the exit status."""
+    """Run one command. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m services.catalog.cli", description=__doc__)
     parser.add_argument("command", choices=("import", "export"))
     parser.add_argument("file", type=Path)
     parser.add_argument("--first-line", type=int, default=1)
     arguments = parser.parse_args()
-    address = FileSettings.read().catalog_address
+    address = CliSettings.read().catalog_address
     with grpc.insecure_channel(address, [("grpc.enable_http_proxy", 0)]) as channel:
         catalog = catalog_pb2_grpc.CatalogServiceStub(channel)
         try:
@@ -69,7 +69,7 @@ def main() -> int:
             print(error, file=sys.stderr)
             return 1
         except grpc.RpcError as error:
-            print(f"The catalog at {address} says: {error.details()}", file=sys.stderr)
+            print(f"The catalog at {address} failed: {error.details()}", file=sys.stderr)
             return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""Between the protobuf messages of the catalog and its resources."""
+"""Converters between the protobuf messages of the catalog and its domain objects."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from sori.catalog.v1 import catalog_pb2 as pb
 
 
 def actor_from(message: pb.Actor) -> Actor:
-    """An actor to create; output-only fields are ignored."""
+    """The actor that a message describes, without its output-only fields."""
     return Actor(nfc(message.name), tuple(map(nfc, message.aliases)))
 
 
 def actor_to(actor: Actor) -> pb.Actor:
-    """A stored actor."""
+    """The message for an actor."""
     return pb.Actor(
         id=actor.id or 0,
         name=actor.name,
@@ -41,14 +41,14 @@ def actor_to(actor: Actor) -> pb.Actor:
     )
 
 
-def actor_over(actor: Actor, message: pb.Actor) -> Actor:
-    """A stored actor with the fields of a message that can be set."""
+def updated_actor(actor: Actor, message: pb.Actor) -> Actor:
+    """A stored actor with the settable fields of a message."""
     new = actor_from(message)
     return replace(actor, name=new.name, aliases=new.aliases)
 
 
 def token_from(message: pb.Token) -> Token:
-    """A token to create; output-only fields are ignored."""
+    """The token that a message describes, without its output-only fields."""
     return Token(
         name=nfc(message.name),
         actor_ids=tuple(message.actor_ids),
@@ -61,8 +61,8 @@ def token_from(message: pb.Token) -> Token:
     )
 
 
-def token_over(token: Token, message: pb.Token) -> Token:
-    """A stored token with the fields of a message that can be set."""
+def updated_token(token: Token, message: pb.Token) -> Token:
+    """A stored token with the settable fields of a message."""
     return replace(
         token_from(message),
         view_count=token.view_count,
@@ -75,7 +75,10 @@ def token_over(token: Token, message: pb.Token) -> Token:
 
 
 def token_to(token: Token, urls: Mapping[str, str] | None = None) -> pb.Token:
-    """A stored token; `urls` are the presigned URLs of its assets by object key."""
+    """The message for a token.
+
+    urls: presigned URLs of the reference assets by object key; default: none.
+    """
     return pb.Token(
         id=token.id or 0,
         name=token.name,
@@ -96,7 +99,7 @@ def token_to(token: Token, urls: Mapping[str, str] | None = None) -> pb.Token:
 
 
 def script_from(message: pb.Script) -> Script:
-    """A script to create; output-only fields are ignored."""
+    """The script that a message describes, without its output-only fields."""
     return Script(
         token_id=message.token_id,
         text=nfc(message.text),
@@ -108,8 +111,8 @@ def script_from(message: pb.Script) -> Script:
     )
 
 
-def script_over(script: Script, message: pb.Script) -> Script:
-    """A stored script with the fields of a message that can be set."""
+def updated_script(script: Script, message: pb.Script) -> Script:
+    """A stored script with the settable fields of a message."""
     return replace(
         script_from(message),
         id=script.id,
@@ -120,7 +123,7 @@ def script_over(script: Script, message: pb.Script) -> Script:
 
 
 def script_to(script: Script) -> pb.Script:
-    """A stored script."""
+    """The message for a script."""
     return pb.Script(
         id=script.id or 0,
         token_id=script.token_id,
@@ -145,7 +148,7 @@ def script_to(script: Script) -> pb.Script:
 
 
 def match_to(match: TextMatch) -> pb.TextMatch:
-    """What a search has found."""
+    """The message for a text that a search found."""
     return pb.TextMatch(
         text=match.text,
         score=match.score,
@@ -154,10 +157,15 @@ def match_to(match: TextMatch) -> pb.TextMatch:
 
 
 def change_to(change: TokenChange) -> pb.TokenChange:
-    """A change of a token."""
+    """The message for a change of a token."""
     return pb.TokenChange(
         token_id=change.token_id, revision=change.revision, deleted=change.deleted
     )
+
+
+def nfc(text: str) -> str:
+    """The text in Unicode NFC, the form in which all text is stored."""
+    return unicodedata.normalize("NFC", text)
 
 
 def _word_from(message: pb.Word) -> Word:
@@ -166,7 +174,7 @@ def _word_from(message: pb.Word) -> Word:
 
 
 def _etag(resource: Actor | Token | Script) -> str:
-    """What was only checked has neither id nor etag."""
+    """The etag; empty if the resource was only validated and has no id."""
     return etag_of(resource) if resource.id else ""
 
 
@@ -190,11 +198,6 @@ def _assets_to(assets: ReferenceAssets, urls: Mapping[str, str]) -> pb.Reference
 
 def _asset_to(key: str | None, urls: Mapping[str, str]) -> pb.ReferenceAsset | None:
     return None if key is None else pb.ReferenceAsset(object_key=key, url=urls.get(key, ""))
-
-
-def nfc(text: str) -> str:
-    """The text in its composed form, in which all text is stored."""
-    return unicodedata.normalize("NFC", text)
 
 
 def _timestamp(time: datetime | None) -> Timestamp | None:

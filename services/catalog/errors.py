@@ -10,20 +10,20 @@ from services.runtime.errors import SoriError
 class AlreadyExists(
     SoriError,
     code=StatusCode.ALREADY_EXISTS,
-    developer="Another {resource} already has this {field}. Choose another {field}.",
-    korean="이미 쓰이고 있는 값입니다. 다른 값을 골라 주세요.",
-    english="This value is already in use. Choose another one.",
+    developer="Another {resource} already has this {field}. Choose a different {field}.",
+    korean="이미 사용 중인 값입니다. 다른 값을 입력해 주세요.",
+    english="This value is already in use. Enter a different one.",
 ):
-    """A value that must be unique is taken; metadata: resource, field."""
+    """Another resource has this unique value; metadata: resource, field."""
 
 
 class EtagMismatch(
     SoriError,
     code=StatusCode.ABORTED,
-    developer="The {resource} changed after it was read: its etag is now {etag}. Read it again"
+    developer="The {resource} changed after you read it: its etag is now {etag}. Read it again"
     " and repeat the change.",
-    korean="그사이 내용이 바뀌었습니다. 다시 읽은 뒤 수정해 주세요.",
-    english="The content has changed in the meantime. Reload it and edit it again.",
+    korean="그사이 내용이 변경되었습니다. 새로고침한 뒤 다시 수정해 주세요.",
+    english="The content changed in the meantime. Reload it and repeat your edit.",
 ):
     """The resource changed after the caller read it; metadata: resource, etag."""
 
@@ -31,8 +31,8 @@ class EtagMismatch(
 class ActorInUse(
     SoriError,
     code=StatusCode.FAILED_PRECONDITION,
-    developer="{token_count} tokens use actor {actor_id}. Delete them first, or set force.",
-    korean="이 배우를 쓰는 토큰이 있습니다. 토큰을 먼저 지우거나 force를 지정해 주세요.",
+    developer="Actor {actor_id} has tokens: {token_count}. Delete them first, or set force.",
+    korean="이 배우를 사용하는 토큰이 있습니다. 토큰을 먼저 삭제하거나 force를 지정해 주세요.",
     english="Tokens use this actor. Delete them first, or set force.",
     http_status=409,
 ):
@@ -43,7 +43,7 @@ class TokenInUse(
     SoriError,
     code=StatusCode.FAILED_PRECONDITION,
     developer="Token {token_id} has {users}. Delete them first, or set force.",
-    korean="이 토큰에 딸린 대사나 분석이 있습니다. 먼저 지우거나 force를 지정해 주세요.",
+    korean="이 토큰에 대사나 분석이 있습니다. 먼저 삭제하거나 force를 지정해 주세요.",
     english="This token has scripts or analyses. Delete them first, or set force.",
     http_status=409,
 ):

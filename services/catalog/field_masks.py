@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from google.api import field_behavior_pb2
@@ -15,85 +15,88 @@ Resource = TypeVar("Resource", bound=Message)
 
 Descriptor = Any
 FieldDescriptor = Any
-"""The protobuf package has two implementations of each, without a common type."""
+"""protobuf has two implementations of descriptors, and they share no type."""
 
-_NOT_SET = ("etag",)
-"""Sent with a resource, but not set by an update."""
+_ALL_FIELDS = ["*"]
+
+_NOT_SETTABLE = ("etag",)
+"""Fields that clients send with a resource although an update does not set them."""
 
 
-def merged(current: Resource, update: Resource, mask: FieldMask) -> Resource:
-    """The resource with those fields of `update` that the mask names.
+def apply_update(current: Resource, update: Resource, mask: FieldMask) -> Resource:
+    """Copy the fields that the mask names from `update` over `current`.
 
-    An empty mask names the populated fields, "*" all; output-only fields are passed
-    over. Errors: InvalidField naming every path that there is not.
+    An empty mask means the populated fields of `update`, and "*" means all fields.
+    Output-only fields and the etag keep their current values. Returns a new message.
+    Errors: InvalidField, which names every unknown path.
     """
-    result = type(current)()
-    result.CopyFrom(current)
-    for path in _paths(update, mask):
-        _assign(path, update, result)
+    settable = FieldMask()
+    settable.CanonicalFormFromMask(FieldMask(paths=_settable_paths(update, mask)))
+    source, result = _copy(update), _copy(current)
+    for path in settable.paths:
+        _set_parents(source, path)
+    settable.MergeMessage(source, result, replace_message_field=True, replace_repeated_field=True)
     return result
 
 
-def _paths(update: Message, mask: FieldMask) -> Iterator[Sequence[str]]:
-    if list(mask.paths) == ["*"]:
-        yield from ([field.name] for field in update.DESCRIPTOR.fields if _can_be_set(field))
-    elif not mask.paths:
-        yield from _populated(update)
-    else:
-        paths = [path.split(".") for path in mask.paths]
-        unknown = [path for path in paths if _fields(update.DESCRIPTOR, path) is None]
-        if unknown:
-            raise InvalidField(*(_unknown(path) for path in unknown))
-        for path in paths:
-            if all(map(_can_be_set, _fields(update.DESCRIPTOR, path) or ())):
-                yield path
+def _settable_paths(update: Message, mask: FieldMask) -> Iterator[str]:
+    if not mask.paths:
+        return _populated_paths(update)
+    if list(mask.paths) == _ALL_FIELDS:
+        return (field.name for field in update.DESCRIPTOR.fields if _is_settable(field))
+    _check_paths(update.DESCRIPTOR, mask)
+    return (path for path in mask.paths if all(map(_is_settable, _fields(update, path))))
 
 
-def _unknown(path: Sequence[str]) -> FieldViolation:
-    return FieldViolation("update_mask", f"names no field that can be updated: {'.'.join(path)!r}")
-
-
-def _populated(message: Message) -> Iterator[Sequence[str]]:
+def _populated_paths(message: Message) -> Iterator[str]:
     for field, value in message.ListFields():
-        if not _can_be_set(field):
+        if not _is_settable(field):
             continue
         if field.message_type is not None and not field.is_repeated:
-            yield from ([field.name, *rest] for rest in _populated(value))
+            yield from (f"{field.name}.{path}" for path in _populated_paths(value))
         else:
-            yield [field.name]
+            yield field.name
 
 
-def _fields(descriptor: Descriptor, path: Sequence[str]) -> list[FieldDescriptor] | None:
-    """The fields along a path; None when it does not lead to one."""
-    found: list[FieldDescriptor] = []
-    for position, name in enumerate(path):
-        field = descriptor.fields_by_name.get(name)
-        if field is None:
-            return None
-        found.append(field)
-        if position + 1 < len(path):
-            # Elements of lists and maps can't be named.
-            if field.message_type is None or field.is_repeated:
-                return None
-            descriptor = field.message_type
-    return found
+def _check_paths(descriptor: Descriptor, mask: FieldMask) -> None:
+    unknown = [
+        path for path in mask.paths if not FieldMask(paths=[path]).IsValidForDescriptor(descriptor)
+    ]
+    if unknown:
+        raise InvalidField(
+            *(
+                FieldViolation("update_mask", f"names no field that can be updated: {path!r}")
+                for path in unknown
+            )
+        )
 
 
-def _can_be_set(field: FieldDescriptor) -> bool:
+def _fields(message: Message, path: str) -> Iterator[FieldDescriptor]:
+    """The fields along a valid path."""
+    descriptor: Descriptor = message.DESCRIPTOR
+    for name in path.split("."):
+        field = descriptor.fields_by_name[name]
+        yield field
+        descriptor = field.message_type
+
+
+def _is_settable(field: FieldDescriptor) -> bool:
     behaviours = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
-    return field_behavior_pb2.OUTPUT_ONLY not in behaviours and field.name not in _NOT_SET
+    return field_behavior_pb2.OUTPUT_ONLY not in behaviours and field.name not in _NOT_SETTABLE
 
 
-def _assign(path: Sequence[str], source: Any, target: Any) -> None:
-    name, *rest = path
-    if rest:
-        _assign(rest, getattr(source, name), getattr(target, name))
-        return
-    field = source.DESCRIPTOR.fields_by_name[name]
-    target.ClearField(name)
-    if field.is_repeated:
-        getattr(target, name).extend(getattr(source, name))
-    elif field.message_type is None:
-        setattr(target, name, getattr(source, name))
-    elif source.HasField(name):
-        getattr(target, name).CopyFrom(getattr(source, name))
+def _set_parents(message: Any, path: str) -> None:
+    """Make the messages along a path present.
+
+    MergeMessage skips a path whose parent is absent, but a path to an absent field clears it.
+    """
+    *parents, _ = path.split(".")
+    for name in parents:
+        message = getattr(message, name)
+        message.SetInParent()
+
+
+def _copy(message: Resource) -> Resource:
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy

@@ -1,4 +1,4 @@
-"""The lines of an import: from bytes in chunks to checked records. Pure."""
+"""Import records: splits the chunks of a file into lines and parses each line. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_PROBLEMS = 5
 
 @dataclass(frozen=True)
 class TokenKey:
-    """What a token is known by where there are no ids."""
+    """The natural key of a token: imports do not use ids."""
 
     name: str
     source_url: str
@@ -28,20 +28,20 @@ class TokenKey:
 
 @dataclass(frozen=True)
 class ActorRecord:
-    """An actor of a line."""
+    """An actor and the number of its line."""
 
     line: int
     actor: Actor
 
     @property
     def key(self) -> object:
-        """What it is known by."""
+        """The natural key."""
         return self.actor.name
 
 
 @dataclass(frozen=True)
 class TokenRecord:
-    """A token of a line, and the names of its actors; `token.actor_ids` mean nothing yet."""
+    """A token with the names of its actors. Its `actor_ids` are placeholders."""
 
     line: int
     token: Token
@@ -49,13 +49,13 @@ class TokenRecord:
 
     @property
     def key(self) -> TokenKey:
-        """What it is known by."""
+        """The natural key."""
         return TokenKey(self.token.name, self.token.source_url, self.token.start_time)
 
 
 @dataclass(frozen=True)
 class ScriptRecord:
-    """A script of a line, and its token; `script.token_id` means nothing yet."""
+    """A script with the key of its token. Its `token_id` is a placeholder."""
 
     line: int
     script: Script
@@ -63,7 +63,7 @@ class ScriptRecord:
 
     @property
     def key(self) -> object:
-        """What it is known by."""
+        """The natural key."""
         return (self.token_key, self.script.start_time, self.script.text)
 
 
@@ -71,11 +71,11 @@ Record = ActorRecord | TokenRecord | ScriptRecord
 
 
 class LineTooLong(Exception):
-    """A line is longer than any resource needs."""
+    """A line is longer than MAX_LINE_BYTES."""
 
 
 class LineSplitter:
-    """Cuts bytes that come in chunks into numbered lines; memory is bounded by a line."""
+    """Splits chunks of bytes into numbered lines. Holds at most one line in memory."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -83,38 +83,40 @@ class LineSplitter:
         self._number = 0
 
     def feed(self, chunk: bytes) -> Iterator[tuple[int, bytes]]:
-        """The lines that the chunk completes. Errors: LineTooLong."""
+        """The lines that a chunk completes. Errors: LineTooLong."""
         first, *others = chunk.split(b"\n")
-        self._keep(first)
+        self._append(first)
         for part in others:
-            yield from self.rest()
-            self._keep(part)
+            yield self._end_line()
+            self._append(part)
 
-    def rest(self) -> Iterator[tuple[int, bytes]]:
-        """The line that has begun; at the end of the file it may lack its newline."""
+    def finish(self) -> Iterator[tuple[int, bytes]]:
+        """The last line, if the file does not end with a newline."""
+        if self._size > 0:
+            yield self._end_line()
+
+    def _end_line(self) -> tuple[int, bytes]:
         self._number += 1
-        yield self._number, b"".join(self._parts)
+        line = b"".join(self._parts)
         self._parts, self._size = [], 0
+        return self._number, line
 
-    @property
-    def has_rest(self) -> bool:
-        """Whether a line has begun."""
-        return self._size > 0
-
-    def _keep(self, part: bytes) -> None:
+    def _append(self, part: bytes) -> None:
         self._parts.append(part)
         self._size += len(part)
         if self._size > MAX_LINE_BYTES:
-            raise LineTooLong(f"line {self._number + 1}")
+            raise LineTooLong(f"line {self._number + 1} is longer than {MAX_LINE_BYTES} bytes")
 
 
-def record_of(number: int, line: bytes) -> Record | None:
-    """What a line says; None when it is blank. Errors: ValueError that says what is wrong."""
+def parse_record(number: int, line: bytes) -> Record | None:
+    """The record of a line; None if the line is blank.
+
+    Errors: ValueError, which names the invalid fields.
+    """
     if not line.strip():
         return None
     try:
-        parsed = _Line.model_validate_json(line)
-        return _checked(number, parsed)
+        return _record(number, _Line.model_validate_json(line))
     except ValidationError as error:
         problems = (_problem(each["loc"], each["msg"]) for each in error.errors()[:MAX_PROBLEMS])
         raise ValueError("; ".join(problems)) from None
@@ -122,28 +124,32 @@ def record_of(number: int, line: bytes) -> Record | None:
         raise ValueError(str(error)) from None
 
 
-def _problem(place: tuple[int | str, ...], message: str) -> str:
-    return f"{'.'.join(map(str, place)) or 'line'}: {message}"
+def _problem(path: tuple[int | str, ...], message: str) -> str:
+    return f"{'.'.join(map(str, path)) or 'line'}: {message}"
 
 
-def _checked(number: int, line: _Line) -> Record:
+def _record(number: int, line: _Line) -> Record:
     match line:
         case _Line(actor=_ActorLine() as actor, token=None, script=None):
-            made = Actor(actor.name, tuple(actor.aliases))
-            validation.check_actor(made)
-            return ActorRecord(number, made)
+            return _actor_record(number, actor)
         case _Line(actor=None, token=_TokenLine() as token, script=None):
             return _token_record(number, token)
         case _Line(actor=None, token=None, script=_ScriptLine() as script):
             return _script_record(number, script)
         case _:
-            raise ValueError("line: must have one of the keys actor, token and script")
+            raise ValueError("line: must have exactly one of the keys actor, token and script")
+
+
+def _actor_record(number: int, line: _ActorLine) -> ActorRecord:
+    actor = Actor(line.name, tuple(line.aliases))
+    validation.check_actor(actor)
+    return ActorRecord(number, actor)
 
 
 def _token_record(number: int, line: _TokenLine) -> TokenRecord:
     token = Token(
         name=line.name,
-        # Stand for the actors until their ids are known, so that they are counted.
+        # Placeholders until the ids are known: validation checks their number.
         actor_ids=tuple(range(1, len(line.actors) + 1)),
         category=line.category,
         source_url=line.source_url,
@@ -154,7 +160,7 @@ def _token_record(number: int, line: _TokenLine) -> TokenRecord:
     )
     validation.check_token(token)
     if len(set(line.actors)) < len(line.actors):
-        raise ValueError("token.actors: must not repeat a value")
+        raise ValueError("token.actors: must not contain a value twice")
     return TokenRecord(number, token, tuple(line.actors))
 
 
@@ -179,7 +185,7 @@ _Text = Annotated[str, AfterValidator(nfc)]
 
 
 class _Part(BaseModel):
-    """Fields as ExportCatalog writes them; others are refused."""
+    """Fields as ExportCatalog writes them. Unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 

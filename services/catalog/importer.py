@@ -1,4 +1,4 @@
-"""Imports: batches of records, written one transaction each, and how far they are."""
+"""Imports a file: parses its lines, writes the records in batches and reports the progress."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
-from services.catalog.import_records import LineSplitter, LineTooLong, Record, record_of
+from services.catalog.import_records import LineSplitter, LineTooLong, Record, parse_record
 from services.catalog.store import Imports, Outcome
 from services.runtime.errors import FieldViolation, InvalidField
 
 BATCH_RECORDS = 2_000
-LINES_AT_ONCE = 100
-"""How many lines are read before other calls get their turn."""
+LINES_PER_TURN = 100
+"""How many lines are parsed before other calls get the event loop."""
 MAX_REFUSALS = 1_000
 
 
 @dataclass
 class Progress:
-    """How far an import is. Refusals are those since the last report, by line."""
+    """How far an import is.
+
+    refusals: the lines refused since the last report, each with the reason.
+    """
 
     last_line: int = 0
     created: int = 0
@@ -28,7 +31,7 @@ class Progress:
     refusals: list[tuple[int, str]] = field(default_factory=list)
 
     def add(self, outcome: Outcome) -> None:
-        """Count what a batch came to."""
+        """Add the outcome of a batch."""
         self.created += outcome.created
         self.updated += outcome.updated
         self.unchanged += outcome.unchanged
@@ -36,48 +39,51 @@ class Progress:
             self.refuse(line, reason)
 
     def refuse(self, line: int, reason: str) -> None:
-        """Count a bad line."""
+        """Add a refused line."""
         self.refused += 1
         if len(self.refusals) < MAX_REFUSALS:
             self.refusals.append((line, reason))
 
 
-async def imported(
+async def import_file(
     chunks: AsyncIterator[bytes], first_line: int, imports: Imports
 ) -> AsyncGenerator[Progress, None]:
-    """Import the lines of a file from `first_line` on; a report after each batch.
+    """Import the lines of a file, and report the progress after each batch and at the end.
 
-    The last report comes when the file has ended. Errors: InvalidField when a line is
-    longer than any resource needs.
+    first_line: the number of the first line to import; earlier lines are skipped.
+    Errors: InvalidField if a line is longer than MAX_LINE_BYTES.
     """
     progress, batch = Progress(), _Batch()
-    async for number, line in _numbered(chunks):
+    async for number, line in _lines(chunks):
         if number >= first_line:
-            record = _read(number, line, progress)
-            if record is not None and not batch.takes(record):
-                progress.add(await imports.write(batch.emptied()))
+            record = _parse(number, line, progress)
+            if record is not None and not batch.accepts(record):
+                progress.add(await imports.write(batch.drain()))
                 yield progress
                 progress.refusals = []
             if record is not None:
                 batch.add(record)
         progress.last_line = number
-    progress.add(await imports.write(batch.emptied()))
+    progress.add(await imports.write(batch.drain()))
     yield progress
 
 
 class _Batch:
-    """Records to be written together: each resource once, so that their order is kept."""
+    """Records that are written together.
+
+    A batch has each resource once, so that two records of one resource are written in order.
+    """
 
     def __init__(self) -> None:
         self._records: dict[object, Record] = {}
 
-    def takes(self, record: Record) -> bool:
+    def accepts(self, record: Record) -> bool:
         return len(self._records) < BATCH_RECORDS and _identity(record) not in self._records
 
     def add(self, record: Record) -> None:
         self._records[_identity(record)] = record
 
-    def emptied(self) -> list[Record]:
+    def drain(self) -> list[Record]:
         records, self._records = list(self._records.values()), {}
         return records
 
@@ -86,28 +92,27 @@ def _identity(record: Record) -> object:
     return type(record), record.key
 
 
-def _read(number: int, line: bytes, progress: Progress) -> Record | None:
+def _parse(number: int, line: bytes, progress: Progress) -> Record | None:
     try:
-        return record_of(number, line)
+        return parse_record(number, line)
     except ValueError as error:
         progress.refuse(number, str(error))
         return None
 
 
-async def _numbered(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes]]:
+async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes]]:
     splitter = LineSplitter()
     async for chunk in chunks:
         for number, line in _split(splitter, chunk):
             yield number, line
-            if number % LINES_AT_ONCE == 0:
+            if number % LINES_PER_TURN == 0:
                 await asyncio.sleep(0)
-    if splitter.has_rest:
-        for number, line in splitter.rest():
-            yield number, line
+    for number, line in splitter.finish():
+        yield number, line
 
 
 def _split(splitter: LineSplitter, chunk: bytes) -> Iterator[tuple[int, bytes]]:
     try:
         yield from splitter.feed(chunk)
     except LineTooLong as error:
-        raise InvalidField(FieldViolation("chunk", f"{error} is too long")) from None
+        raise InvalidField(FieldViolation("chunk", str(error))) from None

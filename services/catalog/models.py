@@ -1,7 +1,7 @@
-"""Actors, tokens and scripts as the domain knows them.
+"""The domain objects of the catalog: actors, tokens and scripts.
 
-Times within media are seconds. Ids and times of creation and update are None until
-stored. A version is 1 at first and grows with every update; etags are made of it.
+Times within media are in seconds. A resource has an id, a create time and an update time once
+it is stored. A version starts at 1 and grows with every update; etags contain it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import StrEnum
 
 @dataclass(frozen=True)
 class Actor:
-    """Whose voice is imitated."""
+    """The person whose voice learners imitate."""
 
     name: str
     aliases: tuple[str, ...] = ()
@@ -26,7 +26,7 @@ class Actor:
 
 @dataclass(frozen=True)
 class ReferenceAssets:
-    """Keys in S3 of what a take is compared with; None where there is no such file."""
+    """The S3 keys of the files that takes are compared with; None means no file."""
 
     voice: str | None = None
     pitch: str | None = None
@@ -36,7 +36,7 @@ class ReferenceAssets:
 
 @dataclass(frozen=True)
 class Word:
-    """One word of a script; its probability is None when it is not known."""
+    """One word of a script. The probability is 0 to 1; None means unknown."""
 
     text: str
     start_time: float
@@ -87,13 +87,13 @@ class Token:
         return self.end_time - self.start_time
 
     @property
-    def compared(self) -> tuple[object, ...]:
-        """What of the token itself a take is compared with."""
+    def analysis_inputs(self) -> tuple[object, ...]:
+        """The fields, besides the scripts, that analyses depend on: they raise the revision."""
         return (self.start_time, self.end_time, self.reference_assets)
 
 
 class TokenOrder(StrEnum):
-    """Orders that tokens are listed in."""
+    """The orders of token lists."""
 
     LATEST = "latest"
     POPULAR = "popular"
@@ -102,7 +102,7 @@ class TokenOrder(StrEnum):
 
 @dataclass(frozen=True)
 class TokenFilter:
-    """Which tokens are listed; None and "" stand for any."""
+    """Which tokens a list contains; None and "" mean any."""
 
     category: str = ""
     actor_id: int | None = None
@@ -112,7 +112,7 @@ class TokenFilter:
 
 @dataclass(frozen=True)
 class TextMatch:
-    """A text that matches a query: how well (0 to 1), and its ranges to highlight."""
+    """A text that matches a query: its score (0 to 1) and the ranges to highlight."""
 
     text: str
     score: float
@@ -121,7 +121,7 @@ class TextMatch:
 
 @dataclass(frozen=True)
 class TokenChange:
-    """The newest state of a token that has changed."""
+    """The newest state of a token that changed."""
 
     token_id: int
     revision: int

@@ -1,31 +1,21 @@
-"""Forgetting what nobody needs any more, now and then."""
+"""The reaper of the catalog: deletes expired token changes and request ids."""
 
 from __future__ import annotations
 
-import asyncio
-import random
-
-import structlog
-
 from services.catalog.store import ChangeStore
-from services.runtime.errors import DatabaseUnavailable
+from services.runtime.periodic import PeriodicTask
 
 INTERVAL_SECONDS = 3600.0
 
-_logger = structlog.get_logger(__name__)
-
 
 class ChangeReaper:
-    """Sweeps once an hour, replicas at different times."""
+    """Deletes what watchers and repeated requests no longer need, about once an hour."""
 
     def __init__(self, store: ChangeStore) -> None:
-        self._store = store
+        self._task = PeriodicTask(
+            "catalog change reaper", store.delete_expired, INTERVAL_SECONDS, jitter=0.5
+        )
 
     async def run(self) -> None:
-        """Sweep for ever."""
-        while True:
-            await asyncio.sleep(INTERVAL_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311
-            try:
-                await self._store.sweep()
-            except DatabaseUnavailable:
-                _logger.warning("sweep put off")
+        """Delete expired rows until cancelled."""
+        await self._task.run()

@@ -1,4 +1,4 @@
-"""The page that draws the catalog's schema: `python -m services.catalog.schema_page`."""
+"""Print the diagram of the catalog's schema: `python -m services.catalog.schema_page`."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from sqlalchemy.dialects.postgresql import dialect
 from services.catalog.tables import metadata
 
 HEAD = """# The catalog's tables
-Drawn from `services/catalog/tables.py` by `make erd`; a test checks that it is current.
-PK is a primary key, FK a foreign key, UK a value that is unique.
+`make erd` generates this page from `services/catalog/tables.py`; a test checks that it is
+current. PK is a primary key, FK a foreign key, UK a unique key.
 
 ```mermaid
 erDiagram
 """
 TAIL = """```
 
-Search goes by indexes of trigrams over the functions `fold`, `search_key` and
-`initials_key` of the schema. `token_changes` is kept by a trigger on `tokens` and has no
-foreign key, because it outlives its tokens; `requests` remembers creations for a day.
+Search uses trigram indexes on the results of the SQL functions `fold`, `search_key` and
+`initials_key`. A trigger on `tokens` writes `token_changes`, which has no foreign key because
+its rows outlive their tokens. `requests` stores the request ids of the last 24 hours.
 """
 
 
 def page(tables: MetaData) -> str:
-    """The page as Markdown with a mermaid diagram."""
+    """The page in Markdown, with a Mermaid diagram."""
     lines = [line for table in tables.sorted_tables for line in _lines(table)]
     return HEAD + "".join(f"    {line}\n" for line in lines) + TAIL
 
@@ -34,8 +34,8 @@ def page(tables: MetaData) -> str:
 def _lines(table: Table) -> Iterator[str]:
     yield f"{table.name} {{"
     for column in table.columns:
-        kind = column.type.compile(dialect=_DIALECT).lower().replace(" ", "_")
-        yield f"    {kind} {column.name} {_keys(column)}".rstrip()
+        type_name = column.type.compile(dialect=_DIALECT).lower().replace(" ", "_")
+        yield f"    {type_name} {column.name} {_keys(column)}".rstrip()
     yield "}"
     for key in sorted(table.foreign_keys, key=lambda key: key.parent.name):
         yield _relation(table, key)
@@ -49,13 +49,13 @@ def _keys(column: Column[object]) -> str:
         keys.append("FK")
     if column.unique:
         keys.append("UK")
-    note = "" if column.nullable else ' "not null"'
-    return ", ".join(keys) + ("" if column.primary_key else note)
+    comment = "" if column.nullable or column.primary_key else ' "not null"'
+    return ", ".join(keys) + comment
 
 
 def _relation(table: Table, key: ForeignKey) -> str:
-    deletion = "deleted with it" if key.ondelete == "CASCADE" else "keeps it"
-    return f'{key.column.table.name} ||--o{{ {table.name} : "{deletion}"'
+    on_delete = "cascades" if key.ondelete == "CASCADE" else "restricts"
+    return f'{key.column.table.name} ||--o{{ {table.name} : "delete {on_delete}"'
 
 
 _DIALECT = dialect()  # type: ignore[no-untyped-call]

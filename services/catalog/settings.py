@@ -8,7 +8,7 @@ from services.runtime.settings import DatabaseSettings, ObjectStoreSettings
 
 
 class CatalogSettings(DatabaseSettings, ObjectStoreSettings):
-    """Where the catalog listens, besides what every service is told."""
+    """Addresses and intervals of the catalog, in addition to the settings of all services."""
 
     catalog_listen: str = Field("127.0.0.1:50051", description="host:port to listen on.")
     analysis_address: str = Field(
@@ -18,5 +18,8 @@ class CatalogSettings(DatabaseSettings, ObjectStoreSettings):
         5.0, gt=0, description="How long views are counted in memory before they are stored."
     )
     heartbeat_seconds: float = Field(
-        15.0, gt=0, description="Longest silence of a watch of tokens."
+        15.0,
+        gt=0,
+        description="The longest time between two messages of a token watch; without changes,"
+        " a heartbeat is sent.",
     )

@@ -1,8 +1,8 @@
 """The shuffled order of tokens. Pure.
 
-A seed says where on the ring of all tokens a page chain begins (see `store.Ring`),
-and how the tokens of each page are mixed. So any page is read from an index, whatever
-the seed, which sorting all tokens by a hash of their own would not allow.
+All tokens lie on a ring (see `store.Ring`). A seed decides where on the ring the first page
+starts, and how the tokens within each page are shuffled. So every page is read from an index,
+whatever the seed. An order that differs for each seed would require a sort of all tokens.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import TypeVar
 Element = TypeVar("Element")
 
 
-def start_of(seed: int) -> int:
-    """Where the chain of a seed begins: from -2**31 to 2**31 - 1."""
+def ring_start(seed: int) -> int:
+    """Where on the ring the pages of a seed start: -2**31 to 2**31 - 1."""
     digest = hashlib.blake2b(str(seed).encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big", signed=True)
 
 
-def mixed(elements: Sequence[Element], seed: int) -> list[Element]:
-    """The elements in an order that depends on the seed alone."""
-    mixed = list(elements)
-    random.Random(seed).shuffle(mixed)  # noqa: S311 (no secret)
-    return mixed
+def shuffled(elements: Sequence[Element], seed: int) -> list[Element]:
+    """The elements in an order that depends only on the seed."""
+    result = list(elements)
+    random.Random(seed).shuffle(result)  # noqa: S311 (no secret)
+    return result

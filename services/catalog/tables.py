@@ -1,8 +1,8 @@
 """The tables of the `catalog` schema.
 
-Three SQL functions of the schema, made by its migrations, fold text for searching:
-`fold` for sentences, `search_key` for names, `initials_key` for Korean initial
-consonants. A trigger on tokens keeps `token_changes`.
+The migrations create three SQL functions that fold text for searches: `fold` for sentences,
+`search_key` for names, and `initials_key` for Korean initial consonants. A trigger on tokens
+writes `token_changes`.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ URL_LENGTH = 2000
 
 
 class TransactionId(UserDefinedType[str]):
-    """PostgreSQL's xid8: a number of 64 bits that is never used twice."""
+    """PostgreSQL's xid8: a 64-bit transaction id, which is never reused."""
 
-    cache_ok = True
+    cache_ok: bool | None = True
 
     def get_col_spec(self, **_: object) -> str:
-        """Its name in PostgreSQL."""
+        """The name of the type in PostgreSQL."""
         return "xid8"
 
 
-# So that Alembic recognises the column it has made.
+# Lets Alembic recognise the column type when it compares the schema with these tables.
 ischema_names["xid8"] = TransactionId
 
 
@@ -62,15 +62,15 @@ def _version() -> Column[int]:
     return Column("version", Integer, nullable=False, server_default="1")
 
 
-def _length(column: str, least: int, most: int) -> CheckConstraint:
-    return CheckConstraint(f"char_length({column}) BETWEEN {least} AND {most}", name=column)
+def _length(column: str, minimum: int, maximum: int) -> CheckConstraint:
+    return CheckConstraint(f"char_length({column}) BETWEEN {minimum} AND {maximum}", name=column)
 
 
-def _composed(column: str) -> CheckConstraint:
+def _nfc(column: str) -> CheckConstraint:
     return CheckConstraint(f"{column} IS NFC NORMALIZED", name=f"{column}_nfc")
 
 
-def _key(column: str) -> CheckConstraint:
+def _object_key(column: str) -> CheckConstraint:
     return CheckConstraint(
         f"{column} LIKE 'references/%' AND char_length({column}) <= 500", name=column
     )
@@ -94,7 +94,7 @@ actors = Table(
     _now("update_time"),
     _version(),
     _length("name", 1, 200),
-    _composed("name"),
+    _nfc("name"),
     _trigrams("ix_actors_search_key", "catalog.search_key(name)"),
     _trigrams("ix_actors_initials_key", "catalog.initials_key(name)"),
 )
@@ -107,7 +107,7 @@ actor_aliases = Table(
     Column("alias", Text, nullable=False),
     UniqueConstraint("actor_id", "alias"),
     _length("alias", 1, 200),
-    _composed("alias"),
+    _nfc("alias"),
     _trigrams("ix_actor_aliases_search_key", "catalog.search_key(alias)"),
     _trigrams("ix_actor_aliases_initials_key", "catalog.initials_key(alias)"),
 )
@@ -136,22 +136,22 @@ tokens = Table(
     CheckConstraint("view_count >= 0", name="view_count"),
     CheckConstraint("revision >= 1", name="revision"),
     _length("name", 1, 200),
-    _composed("name"),
+    _nfc("name"),
     _length("category", 0, 100),
     _length("source_url", 0, URL_LENGTH),
     _length("thumbnail_url", 0, URL_LENGTH),
-    _key("voice_key"),
-    _key("pitch_key"),
-    _key("alignment_key"),
-    _key("background_key"),
+    _object_key("voice_key"),
+    _object_key("pitch_key"),
+    _object_key("alignment_key"),
+    _object_key("background_key"),
     Index("ix_tokens_view_count", "view_count", "id"),
-    # The shuffled order: of no meaning, and the same for a token's life.
+    # The shuffled order: arbitrary, but stable for the life of a token.
     Index("ix_tokens_shuffle", text("hashint4(id)"), "id"),
     Index("ix_tokens_category", "category", "id"),
     Index("ix_tokens_category_view_count", "category", "view_count", "id"),
     Index("ix_tokens_category_shuffle", "category", text("hashint4(id)"), "id"),
     Index("ix_tokens_duration", text("(end_time - start_time)"), "id"),
-    # The natural key that imports know a token by, with source_url.
+    # With source_url, the natural key by which imports identify a token.
     Index("ix_tokens_name", "name", "start_time"),
     _trigrams("ix_tokens_search_key", "catalog.search_key(name)"),
     _trigrams("ix_tokens_initials_key", "catalog.initials_key(name)"),
@@ -182,7 +182,7 @@ scripts = Table(
     _version(),
     CheckConstraint("start_time >= 0 AND end_time > start_time", name="span"),
     _length("text", 1, 2000),
-    _composed("text"),
+    _nfc("text"),
     _length("translation", 0, 2000),
     _length("language_code", 0, 35),
     _trigrams("ix_scripts_fold", "catalog.fold(text)"),
@@ -205,7 +205,7 @@ words = Table(
 token_changes = Table(
     "token_changes",
     metadata,
-    # Not a foreign key: it outlives its token.
+    # Not a foreign key: the row outlives its token.
     Column("token_id", Integer, primary_key=True, autoincrement=False),
     Column("revision", Integer, nullable=False),
     Column("deleted", Boolean, nullable=False),
@@ -224,7 +224,7 @@ requests = Table(
     "requests",
     metadata,
     Column("request_id", Uuid, primary_key=True),
-    # What was asked for, so that other content is told from a repeat.
+    # A hash of the content, to tell a repeated request from a different one.
     Column("fingerprint", LargeBinary, nullable=False),
     Column("resource_id", Integer),
     _now("create_time"),

@@ -1,4 +1,4 @@
-"""Watching which tokens change: a snapshot, then changes, with a cursor to go on from."""
+"""Token watches: a snapshot of all tokens, then every change, with cursors to resume from."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from services.runtime.errors import FieldViolation, InvalidField, ShuttingDown
 
 CURSOR_SECONDS = 7 * 24 * 3600
 POLL_SECONDS = 1.0
-"""A change is told at the latest so long after all older transactions have ended."""
+"""A change is sent at most this long after all older transactions have ended."""
 
 _CURSOR = re.compile(r"(\d{1,18})\.(\d{1,9}|1\d{9}|2[01]\d{8})\.(\d{1,11})", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Notice:
-    """Some changes, and where to go on after them; see WatchTokensResponse."""
+class ChangeBatch:
+    """Some changes, and the cursor after them; see WatchTokensResponse."""
 
     changes: Sequence[TokenChange]
     cursor: str
@@ -31,7 +31,7 @@ class Notice:
 
 
 class TokenWatch:
-    """Lets any number of watchers follow the changes of tokens."""
+    """Sends the changes of tokens to any number of watchers."""
 
     def __init__(self, store: ChangeStore, database: Database, heartbeat_seconds: float) -> None:
         self._store = store
@@ -40,30 +40,31 @@ class TokenWatch:
         self._changed = asyncio.Event()
         self._stopping = False
 
-    async def watch(self, cursor: str) -> AsyncGenerator[Notice, None]:
-        """Changes since a cursor, or since a snapshot that comes first, for ever.
+    async def watch(self, cursor: str) -> AsyncGenerator[ChangeBatch, None]:
+        """The changes since a cursor, or a snapshot and the changes since then.
 
-        Errors: InvalidField when the cursor is none, ShuttingDown at the end.
+        The watch ends only when the caller closes it or the server stops.
+        Errors: InvalidField if the cursor is malformed, ShuttingDown if the server stops.
         """
-        position = await self._known_position(cursor)
+        position = await self._position_of(cursor)
         if position is None:
             position = (await self._store.horizon(), 0)
             async for changes in self._store.all_tokens():
-                yield Notice(changes, "", is_snapshot=True)
-            yield Notice((), _cursor(position), is_snapshot=True)
-        told_at = time.monotonic()
+                yield ChangeBatch(changes, "", is_snapshot=True)
+            yield ChangeBatch((), _cursor(position), is_snapshot=True)
+        sent_at = time.monotonic()
         while not self._stopping:
             changed = self._changed
-            changes, position = await self._store.after(position)
-            if changes or time.monotonic() - told_at >= self._heartbeat:
-                yield Notice(changes, _cursor(position))
-                told_at = time.monotonic()
+            changes, position = await self._store.changes_after(position)
+            if changes or time.monotonic() - sent_at >= self._heartbeat:
+                yield ChangeBatch(changes, _cursor(position))
+                sent_at = time.monotonic()
             if not changes:
                 await _wait(changed, min(POLL_SECONDS, self._heartbeat))
         raise ShuttingDown
 
     async def run(self) -> None:
-        """Wake watchers as soon as a token changes, whichever process changes it."""
+        """Wake the watchers as soon as any process changes a token, until cancelled."""
         await self._database.listen(CHANNEL, lambda _: self._wake(), self._wake)
 
     async def stop(self) -> None:
@@ -71,19 +72,19 @@ class TokenWatch:
         self._stopping = True
         self._wake()
 
-    async def _known_position(self, cursor: str) -> Position | None:
-        """Where a cursor points to; None when only a snapshot helps."""
+    async def _position_of(self, cursor: str) -> Position | None:
+        """The position of a cursor; None if the watch has to start with a snapshot."""
         if not cursor:
             return None
         parts = _CURSOR.fullmatch(cursor)
         if parts is None:
-            problem = "must be a cursor that WatchTokens has answered"
+            problem = "must be a cursor that WatchTokens returned"
             raise InvalidField(FieldViolation("cursor", problem))
-        transaction_id, token_id, made_at = map(int, parts.groups())
-        if time.time() - made_at > CURSOR_SECONDS:
+        transaction_id, token_id, created_at = map(int, parts.groups())
+        if time.time() - created_at > CURSOR_SECONDS:
             return None
         if transaction_id > await self._store.horizon():
-            # Of another database, or of this one before it was restored.
+            # The cursor is of another database, or of this one before it was restored.
             return None
         return transaction_id, token_id
 

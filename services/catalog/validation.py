@@ -1,9 +1,9 @@
-"""What makes an actor, a token, a script or a query valid. Pure.
+"""Validation of actors, tokens, scripts and queries. Pure.
 
-Each `check_*` raises InvalidField naming every bad field at once; the paths are
-those of the request. The rules are here and not in annotations of the proto
-(protovalidate), because rpcs and imports share them, some look at stored data, and
-one place is easier to trust than two; the proto's comments state them for callers.
+Each `check_*` function raises one InvalidField that names every invalid field by its path in
+the request. The rules are code, not annotations in the proto (protovalidate), because rpcs
+and imports share them and some depend on stored data. The comments of the proto state them
+for callers.
 """
 
 from __future__ import annotations
@@ -50,98 +50,101 @@ Violations = Iterator[FieldViolation]
 
 
 def check_id(field: str, value: int) -> None:
-    """An id is 1 or more."""
+    """Check that an id is 1 or more."""
     if value < 1:
         raise InvalidField(FieldViolation(field, "must be 1 or more"))
 
 
 def check_optional_id(field: str, value: int) -> None:
-    """An id is 1 or more, or 0 for none."""
+    """Check that an id is 1 or more, or 0 for any."""
     if value < 0:
         raise InvalidField(FieldViolation(field, "must be 1 or more, or 0 for any"))
 
 
 def check_ids(ids: Sequence[int]) -> None:
-    """Ids to read at once."""
+    """Check the ids of a batch."""
     _raise_if_any(_ids_violations(ids))
 
 
 def request_id_of(text: str) -> UUID | None:
-    """A request id; None when there is none."""
+    """The request id; None if the text is empty. Errors: InvalidField."""
     try:
         return UUID(text) if text else None
     except ValueError:
         raise InvalidField(FieldViolation("request_id", "must be a UUID")) from None
 
 
-def check_filter(wanted: TokenFilter, order_by: str, seed: int) -> None:
-    """Check which tokens are to be listed, and how."""
-    _raise_if_any(_filter_violations(wanted, order_by, seed))
+def check_filter(token_filter: TokenFilter, order_by: str, seed: int) -> None:
+    """Check the parameters of a token list."""
+    _raise_if_any(_filter_violations(token_filter, order_by, seed))
 
 
 def check_query(query: str) -> None:
-    """Check what is to be searched."""
+    """Check the query of a search."""
     _raise_if_any(_text("query", query, MAX_QUERY_LENGTH, required=True))
 
 
 def check_actor(actor: Actor) -> None:
-    """Check an actor that is to be created."""
+    """Check the fields of an actor."""
     _raise_if_any(_actor_violations(actor))
 
 
 def check_token(token: Token) -> None:
-    """Check a token that is to be created."""
+    """Check the fields of a token."""
     _raise_if_any(_token_violations(token))
 
 
 def check_script(script: Script) -> None:
-    """Check a script that is to be created, apart from its place in its token."""
+    """Check the fields of a script. `check_script_fits` checks its place in the clip."""
     _raise_if_any(_script_violations(script))
 
 
 def check_script_fits(script: Script, token: Token) -> None:
-    """A script lies within its token's clip."""
+    """Check that a script ends within the clip of its token."""
     if script.end_time > token.duration:
         length = f"{token.duration:g}"
-        problem = f"must not pass the clip's length of {length} seconds"
+        problem = f"must be at most the clip's length of {length} seconds"
         raise InvalidField(FieldViolation("script.end_time", problem))
 
 
-def check_clip_holds(token: Token, last_end: float) -> None:
-    """The clip of a token is long enough for the script that ends last, in seconds."""
-    if last_end > token.duration:
-        problem = f"must leave {last_end:g} seconds for the scripts of the token"
+def check_clip_covers(token: Token, last_script_end: float) -> None:
+    """Check that the clip of a token is long enough for its scripts.
+
+    last_script_end: where the last script ends, in seconds from the beginning of the clip.
+    """
+    if last_script_end > token.duration:
+        problem = f"must leave at least {last_script_end:g} seconds for the token's scripts"
         raise InvalidField(FieldViolation("token.end_time", problem))
 
 
 def check_same_token(before: Script, after: Script) -> None:
-    """A script stays in its token."""
+    """Check that an update keeps a script in its token."""
     if after.token_id != before.token_id:
-        raise InvalidField(FieldViolation("script.token_id", "can't be changed"))
+        raise InvalidField(FieldViolation("script.token_id", "cannot be changed"))
 
 
 def _raise_if_any(violations: Iterable[FieldViolation]) -> None:
-    if found := tuple(violations):
-        raise InvalidField(*found)
+    if violations := tuple(violations):
+        raise InvalidField(*violations)
 
 
 def _ids_violations(ids: Sequence[int]) -> Violations:
     if not ids:
-        yield FieldViolation("ids", "must name at least one")
+        yield FieldViolation("ids", "must contain at least one id")
     yield from _list("ids", tuple(ids), MAX_BATCH)
     if any(each < 1 for each in ids):
-        yield FieldViolation("ids", "must be 1 or more each")
+        yield FieldViolation("ids", "must each be 1 or more")
 
 
-def _filter_violations(wanted: TokenFilter, order_by: str, seed: int) -> Violations:
-    yield from _text("category", wanted.category, MAX_CATEGORY_LENGTH)
-    yield from _text("text", wanted.text, MAX_NAME_LENGTH)
-    if wanted.text and not has_run_of_letters(wanted.text, MIN_TEXT_LETTERS):
-        # Less is in every sentence, and in no index.
+def _filter_violations(token_filter: TokenFilter, order_by: str, seed: int) -> Violations:
+    yield from _text("category", token_filter.category, MAX_CATEGORY_LENGTH)
+    yield from _text("text", token_filter.text, MAX_NAME_LENGTH)
+    if token_filter.text and not has_run_of_letters(token_filter.text, MIN_TEXT_LETTERS):
+        # A trigram index cannot find fewer letters, and most sentences contain them.
         yield FieldViolation("text", "must have three letters in a row, or a syllable with three")
-    if wanted.actor_id is not None and wanted.actor_id < 1:
+    if token_filter.actor_id is not None and token_filter.actor_id < 1:
         yield FieldViolation("actor_id", "must be 1 or more, or 0 for any")
-    if wanted.max_duration is not None and not wanted.max_duration > 0:
+    if token_filter.max_duration is not None and not token_filter.max_duration > 0:
         yield FieldViolation("max_duration", "must be 0 or more")
     if order_by and order_by not in set(TokenOrder):
         yield FieldViolation("order_by", f"must be one of {', '.join(TokenOrder)}")
@@ -163,7 +166,7 @@ def _token_violations(token: Token) -> Violations:
     yield from _url("token.thumbnail_url", token.thumbnail_url)
     yield from _list("token.actor_ids", token.actor_ids, MAX_ACTORS)
     if not token.actor_ids:
-        yield FieldViolation("token.actor_ids", "must name at least one actor")
+        yield FieldViolation("token.actor_ids", "must contain at least one id")
     yield from _span("token", token.start_time, token.end_time)
     if token.duration > MAX_CLIP_SECONDS:
         yield FieldViolation(
@@ -179,7 +182,8 @@ def _asset_violations(assets: ReferenceAssets) -> Violations:
         if len(key) > MAX_KEY_LENGTH or ".." in key or not _OBJECT_KEY.fullmatch(key):
             yield FieldViolation(
                 f"token.reference_assets.{field.name}.object_key",
-                "must be 'references/' and letters, digits, '/', '-', '_' or '.'",
+                "must be 'references/' followed by letters, digits, '/', '-', '_' or '.', without"
+                f" '..', and at most {MAX_KEY_LENGTH} characters",
             )
 
 
@@ -193,7 +197,7 @@ def _script_violations(script: Script) -> Violations:
         yield FieldViolation("script.language_code", "must be a BCP-47 code such as 'en'")
     yield from _span("script", script.start_time, script.end_time)
     if len(script.words) > MAX_WORDS:
-        yield FieldViolation("script.words", f"must be at most {MAX_WORDS}")
+        yield FieldViolation("script.words", f"must have at most {MAX_WORDS} elements")
     yield from _word_violations(script.words)
 
 
@@ -203,11 +207,13 @@ def _word_violations(words: tuple[Word, ...]) -> Violations:
         path = f"script.words[{number}]"
         yield from _text(f"{path}.text", word.text, MAX_NAME_LENGTH, required=True)
         if not (math.isfinite(word.start_time) and word.start_time >= earliest):
-            yield FieldViolation(f"{path}.start_time", "must not be before the word ahead")
+            yield FieldViolation(
+                f"{path}.start_time", "must not be before the start of the previous word"
+            )
         if not (math.isfinite(word.end_time) and word.end_time >= word.start_time):
-            yield FieldViolation(f"{path}.end_time", "must not be before start_time")
+            yield FieldViolation(f"{path}.end_time", "must be start_time or later")
         if word.probability is not None and not 0 <= word.probability <= 1:
-            yield FieldViolation(f"{path}.probability", "must be from 0 to 1")
+            yield FieldViolation(f"{path}.probability", "must be between 0 and 1")
         earliest = word.start_time
 
 
@@ -215,16 +221,16 @@ def _text(field: str, value: str, limit: int, *, required: bool = False) -> Viol
     if required and not value.strip():
         yield FieldViolation(field, "must not be empty")
     if len(value) > limit:
-        yield FieldViolation(field, f"must be at most {limit} characters")
+        yield FieldViolation(field, f"must have at most {limit} characters")
     if "\0" in value:
         yield FieldViolation(field, "must not contain NUL characters")
 
 
 def _list(field: str, values: tuple[object, ...], limit: int) -> Violations:
     if len(values) > limit:
-        yield FieldViolation(field, f"must be at most {limit}")
+        yield FieldViolation(field, f"must have at most {limit} elements")
     if len(set(values)) < len(values):
-        yield FieldViolation(field, "must not repeat a value")
+        yield FieldViolation(field, "must not contain a value twice")
 
 
 def _url(field: str, value: str) -> Violations:

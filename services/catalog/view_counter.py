@@ -1,4 +1,4 @@
-"""Views of tokens, counted in memory and added to the stored counts in batches."""
+"""Counts the views of tokens in memory and adds them to the stored counts in batches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import structlog
 from cachetools import TTLCache
 
 from services.catalog.store import TokenStore
-from services.runtime.errors import DatabaseUnavailable
+from services.runtime.periodic import PeriodicTask
 
 KNOWN_TOKENS = 100_000
 KNOWN_SECONDS = 60
@@ -18,18 +18,18 @@ _logger = structlog.get_logger(__name__)
 
 
 class ViewCounter:
-    """Counts views; `run` beside the server stores them."""
+    """Counts views. `run` stores the counts."""
 
     def __init__(self, store: TokenStore, interval_seconds: float) -> None:
-        """Make a counter.
+        """Create a counter.
 
-        interval_seconds: how long views are counted before they are stored.
+        interval_seconds: the time between two writes of the counts.
         """
         self._store = store
-        self._interval = interval_seconds
+        self._task = PeriodicTask("view counter", self._flush_to_end, interval_seconds)
         self._views: Counter[int] = Counter()
         self._known: TTLCache[int, bool] = TTLCache(KNOWN_TOKENS, KNOWN_SECONDS)
-        self._storing = asyncio.Lock()
+        self._flushing = asyncio.Lock()
 
     async def record(self, token_id: int) -> None:
         """Count a view. Errors: TokenNotFound."""
@@ -39,22 +39,30 @@ class ViewCounter:
         self._views[token_id] += 1
 
     async def run(self) -> None:
-        """Store what was counted, again and again; when cancelled, what is left."""
+        """Store the counts periodically until cancelled, then store the remaining ones."""
         try:
-            while True:
-                await asyncio.sleep(self._interval)
-                # Whether a cancelled statement has counted can't be known.
-                await asyncio.shield(self._store_views())
+            await self._task.run()
         finally:
-            await self._store_views()
+            await self._flush_at_shutdown()
 
-    async def _store_views(self) -> None:
-        async with self._storing:
+    async def flush(self) -> None:
+        """Store the counts. After an error they remain in memory for the next flush."""
+        async with self._flushing:
             views, self._views = self._views, Counter()
             if not views:
                 return
             try:
                 await self._store.add_views(views)
-            except DatabaseUnavailable:
+            except Exception:
                 self._views += views
-                _logger.warning("views not stored yet", tokens=len(self._views))
+                raise
+
+    async def _flush_to_end(self) -> None:
+        # If a statement is cancelled, PostgreSQL may or may not have counted the views.
+        await asyncio.shield(self.flush())
+
+    async def _flush_at_shutdown(self) -> None:
+        try:
+            await self.flush()
+        except Exception:
+            _logger.exception("views lost at shutdown", views=self._views.total())

@@ -1,4 +1,4 @@
-"""An analysis that is cancelled before the analysis server has it: nothing comes of it."""
+"""Analyses that are cancelled before the analysis server accepts them leave nothing behind."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.e2e.product import AUDIO, Product
 
 WAV = (AUDIO / "ref_0890.wav").read_bytes()
 LONG = WAV + bytes(10 * 1024 * 1024)
-"""More than one part, so that a multipart upload is open when the job is cancelled."""
+"""More than one part, so that a multipart upload is in progress when the job is cancelled."""
 
 MIB = 1024 * 1024
 
@@ -28,7 +28,7 @@ def cancel(product: Product, job_id: str) -> None:
 
 
 def reason(call: grpc.Call) -> str:
-    """The reason that a refused call is told."""
+    """The reason in the error of a call."""
     status = rpc_status.from_call(call)
     assert status is not None
     info = error_details_pb2.ErrorInfo()
@@ -37,7 +37,7 @@ def reason(call: grpc.Call) -> str:
 
 
 @pytest.mark.parametrize("content", [WAV, LONG], ids=["one part", "several parts"])
-def test_an_upload_whose_job_is_cancelled_is_refused_and_leaves_nothing(
+def test_an_upload_of_a_cancelled_job_is_refused_and_leaves_no_object(
     product: Product,
     held_token: int,
     analysis_server: AnalysisServer,
@@ -51,7 +51,7 @@ def test_an_upload_whose_job_is_cancelled_is_refused_and_leaves_nothing(
         for start in range(0, len(content), MIB):
             yield pb.UploadAudioRequest(chunk=content[start : start + MIB])
         cancelled.wait()
-        yield pb.UploadAudioRequest(chunk=b"the rest")
+        yield pb.UploadAudioRequest(chunk=b"remaining")
         yield pb.UploadAudioRequest(finish=pb.UploadAudioFinish())
 
     call = upload_pb2_grpc.UploadServiceStub(channel).UploadAudio.future(requests())
@@ -67,17 +67,17 @@ def test_an_upload_whose_job_is_cancelled_is_refused_and_leaves_nothing(
     assert not analysis_server.was_dispatched(job_id)
 
 
-def test_a_job_cancelled_during_its_dispatch_stays_cancelled_when_it_is_accepted(
+def test_a_job_that_is_cancelled_during_its_dispatch_stays_cancelled(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
-    going_on = analysis_server.stall(held_token)
+    resumed = analysis_server.stall(held_token)
     try:
         job_id = product.uploaded(held_token)
         analysis_server.job(job_id)
         assert product.analysis(job_id)["state"] == "ANALYSIS_STATE_QUEUED"
         cancel(product, job_id)
     finally:
-        going_on.set()
+        resumed.set()
     late = analysis_server.report(job_id, {"analysis_results": {"score": 1}})
     assert late.json()["effect"] == "REPORT_EFFECT_IGNORED"
     assert product.analysis(job_id)["status"] == "cancelled"

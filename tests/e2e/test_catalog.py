@@ -1,4 +1,4 @@
-"""The catalog through the gateway: what is created is what is read."""
+"""The catalog through the gateway: creates, reads and their errors."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from tests.e2e.product import error_info
 Json = dict[str, Any]
 
 
-def created(gateway: httpx.Client, collection: str, resource: Json) -> Json:
+def create(gateway: httpx.Client, collection: str, resource: Json) -> Json:
+    """Create a resource, and check that reading it returns the same."""
     answer = gateway.post(f"/{collection}", json=resource)
     assert answer.status_code == 200, answer.text
-    made: Json = answer.json()
-    assert gateway.get(f"/{collection}/{made['id']}").json() == made
-    return made
+    created: Json = answer.json()
+    assert gateway.get(f"/{collection}/{created['id']}").json() == created
+    return created
 
 
 @pytest.fixture
 def actor(gateway: httpx.Client) -> Json:
-    return created(gateway, "actors", {"name": f"수지 {uuid4()}", "aliases": ["Suzy", "배수지"]})
+    return create(gateway, "actors", {"name": f"수지 {uuid4()}", "aliases": ["Suzy", "배수지"]})
 
 
 @pytest.fixture
 def token(gateway: httpx.Client, actor: Json) -> Json:
-    return created(
+    return create(
         gateway,
         "tokens",
         {
@@ -43,13 +44,13 @@ def token(gateway: httpx.Client, actor: Json) -> Json:
     )
 
 
-def test_an_actor_is_read_as_it_was_created(actor: Json) -> None:
+def test_an_actor_has_its_fields_and_a_create_time(actor: Json) -> None:
     assert isinstance(actor["id"], int)
     assert actor["aliases"] == ["Suzy", "배수지"]
     assert actor["create_time"].endswith("Z")
 
 
-def test_a_token_is_read_as_it_was_created(token: Json) -> None:
+def test_a_token_has_its_fields_and_no_asset_urls(token: Json) -> None:
     assert (token["start_time"], token["end_time"], token["view_count"]) == (61.5, 66, 0)
     assert token["reference_assets"]["voice"]["url"] == ""
 
@@ -59,7 +60,7 @@ def test_a_full_view_has_scripts_words_and_urls(gateway: httpx.Client, token: Js
         {"text": "어쩌면", "start_time": 0.25, "end_time": 0.75},
         {"text": "우린", "start_time": 0.75, "end_time": 1.5},
     ]
-    script = created(
+    script = create(
         gateway,
         "scripts",
         {
@@ -77,13 +78,13 @@ def test_a_full_view_has_scripts_words_and_urls(gateway: httpx.Client, token: Js
     assert "X-Amz-Signature" in full["reference_assets"]["voice"]["url"]
 
 
-def test_text_is_kept_in_its_composed_form(gateway: httpx.Client) -> None:
+def test_text_is_stored_in_nfc(gateway: httpx.Client) -> None:
     decomposed = f"e\u0301 {uuid4()}"
-    made = created(gateway, "actors", {"name": decomposed})
-    assert made["name"] == decomposed.replace("e\u0301", "\u00e9")
+    actor = create(gateway, "actors", {"name": decomposed})
+    assert actor["name"] == decomposed.replace("e\u0301", "\u00e9")
 
 
-def test_a_taken_name_is_a_conflict_that_names_the_field(
+def test_a_duplicate_name_is_a_conflict_that_names_the_field(
     gateway: httpx.Client, actor: Json
 ) -> None:
     answer = gateway.post("/actors", json={"name": actor["name"]})
@@ -91,7 +92,7 @@ def test_a_taken_name_is_a_conflict_that_names_the_field(
     assert error_info(answer)["metadata"] == {"resource": "actor", "field": "name"}
 
 
-def test_all_bad_fields_are_named_at_once(gateway: httpx.Client) -> None:
+def test_all_invalid_fields_are_named_in_one_error(gateway: httpx.Client) -> None:
     answer = gateway.post("/tokens", json={"name": "", "start_time": -1, "end_time": -2})
     assert answer.status_code == 400
     assert error_info(answer)["reason"] == "INVALID_FIELD"
@@ -117,7 +118,7 @@ def test_a_script_of_an_unknown_token_is_not_found(gateway: httpx.Client) -> Non
     assert error_info(answer)["reason"] == "TOKEN_NOT_FOUND"
 
 
-def test_an_asset_may_not_be_a_learners_recording(gateway: httpx.Client, actor: Json) -> None:
+def test_an_asset_cannot_be_a_learners_recording(gateway: httpx.Client, actor: Json) -> None:
     token = {
         "name": "x",
         "actor_ids": [actor["id"]],
@@ -128,19 +129,17 @@ def test_an_asset_may_not_be_a_learners_recording(gateway: httpx.Client, actor: 
 
 
 @pytest.mark.parametrize("body", ["{", "[]", '{"name": 3}'])
-def test_a_body_that_does_not_fit_is_an_error(gateway: httpx.Client, body: str) -> None:
+def test_a_malformed_body_is_an_error(gateway: httpx.Client, body: str) -> None:
     answer = gateway.post("/actors", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 400, answer.text
     assert error_info(answer)["reason"] == "REQUEST_MALFORMED"
 
 
 @pytest.mark.parametrize("view", ["FULL", "full", "TOKEN_VIEW_FULL", "token_view_full"])
-def test_a_full_view_is_asked_for_by_its_short_or_whole_name(
-    gateway: httpx.Client, view: str
-) -> None:
+def test_a_view_has_a_short_and_a_full_name(gateway: httpx.Client, view: str) -> None:
     assert gateway.get(f"/tokens/1?view={view}").json()["scripts"]
     assert not gateway.get("/tokens/1?view=BASIC").json()["scripts"]
 
 
-def test_a_view_that_there_is_not_is_a_clear_error(gateway: httpx.Client) -> None:
+def test_an_unknown_view_is_an_error(gateway: httpx.Client) -> None:
     assert gateway.get("/tokens/1?view=EVERYTHING").status_code == 400

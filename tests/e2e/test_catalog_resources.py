@@ -1,11 +1,10 @@
-"""Actors, tokens and scripts through the gateway: the whole of the resource API."""
+"""Actors, tokens and scripts through the gateway: all calls of the resource API."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,16 +64,14 @@ def catalog(stack: Stack) -> Iterator[catalog_pb2_grpc.CatalogServiceStub]:
 @pytest.mark.parametrize(
     "text", ["수지", "Suzy", "👩‍🎤🏳️‍🌈", "é ŭ", "سلمى حايك", "שלום", "\u202eabc", "x" * 200]
 )
-def test_text_of_any_language_is_read_as_it_was_sent(
-    gateway: httpx.Client, token: Json, text: str
-) -> None:
+def test_text_of_any_language_is_preserved(gateway: httpx.Client, token: Json, text: str) -> None:
     body = {"token_id": token["id"], "text": text, "translation": text, "end_time": 1}
-    made = ok(gateway.post("/scripts", json=body | {"words": [{"text": text}]}))
-    found = ok(gateway.get(f"/scripts/{made['id']}"))
-    assert (found["text"], found["translation"], found["words"][0]["text"]) == (text,) * 3
+    created = ok(gateway.post("/scripts", json=body | {"words": [{"text": text}]}))
+    script = ok(gateway.get(f"/scripts/{created['id']}"))
+    assert (script["text"], script["translation"], script["words"][0]["text"]) == (text,) * 3
 
 
-def test_an_update_without_a_mask_sets_what_is_populated(
+def test_an_update_without_a_mask_sets_the_populated_fields(
     gateway: httpx.Client, token: Json
 ) -> None:
     updated = ok(gateway.patch(f"/tokens/{token['id']}", json={"name": "renamed"}))
@@ -84,21 +81,21 @@ def test_an_update_without_a_mask_sets_what_is_populated(
     assert updated["update_time"] > token["update_time"]
 
 
-def test_an_update_sets_what_its_mask_names(gateway: httpx.Client, actor: Json) -> None:
+def test_an_update_sets_the_fields_of_its_mask(gateway: httpx.Client, actor: Json) -> None:
     path = f"/actors/{actor['id']}"
-    body = {"name": "not meant", "aliases": []}
+    body = {"name": "not in the mask", "aliases": []}
     updated = ok(gateway.patch(path, params={"update_mask": "aliases"}, json=body))
     assert (updated["name"], updated["aliases"]) == (actor["name"], [])
 
 
-def test_a_star_sets_everything(gateway: httpx.Client, token: Json) -> None:
+def test_a_star_sets_all_fields(gateway: httpx.Client, token: Json) -> None:
     body = {"name": "bare", "actor_ids": token["actor_ids"], "end_time": 5}
     path = f"/tokens/{token['id']}"
     updated = ok(gateway.patch(path, params={"update_mask": "*"}, json=body))
     assert (updated["category"], updated["end_time"]) == ("", 5)
 
 
-def test_one_asset_is_set_and_cleared_by_its_path(gateway: httpx.Client, token: Json) -> None:
+def test_an_asset_is_set_and_cleared_by_its_path(gateway: httpx.Client, token: Json) -> None:
     path = f"/tokens/{token['id']}"
     assets = {
         "voice": {"object_key": "references/v"},
@@ -111,7 +108,7 @@ def test_one_asset_is_set_and_cleared_by_its_path(gateway: httpx.Client, token: 
     assert updated["revision"] == 3
 
 
-def test_output_only_fields_are_passed_over(gateway: httpx.Client, token: Json) -> None:
+def test_output_only_fields_are_ignored(gateway: httpx.Client, token: Json) -> None:
     path = f"/tokens/{token['id']}"
     body = {"view_count": 7, "revision": 9, "name": "x"}
     updated = ok(gateway.patch(path, params={"update_mask": "view_count,name"}, json=body))
@@ -119,13 +116,15 @@ def test_output_only_fields_are_passed_over(gateway: httpx.Client, token: Json) 
 
 
 @pytest.mark.parametrize("mask", ["nonsense", "name.first", "actor_ids.0", " "])
-def test_a_mask_of_unknown_fields_is_refused(gateway: httpx.Client, token: Json, mask: str) -> None:
+def test_a_mask_with_an_unknown_field_is_refused(
+    gateway: httpx.Client, token: Json, mask: str
+) -> None:
     path = f"/tokens/{token['id']}"
     answer = gateway.patch(path, params={"update_mask": mask}, json={"name": "x"})
     assert reason(answer, 400) == "INVALID_FIELD"
 
 
-def test_a_stale_etag_is_told_the_current_one(gateway: httpx.Client, script: Json) -> None:
+def test_a_stale_etag_is_refused_with_the_current_one(gateway: httpx.Client, script: Json) -> None:
     path = f"/scripts/{script['id']}"
     current = ok(gateway.patch(path, json={"text": "x", "etag": script["etag"]}))["etag"]
     answer = gateway.patch(path, json={"text": "y", "etag": script["etag"]})
@@ -135,13 +134,13 @@ def test_a_stale_etag_is_told_the_current_one(gateway: httpx.Client, script: Jso
     assert ok(gateway.delete(path, params={"etag": current})) == {}
 
 
-def test_what_is_deleted_is_gone(gateway: httpx.Client, script: Json) -> None:
+def test_a_deleted_script_does_not_exist(gateway: httpx.Client, script: Json) -> None:
     assert ok(gateway.delete(f"/scripts/{script['id']}")) == {}
     assert reason(gateway.get(f"/scripts/{script['id']}"), 404) == "SCRIPT_NOT_FOUND"
     assert reason(gateway.delete(f"/scripts/{script['id']}"), 404) == "SCRIPT_NOT_FOUND"
 
 
-def test_what_is_in_use_is_deleted_by_force_only(
+def test_resources_in_use_are_deleted_only_with_force(
     gateway: httpx.Client, actor: Json, token: Json, script: Json
 ) -> None:
     assert reason(gateway.delete(f"/tokens/{token['id']}"), 409) == "TOKEN_IN_USE"
@@ -154,7 +153,7 @@ def test_what_is_in_use_is_deleted_by_force_only(
     assert reason(gateway.get(f"/scripts/{script['id']}"), 404) == "SCRIPT_NOT_FOUND"
 
 
-def test_a_token_with_analyses_is_deleted_by_force_only(
+def test_a_token_with_analyses_is_deleted_only_with_force(
     gateway: httpx.Client, product: Product, token: Json
 ) -> None:
     product.ended(product.uploaded(token["id"]))
@@ -169,17 +168,17 @@ def test_an_actor_counts_its_tokens(gateway: httpx.Client, token: Json) -> None:
     assert actor["token_count"] == 1
 
 
-def test_a_batch_is_read_in_the_order_asked_for(gateway: httpx.Client, actor: Json) -> None:
+def test_a_batch_is_in_the_order_of_the_ids(gateway: httpx.Client, actor: Json) -> None:
     other = ok(gateway.post("/actors", json={"name": str(uuid4())}))
     ids = [other["id"], actor["id"]]
-    found = ok(gateway.get("/actors:batchGet", params={"ids": ids}))
-    assert [each["id"] for each in found["actors"]] == ids
+    batch = ok(gateway.get("/actors:batchGet", params={"ids": ids}))
+    assert [each["id"] for each in batch["actors"]] == ids
     answer = gateway.get("/actors:batchGet", params={"ids": [*ids, 2_000_000_000]})
     assert reason(answer, 404) == "ACTOR_NOT_FOUND"
     assert error_info(answer)["metadata"]["actor_id"] == "2000000000"
 
 
-def test_a_creation_may_be_repeated_by_its_request_id(gateway: httpx.Client) -> None:
+def test_a_create_can_be_repeated_with_its_request_id(gateway: httpx.Client) -> None:
     body, params = {"name": str(uuid4())}, {"request_id": str(uuid4())}
     first = ok(gateway.post("/actors", params=params, json=body))
     assert ok(gateway.post("/actors", params=params, json=body)) == first
@@ -187,7 +186,7 @@ def test_a_creation_may_be_repeated_by_its_request_id(gateway: httpx.Client) -> 
     assert reason(answer, 422) == "REQUEST_ID_REUSED"
 
 
-def test_validation_alone_creates_nothing(gateway: httpx.Client) -> None:
+def test_validate_only_creates_nothing(gateway: httpx.Client) -> None:
     body, params = {"name": str(uuid4())}, {"validate_only": "true"}
     assert ok(gateway.post("/actors", params=params, json=body))["id"] == 0
     ok(gateway.post("/actors", json=body))
@@ -195,7 +194,7 @@ def test_validation_alone_creates_nothing(gateway: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("order", ["", "latest", "popular", "shuffled"])
-def test_pages_are_the_whole_list_once(gateway: httpx.Client, token: Json, order: str) -> None:
+def test_pages_contain_every_element_once(gateway: httpx.Client, token: Json, order: str) -> None:
     copy = {"name": "copy", "actor_ids": token["actor_ids"], "end_time": 1}
     ids = {
         ok(gateway.post("/tokens", json=copy | {"category": token["category"]}))["id"]
@@ -213,13 +212,13 @@ def test_pages_are_the_whole_list_once(gateway: httpx.Client, token: Json, order
     assert set(seen) == ids | {token["id"]}
 
 
-def test_a_page_token_is_good_for_its_own_query_only(gateway: httpx.Client) -> None:
+def test_a_page_token_is_valid_only_for_its_query(gateway: httpx.Client) -> None:
     first = ok(gateway.get("/tokens", params={"page_size": 1}))
     params = {"page_token": first["next_page_token"], "category": "other"}
     assert reason(gateway.get("/tokens", params=params), 400) == "INVALID_FIELD"
 
 
-def test_a_billion_is_cut_to_the_largest_page(gateway: httpx.Client) -> None:
+def test_a_page_size_of_a_billion_means_the_largest_page(gateway: httpx.Client) -> None:
     assert len(ok(gateway.get("/tokens", params={"page_size": 10**9}))["tokens"]) <= 1000
 
 
@@ -231,8 +230,8 @@ def test_scripts_of_a_token_come_in_the_order_of_their_start(
         ok(gateway.post("/scripts", json=body))
     params: Json = {"token_id": token["id"], "page_size": 2}
     first = ok(gateway.get("/scripts", params=params))
-    rest = ok(gateway.get("/scripts", params=params | {"page_token": first["next_page_token"]}))
-    starts = [each["start_time"] for each in (*first["scripts"], *rest["scripts"])]
+    second = ok(gateway.get("/scripts", params=params | {"page_token": first["next_page_token"]}))
+    starts = [each["start_time"] for each in (*first["scripts"], *second["scripts"])]
     assert starts == [0, 2, 4]
 
 
@@ -245,9 +244,9 @@ def test_related_tokens_share_an_actor(gateway: httpx.Client, token: Json) -> No
 
 def test_names_are_found_by_initials_and_with_typos(gateway: httpx.Client) -> None:
     name = f"탕웨이 {uuid4()}"
-    made = ok(gateway.post("/actors", json={"name": name}))
+    actor = ok(gateway.post("/actors", json={"name": name}))
     (match,) = ok(gateway.get("/actors:search", params={"query": "ㅌㅇㅇ"}))["matches"]
-    assert match["actor"]["id"] == made["id"]
+    assert match["actor"]["id"] == actor["id"]
     assert match["match"]["highlights"] == [{"start": 0, "end": 3}]
     assert ok(gateway.get("/actors:search", params={"query": name[:-3] + "x"}))["matches"]
 
@@ -255,10 +254,7 @@ def test_names_are_found_by_initials_and_with_typos(gateway: httpx.Client) -> No
 def test_views_are_counted(gateway: httpx.Client, token: Json) -> None:
     for _ in range(3):
         assert ok(gateway.post(f"/tokens/{token['id']}:recordView", json={})) == {}
-    deadline = time.monotonic() + 20
-    while ok(gateway.get(f"/tokens/{token['id']}"))["view_count"] != 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    eventually(lambda: ok(gateway.get(f"/tokens/{token['id']}"))["view_count"] == 3)
     assert reason(gateway.post("/tokens/2000000000:recordView", json={}), 404) == "TOKEN_NOT_FOUND"
 
 
@@ -280,13 +276,11 @@ def test_a_crash_loses_no_view_that_was_flushed(product: Product, token: Json) -
     assert ok(product.gateway.get(path))["view_count"] == 1
 
 
-def test_an_import_streams_and_a_watch_tells_it(
+def test_a_watch_receives_the_changes_of_an_import(
     catalog: catalog_pb2_grpc.CatalogServiceStub,
 ) -> None:
     watch = catalog.WatchTokens(pb.WatchTokensRequest(), timeout=60)
-    for notice in watch:
-        if notice.cursor:
-            break
+    next(batch for batch in watch if batch.cursor)
     name = str(uuid4())
     content = (
         f'{{"actor": {{"name": "{name}"}}}}\n'
@@ -297,17 +291,17 @@ def test_an_import_streams_and_a_watch_tells_it(
     *_, last = catalog.ImportCatalog(requests, timeout=60)
     assert (last.last_line, last.created, last.refused) == (3, 2, 1)
     assert last.refused_lines[0].line == 3
-    changes = next(notice.changes for notice in watch if notice.changes)
+    changes = next(batch.changes for batch in watch if batch.changes)
     token = catalog.GetToken(pb.GetTokenRequest(id=changes[-1].token_id))
     assert token.name == name
     watch.cancel()
     exported = b"".join(
-        answer.chunk for answer in catalog.ExportCatalog(pb.ExportCatalogRequest(), timeout=60)
+        message.chunk for message in catalog.ExportCatalog(pb.ExportCatalogRequest(), timeout=60)
     )
     assert exported.count(name.encode()) == 3
 
 
-def test_a_file_is_imported_and_exported_by_the_command(stack: Stack, tmp_path: Path) -> None:
+def test_the_command_imports_and_exports_a_file(stack: Stack, tmp_path: Path) -> None:
     name = str(uuid4())
     file = tmp_path / "catalog.jsonl"
     file.write_text(f'{{"actor": {{"name": "{name}"}}}}\nnonsense\n', encoding="utf-8")
@@ -333,15 +327,15 @@ def test_a_file_is_imported_and_exported_by_the_command(stack: Stack, tmp_path: 
     "query",
     ["'; DROP TABLE catalog.actors; --", "%' OR 1=1", '"', "\\", "%", "{name}", ":query", "$1"],
 )
-def test_sql_in_a_query_is_only_text(gateway: httpx.Client, query: str) -> None:
+def test_sql_in_a_query_is_treated_as_text(gateway: httpx.Client, query: str) -> None:
     ok(gateway.get("/actors:search", params={"query": query}))
     ok(gateway.get("/tokens:search", params={"query": query}))
     ok(gateway.get("/tokens", params={"text": f"abc{query}", "category": query}))
-    made = ok(gateway.post("/actors", json={"name": f"{query} {uuid4()}"}))
-    assert made["name"].startswith(query)
+    actor = ok(gateway.post("/actors", json={"name": f"{query} {uuid4()}"}))
+    assert actor["name"].startswith(query)
 
 
-BAD_CALLS: list[tuple[str, str, Json, int]] = [
+INVALID_CALLS: list[tuple[str, str, Json, int]] = [
     ("GET", "/actors", {"params": {"page_size": -1}}, 400),
     ("GET", "/actors", {"params": {"page_size": 2**31}}, 400),
     ("GET", "/actors", {"params": {"page_token": "x"}}, 400),
@@ -382,8 +376,8 @@ BAD_CALLS: list[tuple[str, str, Json, int]] = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path", "arguments", "status"), BAD_CALLS)
-def test_a_bad_call_is_a_clear_error(
+@pytest.mark.parametrize(("method", "path", "arguments", "status"), INVALID_CALLS)
+def test_an_invalid_call_is_an_error_with_a_reason(
     gateway: httpx.Client, method: str, path: str, arguments: Json, status: int
 ) -> None:
     answer = gateway.request(method, path, **arguments)

@@ -1,4 +1,4 @@
-"""The documented session: a take goes from upload to result."""
+"""Takes from upload to result, by form, by gRPC and by grpcurl."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_take_by_form_goes_from_upload_to_result(product: Product) -> None:
     }
 
 
-def test_scores_rank_takes_as_a_listener_would(product: Product) -> None:
+def test_scores_rank_takes_by_similarity(product: Product) -> None:
     takes = TAKES[:5]
     jobs = [product.uploaded(SEEDED_TOKEN, take) for take in takes]
     scores = [product.ended(job)["result"]["overall_score"] for job in jobs]
@@ -74,7 +74,7 @@ def test_scores_rank_takes_as_a_listener_would(product: Product) -> None:
         ("truncated.m4a", "UNDECODABLE_AUDIO"),
     ],
 )
-def test_what_cannot_be_analysed_ends_as_failed_with_a_sentence(
+def test_a_recording_that_cannot_be_analysed_fails_with_a_message(
     product: Product, recording: str, reason: str
 ) -> None:
     ended = product.ended(product.uploaded(SEEDED_TOKEN, recording))
@@ -84,7 +84,7 @@ def test_what_cannot_be_analysed_ends_as_failed_with_a_sentence(
     assert ended["progress"] < 100
 
 
-def test_progress_is_told_stage_by_stage(
+def test_a_watcher_receives_each_stage_of_the_progress(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
     job_id = product.uploaded(held_token)
@@ -97,12 +97,14 @@ def test_progress_is_told_stage_by_stage(
     assert completed["result"] == {"score": 1}
 
 
-def test_sentences_are_english_when_asked_for(product: Product, held_token: int) -> None:
+def test_messages_are_english_if_the_client_asks_for_english(
+    product: Product, held_token: int
+) -> None:
     answer = product.upload(held_token, "ref_0890.wav", {"accept-language": "en-GB,en;q=0.8"})
     assert answer.json()["message"] == "Uploaded; it is being processed in the background."
 
 
-def test_the_dispatch_carries_all_that_the_analysis_needs(
+def test_the_dispatch_contains_the_token_with_scripts_and_assets(
     product: Product, analysis_server: AnalysisServer
 ) -> None:
     job_id = product.uploaded(SEEDED_TOKEN, "ref_0930.wav")
@@ -113,7 +115,7 @@ def test_the_dispatch_carries_all_that_the_analysis_needs(
     assert body["token"]["reference_assets"]["voice"]["url"].startswith("http")
 
 
-def messages(recording: Path) -> list[upload_pb2.UploadAudioRequest]:
+def upload_requests(recording: Path) -> list[upload_pb2.UploadAudioRequest]:
     return [
         upload_pb2.UploadAudioRequest(
             metadata=upload_pb2.UploadAudioMetadata(token_id=SEEDED_TOKEN, file_name="take")
@@ -126,7 +128,7 @@ def messages(recording: Path) -> list[upload_pb2.UploadAudioRequest]:
 def test_a_take_by_grpc_is_watched_while_it_uploads(channel: grpc.Channel) -> None:
     upload = upload_pb2_grpc.UploadServiceStub(channel)
     analysis = analysis_pb2_grpc.AnalysisServiceStub(channel)
-    call = upload.UploadAudio.future(iter(messages(AUDIO / "ref_0890.wav")))
+    call = upload.UploadAudio.future(iter(upload_requests(AUDIO / "ref_0890.wav")))
     job_id = str(dict(call.initial_metadata())["x-job-id"])
     states = list(analysis.WatchAnalysis(analysis_pb2.WatchAnalysisRequest(job_id=job_id)))
     assert call.result().job_id == job_id
@@ -153,7 +155,7 @@ def test_a_take_by_grpcurl(product: Product) -> None:
     assert product.ended(json.loads(answer.stdout)["job_id"])["status"] == "completed"
 
 
-def test_twenty_takes_at_once_all_complete(product: Product) -> None:
+def test_twenty_concurrent_takes_all_complete(product: Product) -> None:
     with ThreadPoolExecutor(20) as pool:
         takes = [TAKES[number % len(TAKES)] for number in range(20)]
         jobs = list(pool.map(lambda take: product.uploaded(SEEDED_TOKEN, take), takes))
@@ -164,7 +166,7 @@ def test_twenty_takes_at_once_all_complete(product: Product) -> None:
 @pytest.mark.parametrize(
     "file_name", ["../../etc/passwd", "a\r\nb.wav", "x" * 4096, "녹음.wav", "🎙️.wav"]
 )
-def test_a_file_name_never_becomes_part_of_a_key(
+def test_a_file_name_is_never_part_of_an_object_key(
     product: Product, held_token: int, file_name: str
 ) -> None:
     recording = (AUDIO / "ref_0890.wav").read_bytes()

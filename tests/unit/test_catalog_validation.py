@@ -1,4 +1,4 @@
-"""Actors, tokens and scripts: what is valid, and that every bad field is named."""
+"""Validation of actors, tokens and scripts: every invalid field is named."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_names_of_any_language_are_valid(name: str) -> None:
     check_actor(Actor(name))
 
 
-def test_every_bad_field_of_an_actor_is_named() -> None:
+def test_every_invalid_field_of_an_actor_is_named() -> None:
     with pytest.raises(InvalidField) as error:
         check_actor(Actor(" ", ("a", "a", "x" * 201)))
     assert fields(error) == ["actor.name", "actor.aliases", "actor.aliases[2]"]
@@ -54,7 +54,7 @@ def test_every_bad_field_of_an_actor_is_named() -> None:
         ),
     ],
 )
-def test_a_bad_field_of_a_token_is_named(token: Token, field: str) -> None:
+def test_an_invalid_field_of_a_token_is_named(token: Token, field: str) -> None:
     with pytest.raises(InvalidField) as error:
         check_token(token)
     assert fields(error) == [field]
@@ -75,13 +75,13 @@ def test_a_bad_field_of_a_token_is_named(token: Token, field: str) -> None:
         ),
     ],
 )
-def test_a_bad_field_of_a_script_is_named(script: Script, field: str) -> None:
+def test_an_invalid_field_of_a_script_is_named(script: Script, field: str) -> None:
     with pytest.raises(InvalidField) as error:
         check_script(script)
     assert fields(error) == [field]
 
 
-def test_a_script_lies_within_its_clip() -> None:
+def test_a_script_must_end_within_its_clip() -> None:
     check_script_fits(replace(SCRIPT, end_time=5.5), TOKEN)
     with pytest.raises(InvalidField):
         check_script_fits(replace(SCRIPT, end_time=5.6), TOKEN)

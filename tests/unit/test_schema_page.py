@@ -1,4 +1,4 @@
-"""The page of the catalog's schema shows the tables as they are."""
+"""The page of the catalog's schema is generated from the current tables."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 from services.catalog.schema_page import page
 from services.catalog.tables import metadata
 
-PAGE = Path(__file__).parents[2] / "docs" / "catalog-schema.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "catalog-schema.md"
 
 
 def test_the_page_is_current() -> None:
-    assert PAGE.read_text("utf-8") == page(metadata), "run `make erd`"
+    assert DOCUMENT.read_text("utf-8") == page(metadata), "run `make erd`"

@@ -1,4 +1,4 @@
-"""Alembic's entry into the catalog's migrations."""
+"""The environment in which Alembic runs the migrations of the catalog."""
 
 from services.catalog.tables import metadata
 from services.runtime.migrations import run_migrations

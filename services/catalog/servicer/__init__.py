@@ -17,19 +17,19 @@ from sori.catalog.v1 import catalog_pb2_grpc
 class CatalogServicer(
     ActorRpcs, TokenRpcs, ScriptRpcs, BulkRpcs, catalog_pb2_grpc.CatalogServiceServicer
 ):
-    """All rpcs of the catalog, those of each resource in a module of their own."""
+    """All rpcs of the catalog. Each resource has its own module."""
 
     def __init__(
         self,
         store: CatalogStore,
         objects: ObjectStore,
         analysis: AnalysisClient,
-        views: ViewCounter,
+        view_counter: ViewCounter,
         watch: TokenWatch,
     ) -> None:
         ActorRpcs.__init__(self, store.actors, store.search)
         TokenRpcs.__init__(
-            self, store.tokens, store.pages, store.search, objects, analysis, views, watch
+            self, store.tokens, store.pages, store.search, objects, analysis, view_counter, watch
         )
         ScriptRpcs.__init__(self, store.scripts)
         BulkRpcs.__init__(self, store.imports, store.exports)

@@ -5,20 +5,17 @@ from __future__ import annotations
 from google.protobuf.empty_pb2 import Empty
 
 from services.catalog import converters, validation
-from services.catalog.field_masks import merged
+from services.catalog.field_masks import apply_update
 from services.catalog.models import Actor
-from services.catalog.servicer.common import creation_of, page_of
+from services.catalog.servicer.common import create_options, match_limit, split_page
 from services.catalog.store import ActorStore, Search
 from services.runtime.interceptors import Context
 from services.runtime.paging import page_size_of, page_token, position_of
 from sori.catalog.v1 import catalog_pb2 as pb
 
-DEFAULT_MATCHES = 20
-MAX_MATCHES = 100
-
 
 class ActorRpcs:
-    """Creates, reads, lists, finds, updates and deletes actors."""
+    """Creates, reads, lists, searches, updates and deletes actors."""
 
     def __init__(self, actors: ActorStore, search: Search) -> None:
         self._actors = actors
@@ -27,8 +24,8 @@ class ActorRpcs:
     async def CreateActor(self, request: pb.CreateActorRequest, context: Context) -> pb.Actor:
         actor = converters.actor_from(request.actor)
         validation.check_actor(actor)
-        creation = creation_of(request, converters.actor_to(actor))
-        return converters.actor_to(await self._actors.create(actor, creation))
+        options = create_options(request, converters.actor_to(actor))
+        return converters.actor_to(await self._actors.create(actor, options))
 
     async def GetActor(self, request: pb.GetActorRequest, context: Context) -> pb.Actor:
         validation.check_id("id", request.id)
@@ -46,18 +43,18 @@ class ActorRpcs:
     ) -> pb.ListActorsResponse:
         size = page_size_of(request.page_size)
         (after_id,) = position_of(request, int) or (0,)
-        page, last = page_of(await self._actors.page(size + 1, int(after_id)), size)
-        answer = pb.ListActorsResponse(actors=map(converters.actor_to, page))
+        page, last = split_page(await self._actors.page(size + 1, int(after_id)), size)
+        response = pb.ListActorsResponse(actors=map(converters.actor_to, page))
         if last is not None:
-            answer.next_page_token = page_token(request, [last.id or 0])
-        return answer
+            response.next_page_token = page_token(request, [last.id or 0])
+        return response
 
     async def UpdateActor(self, request: pb.UpdateActorRequest, context: Context) -> pb.Actor:
         validation.check_id("actor.id", request.actor.id)
 
         def change(actor: Actor) -> Actor:
-            message = merged(converters.actor_to(actor), request.actor, request.update_mask)
-            changed = converters.actor_over(actor, message)
+            message = apply_update(converters.actor_to(actor), request.actor, request.update_mask)
+            changed = converters.updated_actor(actor, message)
             validation.check_actor(changed)
             return changed
 
@@ -78,20 +75,14 @@ class ActorRpcs:
         self, request: pb.SearchActorsRequest, context: Context
     ) -> pb.SearchActorsResponse:
         validation.check_query(request.query)
-        size = match_count_of(request.page_size)
-        found = await self._search.actors(request.query, size)
-        actors = await self._actors.get_known([actor_id for actor_id, _ in found])
+        hits = await self._search.actors(request.query, match_limit(request.page_size))
+        actors = await self._actors.get_existing([actor_id for actor_id, _ in hits])
         return pb.SearchActorsResponse(
             matches=[
                 pb.ActorMatch(
                     actor=converters.actor_to(actors[actor_id]), match=converters.match_to(match)
                 )
-                for actor_id, match in found
+                for actor_id, match in hits
                 if actor_id in actors
             ]
         )
-
-
-def match_count_of(asked: int) -> int:
-    """How many matches to answer with. Errors: InvalidField when negative."""
-    return min(page_size_of(asked), MAX_MATCHES) if asked else DEFAULT_MATCHES

@@ -1,18 +1,18 @@
-"""Rpcs of imports and exports."""
+"""Rpcs that import and export the catalog."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from services.catalog.importer import Progress, imported
+from services.catalog.importer import Progress, import_file
 from services.catalog.store import Exports, Imports
 from services.runtime.interceptors import Context
 from sori.catalog.v1 import catalog_pb2 as pb
 
 
 class BulkRpcs:
-    """Imports and exports the whole catalog."""
+    """Imports and exports all resources."""
 
     def __init__(self, imports: Imports, exports: Exports) -> None:
         self._imports = imports
@@ -28,9 +28,9 @@ class BulkRpcs:
             async for message in request:
                 yield message.chunk
 
-        async with aclosing(imported(chunks(), first.first_line, self._imports)) as reports:
+        async with aclosing(import_file(chunks(), first.first_line, self._imports)) as reports:
             async for progress in reports:
-                yield _answer(progress)
+                yield _response(progress)
 
     async def ExportCatalog(
         self, request: pb.ExportCatalogRequest, context: Context
@@ -40,7 +40,7 @@ class BulkRpcs:
                 yield pb.ExportCatalogResponse(chunk=chunk)
 
 
-def _answer(progress: Progress) -> pb.ImportCatalogResponse:
+def _response(progress: Progress) -> pb.ImportCatalogResponse:
     return pb.ImportCatalogResponse(
         last_line=progress.last_line,
         created=progress.created,

@@ -1,4 +1,4 @@
-"""What the rpcs of all resources have in common."""
+"""Helpers for the rpcs of all resources."""
 
 from __future__ import annotations
 
@@ -9,32 +9,44 @@ from typing import Protocol, TypeVar
 from google.protobuf.message import Message
 
 from services.catalog import validation
-from services.catalog.store import Creation
+from services.catalog.store import CreateOptions
+from services.runtime.paging import page_size_of
 
-Found = TypeVar("Found")
+DEFAULT_MATCHES = 20
+MAX_MATCHES = 100
+
+Element = TypeVar("Element")
 
 
 class CreateRequest(Protocol):
-    """A request that creates something."""
+    """A request that creates a resource."""
 
     request_id: str
     validate_only: bool
 
 
-def creation_of(request: CreateRequest, message: Message) -> Creation:
-    """How `message` is created. Errors: InvalidField when the request id is no UUID."""
+def create_options(request: CreateRequest, message: Message) -> CreateOptions:
+    """The options of a create request.
+
+    message: the resource to create. Errors: InvalidField if the request id is not a UUID.
+    """
     content = message.DESCRIPTOR.full_name.encode() + message.SerializeToString(deterministic=True)
-    return Creation(
+    return CreateOptions(
         validation.request_id_of(request.request_id),
         hashlib.sha256(content).digest(),
         request.validate_only,
     )
 
 
-def page_of(found: Sequence[Found], size: int) -> tuple[Sequence[Found], Found | None]:
-    """A page, and its last element when there is another page after it.
+def split_page(elements: Sequence[Element], size: int) -> tuple[Sequence[Element], Element | None]:
+    """A page and, if another page follows, the last element of this one.
 
-    found: one more than the size of a page tells whether there is another.
+    elements: up to `size` + 1 elements; the extra one shows that another page follows.
     """
-    page = found[:size]
-    return page, page[-1] if len(found) > size else None
+    page = elements[:size]
+    return page, page[-1] if len(elements) > size else None
+
+
+def match_limit(page_size: int) -> int:
+    """The number of matches to return. Errors: InvalidField if negative."""
+    return min(page_size_of(page_size), MAX_MATCHES) if page_size else DEFAULT_MATCHES

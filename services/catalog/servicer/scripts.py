@@ -5,9 +5,9 @@ from __future__ import annotations
 from google.protobuf.empty_pb2 import Empty
 
 from services.catalog import converters, validation
-from services.catalog.field_masks import merged
+from services.catalog.field_masks import apply_update
 from services.catalog.models import Script
-from services.catalog.servicer.common import creation_of, page_of
+from services.catalog.servicer.common import create_options, split_page
 from services.catalog.store import ScriptStore
 from services.runtime.interceptors import Context
 from services.runtime.paging import page_size_of, page_token, position_of
@@ -23,8 +23,8 @@ class ScriptRpcs:
     async def CreateScript(self, request: pb.CreateScriptRequest, context: Context) -> pb.Script:
         script = converters.script_from(request.script)
         validation.check_script(script)
-        creation = creation_of(request, converters.script_to(script))
-        return converters.script_to(await self._scripts.create(script, creation))
+        options = create_options(request, converters.script_to(script))
+        return converters.script_to(await self._scripts.create(script, options))
 
     async def GetScript(self, request: pb.GetScriptRequest, context: Context) -> pb.Script:
         validation.check_id("id", request.id)
@@ -44,22 +44,24 @@ class ScriptRpcs:
         size = page_size_of(request.page_size)
         start, after_id = position_of(request, float, int) or (-1.0, 0)
         if request.token_id:
-            place = (float(start), int(after_id))
-            found = await self._scripts.page_of_token(request.token_id, size + 1, place)
+            position = (float(start), int(after_id))
+            found = await self._scripts.page_of_token(request.token_id, size + 1, position)
         else:
             found = await self._scripts.page(size + 1, int(after_id))
-        page, last = page_of(found, size)
-        answer = pb.ListScriptsResponse(scripts=map(converters.script_to, page))
+        page, last = split_page(found, size)
+        response = pb.ListScriptsResponse(scripts=map(converters.script_to, page))
         if last is not None:
-            answer.next_page_token = page_token(request, [last.start_time, last.id or 0])
-        return answer
+            response.next_page_token = page_token(request, [last.start_time, last.id or 0])
+        return response
 
     async def UpdateScript(self, request: pb.UpdateScriptRequest, context: Context) -> pb.Script:
         validation.check_id("script.id", request.script.id)
 
         def change(script: Script) -> Script:
-            message = merged(converters.script_to(script), request.script, request.update_mask)
-            changed = converters.script_over(script, message)
+            message = apply_update(
+                converters.script_to(script), request.script, request.update_mask
+            )
+            changed = converters.updated_script(script, message)
             validation.check_script(changed)
             return changed
 

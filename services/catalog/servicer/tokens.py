@@ -12,10 +12,9 @@ from google.protobuf.empty_pb2 import Empty
 from services.catalog import converters, shuffle, validation
 from services.catalog.clients import AnalysisClient
 from services.catalog.errors import TokenInUse
-from services.catalog.field_masks import merged
+from services.catalog.field_masks import apply_update
 from services.catalog.models import ReferenceAssets, Token, TokenFilter, TokenOrder
-from services.catalog.servicer.actors import match_count_of
-from services.catalog.servicer.common import creation_of, page_of
+from services.catalog.servicer.common import create_options, match_limit, split_page
 from services.catalog.store import Ring, Search, TokenPages, TokenStore
 from services.catalog.token_watch import TokenWatch
 from services.catalog.view_counter import ViewCounter
@@ -25,11 +24,11 @@ from services.runtime.paging import page_size_of, page_token, position_of
 from sori.catalog.v1 import catalog_pb2 as pb
 
 ASSET_URL_SECONDS = 3600
-_LAST = 2**31 - 1
+_MAX_INT32 = 2**31 - 1
 
 
 class TokenRpcs:
-    """Creates, reads, lists, finds, updates, deletes, counts and watches tokens."""
+    """Creates, reads, lists, searches, updates, deletes and watches tokens, and counts views."""
 
     def __init__(
         self,
@@ -38,7 +37,7 @@ class TokenRpcs:
         search: Search,
         objects: ObjectStore,
         analysis: AnalysisClient,
-        views: ViewCounter,
+        view_counter: ViewCounter,
         watch: TokenWatch,
     ) -> None:
         self._tokens = tokens
@@ -46,14 +45,14 @@ class TokenRpcs:
         self._search = search
         self._objects = objects
         self._analysis = analysis
-        self._views = views
+        self._view_counter = view_counter
         self._watch = watch
 
     async def CreateToken(self, request: pb.CreateTokenRequest, context: Context) -> pb.Token:
         token = converters.token_from(request.token)
         validation.check_token(token)
-        creation = creation_of(request, converters.token_to(token))
-        return converters.token_to(await self._tokens.create(token, creation))
+        options = create_options(request, converters.token_to(token))
+        return converters.token_to(await self._tokens.create(token, options))
 
     async def GetToken(self, request: pb.GetTokenRequest, context: Context) -> pb.Token:
         validation.check_id("id", request.id)
@@ -72,40 +71,40 @@ class TokenRpcs:
     async def ListTokens(
         self, request: pb.ListTokensRequest, context: Context
     ) -> pb.ListTokensResponse:
-        wanted = TokenFilter(
+        token_filter = TokenFilter(
             category=converters.nfc(request.category),
             actor_id=request.actor_id or None,
             max_duration=request.max_duration or None,
             text=converters.nfc(request.text).strip(),
         )
-        validation.check_filter(wanted, request.order_by, request.seed)
+        validation.check_filter(token_filter, request.order_by, request.seed)
         match TokenOrder(request.order_by or TokenOrder.LATEST):
             case TokenOrder.LATEST:
-                return await self._latest(request, wanted)
+                return await self._latest(request, token_filter)
             case TokenOrder.POPULAR:
-                return await self._popular(request, wanted)
+                return await self._popular(request, token_filter)
             case TokenOrder.SHUFFLED:
-                return await self._shuffled(request, wanted)
+                return await self._shuffled(request, token_filter)
 
     async def ListRelatedTokens(
         self, request: pb.ListRelatedTokensRequest, context: Context
     ) -> pb.ListRelatedTokensResponse:
         validation.check_id("id", request.id)
         size = page_size_of(request.page_size)
-        views, before_id = position_of(request, int, int) or (_LAST, _LAST)
+        views, before_id = position_of(request, int, int) or (_MAX_INT32, _MAX_INT32)
         found = await self._pages.related(request.id, size + 1, (int(views), int(before_id)))
-        page, last = page_of(found, size)
-        answer = pb.ListRelatedTokensResponse(tokens=map(converters.token_to, page))
+        page, last = split_page(found, size)
+        response = pb.ListRelatedTokensResponse(tokens=map(converters.token_to, page))
         if last is not None:
-            answer.next_page_token = page_token(request, [last.view_count, last.id or 0])
-        return answer
+            response.next_page_token = page_token(request, [last.view_count, last.id or 0])
+        return response
 
     async def UpdateToken(self, request: pb.UpdateTokenRequest, context: Context) -> pb.Token:
         validation.check_id("token.id", request.token.id)
 
         def change(token: Token) -> Token:
-            message = merged(converters.token_to(token), request.token, request.update_mask)
-            changed = converters.token_over(token, message)
+            message = apply_update(converters.token_to(token), request.token, request.update_mask)
+            changed = converters.updated_token(token, message)
             validation.check_token(changed)
             return changed
 
@@ -129,15 +128,14 @@ class TokenRpcs:
         self, request: pb.SearchTokensRequest, context: Context
     ) -> pb.SearchTokensResponse:
         validation.check_query(request.query)
-        size = match_count_of(request.page_size)
-        found = await self._search.tokens(request.query, size)
-        tokens = await self._tokens.get_known([token_id for token_id, _ in found])
+        hits = await self._search.tokens(request.query, match_limit(request.page_size))
+        tokens = await self._tokens.get_existing([token_id for token_id, _ in hits])
         return pb.SearchTokensResponse(
             matches=[
                 pb.TokenMatch(
                     token=converters.token_to(tokens[token_id]), match=converters.match_to(match)
                 )
-                for token_id, match in found
+                for token_id, match in hits
                 if token_id in tokens
             ]
         )
@@ -146,53 +144,54 @@ class TokenRpcs:
         self, request: pb.RecordTokenViewRequest, context: Context
     ) -> pb.RecordTokenViewResponse:
         validation.check_id("id", request.id)
-        await self._views.record(request.id)
+        await self._view_counter.record(request.id)
         return pb.RecordTokenViewResponse()
 
     async def WatchTokens(
         self, request: pb.WatchTokensRequest, context: Context
     ) -> AsyncIterator[pb.WatchTokensResponse]:
-        async with aclosing(self._watch.watch(request.cursor)) as notices:
-            async for notice in notices:
+        async with aclosing(self._watch.watch(request.cursor)) as batches:
+            async for batch in batches:
                 yield pb.WatchTokensResponse(
-                    changes=map(converters.change_to, notice.changes),
-                    cursor=notice.cursor,
-                    snapshot=notice.is_snapshot,
+                    changes=map(converters.change_to, batch.changes),
+                    cursor=batch.cursor,
+                    snapshot=batch.is_snapshot,
                 )
 
     async def _latest(
-        self, request: pb.ListTokensRequest, wanted: TokenFilter
+        self, request: pb.ListTokensRequest, token_filter: TokenFilter
     ) -> pb.ListTokensResponse:
         size = page_size_of(request.page_size)
-        (before_id,) = position_of(request, int) or (_LAST,)
-        page, last = page_of(await self._pages.latest(wanted, size + 1, int(before_id)), size)
+        (before_id,) = position_of(request, int) or (_MAX_INT32,)
+        found = await self._pages.latest(token_filter, size + 1, int(before_id))
+        page, last = split_page(found, size)
         return _token_page(request, page, [last.id or 0] if last else None)
 
     async def _popular(
-        self, request: pb.ListTokensRequest, wanted: TokenFilter
+        self, request: pb.ListTokensRequest, token_filter: TokenFilter
     ) -> pb.ListTokensResponse:
         size = page_size_of(request.page_size)
-        views, before_id = position_of(request, int, int) or (_LAST, _LAST)
-        found = await self._pages.popular(wanted, size + 1, (int(views), int(before_id)))
-        page, last = page_of(found, size)
+        views, before_id = position_of(request, int, int) or (_MAX_INT32, _MAX_INT32)
+        found = await self._pages.popular(token_filter, size + 1, (int(views), int(before_id)))
+        page, last = split_page(found, size)
         return _token_page(request, page, [last.view_count, last.id or 0] if last else None)
 
     async def _shuffled(
-        self, request: pb.ListTokensRequest, wanted: TokenFilter
+        self, request: pb.ListTokensRequest, token_filter: TokenFilter
     ) -> pb.ListTokensResponse:
         size = page_size_of(request.page_size)
         position = position_of(request, int, int, int, int)
         if position is None:
-            seed = request.seed or secrets.randbelow(_LAST) + 1
-            after = Ring.begin(shuffle.start_of(seed))
+            seed = request.seed or secrets.randbelow(_MAX_INT32) + 1
+            after = Ring.begin(shuffle.ring_start(seed))
         else:
-            seed, is_past_end, place, passed_id = map(int, position)
-            after = Ring(shuffle.start_of(seed), bool(is_past_end), place, passed_id)
-        found = await self._pages.shuffled(wanted, size + 1, after)
-        page, last = page_of(found, size)
-        mixed = shuffle.mixed([token for _, token in page], seed)
+            seed, is_past_end, last_hash, last_id = map(int, position)
+            after = Ring(shuffle.ring_start(seed), bool(is_past_end), last_hash, last_id)
+        found = await self._pages.shuffled(token_filter, size + 1, after)
+        page, last = split_page(found, size)
+        shuffled = shuffle.shuffled([token for _, token in page], seed)
         end = [seed, int(last[0].is_past_end), last[0].hash, last[0].id] if last else None
-        return _token_page(request, mixed, end)
+        return _token_page(request, shuffled, end)
 
     async def _presigned_urls(self, assets: ReferenceAssets) -> dict[str, str]:
         return {

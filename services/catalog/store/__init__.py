@@ -1,7 +1,7 @@
 """All SQL of the catalog.
 
-Writes lock the token of a script before the script, and the token before its change
-notice, so that two of them wait for each other only in one direction.
+Lock order, so that concurrent writes cannot deadlock: the token before its scripts, and the
+token before its row in `token_changes`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from services.catalog.store.actors import ActorStore
 from services.catalog.store.changes import ChangeStore
 from services.catalog.store.exports import Exports
-from services.catalog.store.idempotency import Creation
+from services.catalog.store.idempotency import CreateOptions
 from services.catalog.store.imports import Imports, Outcome
 from services.catalog.store.pages import Ring, TokenPages
 from services.catalog.store.scripts import ScriptStore
@@ -21,7 +21,7 @@ __all__ = [
     "ActorStore",
     "CatalogStore",
     "ChangeStore",
-    "Creation",
+    "CreateOptions",
     "Exports",
     "Imports",
     "Outcome",

@@ -11,7 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.catalog.errors import ActorInUse, ActorNotFound
 from services.catalog.models import Actor
-from services.catalog.store.idempotency import Creation, check_etag, made_before, note_made, writing
+from services.catalog.store.idempotency import (
+    CreateOptions,
+    check_etag,
+    find_created,
+    record_created,
+    write_transaction,
+)
 from services.catalog.tables import actor_aliases, actors, token_actors, tokens
 from services.runtime.database import Database
 
@@ -22,17 +28,23 @@ class ActorStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def create(self, actor: Actor, creation: Creation = Creation()) -> Actor:  # noqa: B008
-        """Store an actor. Errors: AlreadyExists when the name is taken."""
-        async with writing(self._database, validate_only=creation.validate_only) as connection:
-            actor_id = await made_before(connection, creation)
+    async def create(
+        self,
+        actor: Actor,
+        options: CreateOptions = CreateOptions(),  # noqa: B008
+    ) -> Actor:
+        """Insert an actor. Errors: AlreadyExists if another actor has the name."""
+        async with write_transaction(
+            self._database, validate_only=options.validate_only
+        ) as connection:
+            actor_id = await find_created(connection, options)
             if actor_id is None:
                 statement = insert(actors).values(name=actor.name).returning(actors.c.id)
                 actor_id = (await connection.scalars(statement)).one()
                 await _write_aliases(connection, actor_id, actor.aliases)
-                await note_made(connection, creation, actor_id)
-            made = await _read(connection, actor_id)
-            return replace(made, id=None) if creation.validate_only else made
+                await record_created(connection, options, actor_id)
+            created = await _read(connection, actor_id)
+            return replace(created, id=None) if options.validate_only else created
 
     async def get(self, actor_id: int) -> Actor:
         """Read an actor. Errors: ActorNotFound."""
@@ -40,20 +52,20 @@ class ActorStore:
             return await _read(connection, actor_id)
 
     async def get_many(self, actor_ids: Sequence[int]) -> list[Actor]:
-        """Read actors in the order of the ids. Errors: ActorNotFound naming all missing."""
-        found = await self.get_known(actor_ids)
+        """Read actors in the order of the ids. Errors: ActorNotFound, with all missing ids."""
+        found = await self.get_existing(actor_ids)
         if missing := [str(each) for each in actor_ids if each not in found]:
             raise ActorNotFound(actor_id=", ".join(missing))
         return [found[each] for each in actor_ids]
 
-    async def get_known(self, actor_ids: Sequence[int]) -> dict[int, Actor]:
-        """Those of the actors that there are, by id."""
+    async def get_existing(self, actor_ids: Sequence[int]) -> dict[int, Actor]:
+        """The existing actors among the ids, by id."""
         statement = _select().where(actors.c.id.in_(actor_ids))
         async with self._database.transaction() as connection:
             return {row.id: _actor(row) for row in await connection.execute(statement)}
 
     async def page(self, size: int, after_id: int) -> list[Actor]:
-        """At most `size` actors with greater ids."""
+        """At most `size` actors whose ids are greater than `after_id`, in order."""
         statement = _select().where(actors.c.id > after_id).order_by(actors.c.id).limit(size)
         async with self._database.transaction() as connection:
             return [_actor(row) for row in await connection.execute(statement)]
@@ -66,12 +78,12 @@ class ActorStore:
         *,
         validate_only: bool = False,
     ) -> Actor:
-        """Store what `change` makes of an actor.
+        """Store the actor that `change` returns for the current one.
 
-        Errors: ActorNotFound, EtagMismatch, AlreadyExists when the name is taken.
+        Errors: ActorNotFound, EtagMismatch, AlreadyExists if another actor has the name.
         """
-        async with writing(self._database, validate_only=validate_only) as connection:
-            before = await _locked(connection, actor_id)
+        async with write_transaction(self._database, validate_only=validate_only) as connection:
+            before = await _lock(connection, actor_id)
             check_etag(before, etag)
             after = change(before)
             if after == before:
@@ -95,16 +107,16 @@ class ActorStore:
     async def delete(
         self, actor_id: int, etag: str, *, force: bool, validate_only: bool = False
     ) -> None:
-        """Delete an actor; with `force` also those tokens that have no other actor.
+        """Delete an actor and, with `force`, the tokens that have no other actor.
 
-        Errors: ActorNotFound, EtagMismatch, ActorInUse when tokens use it, unless forced.
+        Errors: ActorNotFound, EtagMismatch, ActorInUse if it has tokens and `force` is not set.
         """
-        async with writing(self._database, validate_only=validate_only) as connection:
-            actor = await _locked(connection, actor_id)
+        async with write_transaction(self._database, validate_only=validate_only) as connection:
+            actor = await _lock(connection, actor_id)
             check_etag(actor, etag)
             if actor.token_count and not force:
                 raise ActorInUse(actor_id=actor_id, token_count=actor.token_count)
-            await _leave_tokens(connection, actor_id)
+            await _remove_from_tokens(connection, actor_id)
             await connection.execute(delete(actors).where(actors.c.id == actor_id))
 
 
@@ -143,8 +155,8 @@ async def _read(connection: AsyncConnection, actor_id: int) -> Actor:
     return _actor(row)
 
 
-async def _locked(connection: AsyncConnection, actor_id: int) -> Actor:
-    """Read an actor that nobody changes, and no token takes, before this transaction ends."""
+async def _lock(connection: AsyncConnection, actor_id: int) -> Actor:
+    """Read an actor and lock it, also against new references, until this transaction ends."""
     await connection.execute(select(actors.c.id).where(actors.c.id == actor_id).with_for_update())
     return await _read(connection, actor_id)
 
@@ -160,19 +172,19 @@ async def _write_aliases(
         await connection.execute(insert(actor_aliases), rows)
 
 
-async def _leave_tokens(connection: AsyncConnection, actor_id: int) -> None:
-    """Take an actor off its tokens, and delete those that have no other."""
-    own = select(token_actors.c.token_id).where(token_actors.c.actor_id == actor_id)
+async def _remove_from_tokens(connection: AsyncConnection, actor_id: int) -> None:
+    """Remove an actor from its tokens, and delete the tokens that have no other actor."""
+    with_actor = select(token_actors.c.token_id).where(token_actors.c.actor_id == actor_id)
     others = token_actors.alias()
     shared = (
         select(others.c.token_id)
         .where(others.c.token_id == tokens.c.id, others.c.actor_id != actor_id)
         .exists()
     )
-    await connection.execute(delete(tokens).where(tokens.c.id.in_(own), ~shared))
+    await connection.execute(delete(tokens).where(tokens.c.id.in_(with_actor), ~shared))
     await connection.execute(
         update(tokens)
-        .where(tokens.c.id.in_(own))
+        .where(tokens.c.id.in_(with_actor))
         .values(version=tokens.c.version + 1, update_time=func.clock_timestamp())
     )
     await connection.execute(delete(token_actors).where(token_actors.c.actor_id == actor_id))

@@ -1,9 +1,9 @@
-"""Changes of tokens, to be followed from a cursor that skips none.
+"""Changes of tokens, readable from a cursor without gaps.
 
-The table has one row a token, written by a trigger with the id of the transaction.
-A transaction may commit after one with a greater id, so a reader stops before the
-oldest that is still under way: what is below is complete. A sequence of a log could
-not tell that, and NOTIFY alone is lost with the connection; it only wakes readers.
+The table has one row per token. A trigger writes it with the id of the transaction. A
+transaction may commit after one with a greater id, so a reader stops before the oldest
+transaction in progress: below it, nothing can change any more. The sequence number of a log
+would not show this, and a NOTIFY is lost with its connection. NOTIFY only wakes the readers.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from datetime import timedelta
 from sqlalchemy import delete, func, text
 
 from services.catalog.models import TokenChange
-from services.catalog.store.idempotency import REQUEST_ID_AGE
+from services.catalog.store.idempotency import REQUEST_ID_LIFETIME
 from services.catalog.tables import requests, token_changes
 from services.runtime.database import Database
 
 CHANNEL = "catalog_token_changes"
 PAGE_SIZE = 1000
-DELETIONS_KEPT = timedelta(days=8)
-"""A day more than cursors are good for."""
+DELETION_LIFETIME = timedelta(days=8)
+"""One day longer than cursors are valid."""
 
-# xid8 has no codec of its own in asyncpg; it is a number of at most 63 bits in practice.
+# asyncpg has no codec for xid8. In practice it is a number of at most 63 bits.
 _HORIZON = text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
 _SNAPSHOT = text(
     """
@@ -43,22 +43,22 @@ _CHANGES = text(
 )
 
 Position = tuple[int, int]
-"""The transaction and the token up to which changes are known."""
+"""The transaction id and the token id of the last change that a reader has."""
 
 
 class ChangeStore:
-    """Reads changes of tokens, and forgets what nobody asks for any more."""
+    """Reads changes of tokens and deletes expired rows."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def horizon(self) -> int:
-        """The oldest transaction under way: changes of those before it are complete."""
+        """The id of the oldest transaction in progress: all older changes are visible."""
         async with self._database.transaction() as connection:
             return int((await connection.scalars(_HORIZON)).one())
 
     async def all_tokens(self) -> AsyncIterator[list[TokenChange]]:
-        """The states of all tokens, page by page."""
+        """The states of all tokens, in pages."""
         after_id = 0
         while True:
             async with self._database.transaction() as connection:
@@ -70,8 +70,8 @@ class ChangeStore:
             if len(rows) < PAGE_SIZE:
                 return
 
-    async def after(self, position: Position) -> tuple[list[TokenChange], Position]:
-        """At most PAGE_SIZE changes after a position, and the position they lead to."""
+    async def changes_after(self, position: Position) -> tuple[list[TokenChange], Position]:
+        """At most PAGE_SIZE changes after a position, and the position of the last one."""
         parameters = {
             "transaction_id": str(position[0]),
             "after_id": position[1],
@@ -82,12 +82,15 @@ class ChangeStore:
         changes = [TokenChange(row.token_id, row.revision, row.deleted) for row in rows]
         return changes, (rows[-1].transaction_id, rows[-1].token_id) if rows else position
 
-    async def sweep(self) -> None:
-        """Forget deletions that no good cursor is before, and old request ids."""
-        deleted = delete(token_changes).where(
-            token_changes.c.deleted, token_changes.c.change_time < func.now() - DELETIONS_KEPT
+    async def delete_expired(self) -> None:
+        """Delete the rows of tokens deleted before any valid cursor, and expired request ids."""
+        deletions = delete(token_changes).where(
+            token_changes.c.deleted,
+            token_changes.c.change_time < func.now() - DELETION_LIFETIME,
         )
-        answered = delete(requests).where(requests.c.create_time < func.now() - REQUEST_ID_AGE)
+        request_ids = delete(requests).where(
+            requests.c.create_time < func.now() - REQUEST_ID_LIFETIME
+        )
         async with self._database.transaction() as connection:
-            await connection.execute(deleted)
-            await connection.execute(answered)
+            await connection.execute(deletions)
+            await connection.execute(request_ids)

@@ -1,4 +1,4 @@
-"""Exports: all resources as lines of JSON, which imports take."""
+"""Exports all resources as lines of JSON, in the format that imports read."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from services.runtime.database import Database
 
 PAGE_SIZE = 2_000
 IDLE_SECONDS = 60
-"""A client that reads nothing for so long loses its export: a snapshot is dear."""
+"""An export ends if its client reads nothing for this long: the snapshot it holds is costly."""
 
 
 class Exports:
-    """Reads the whole catalog."""
+    """Reads all resources of the catalog."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def lines(self) -> AsyncGenerator[bytes, None]:
-        """All resources as of one moment, some thousand lines at once."""
+        """The lines of all resources in one snapshot, in chunks of at most PAGE_SIZE lines."""
         async with self._database.transaction() as connection:
             await connection.execute(
                 text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

@@ -1,4 +1,4 @@
-"""What all writes have in common: creations that may be repeated, etags, constraints."""
+"""Write transactions: repeatable creates, etags, and errors of database constraints."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from services.runtime.database import Database
 from services.runtime.errors import FieldViolation, InvalidField, SoriError
 from services.runtime.shared_errors import RequestIdReused
 
-REQUEST_ID_AGE = timedelta(hours=24)
-"""How long a repeated creation is recognised."""
+REQUEST_ID_LIFETIME = timedelta(hours=24)
+"""How long a repeated create is recognised."""
 
 
 @dataclass(frozen=True)
-class Creation:
-    """How something is created.
+class CreateOptions:
+    """How to create a resource.
 
-    request_id: names the call when it is repeated; None when it is not.
-    fingerprint: differs for other content.
-    validate_only: whether nothing is kept.
+    request_id: identifies a create that may be repeated; None if it may not.
+    fingerprint: a hash of the content, to tell a repeated create from a different one.
+    validate_only: whether to roll the create back after its checks.
     """
 
     request_id: UUID | None = None
@@ -39,12 +39,12 @@ class Creation:
 
 
 @asynccontextmanager
-async def writing(
+async def write_transaction(
     database: Database, *, validate_only: bool = False
 ) -> AsyncIterator[AsyncConnection]:
-    """A transaction that is kept, unless it is for validation only.
+    """A transaction that is committed, or rolled back if `validate_only` is set.
 
-    Errors: those of the constraints of the database, as callers know them.
+    Errors: AlreadyExists or InvalidField instead of a constraint violation.
     """
     try:
         async with database.transaction() as connection:
@@ -52,68 +52,71 @@ async def writing(
             if validate_only:
                 await connection.rollback()
     except IntegrityError as error:
-        raise _named(error) from error
+        raise _domain_error(error) from error
 
 
-def _named(error: IntegrityError) -> SoriError | IntegrityError:
+def _domain_error(error: IntegrityError) -> SoriError | IntegrityError:
     cause = getattr(error.orig, "__cause__", None)
     constraint = getattr(cause, "constraint_name", None) or ""
     kind, _, rest = constraint.partition("_")
     if constraint == "uq_actors_name":
         return AlreadyExists(resource="actor", field="name")
     if kind == "ck":
-        # The rules should have said it better.
+        # A last resort: `validation` describes the problem better and runs first.
         return InvalidField(FieldViolation(rest.replace("s_", ".", 1), "is not valid"))
     return error
 
 
-async def made_before(connection: AsyncConnection, creation: Creation) -> int | None:
-    """The id of what an earlier call with the same request id has created.
+async def find_created(connection: AsyncConnection, options: CreateOptions) -> int | None:
+    """The id of the resource that an earlier create with the same request id created.
 
-    None when there was no such call; then this one has to be noted at its end. A
-    call under way with the same id is waited for. Errors: RequestIdReused.
+    Returns None if this is the first create with the request id. The caller must then create
+    the resource and call `record_created`. If a create with the same id is in progress, this
+    waits until it ends. Errors: RequestIdReused.
     """
-    if creation.request_id is None:
+    if options.request_id is None:
         return None
     statement = insert(requests).values(
-        request_id=creation.request_id, fingerprint=creation.fingerprint
+        request_id=options.request_id, fingerprint=options.fingerprint
     )
-    claimed = await connection.scalar(
+    inserted = await connection.scalar(
         statement.on_conflict_do_update(
             index_elements=[requests.c.request_id],
             set_={
-                "fingerprint": creation.fingerprint,
+                "fingerprint": options.fingerprint,
                 "resource_id": None,
                 "create_time": func.now(),
             },
-            where=requests.c.create_time < func.now() - REQUEST_ID_AGE,
+            where=requests.c.create_time < func.now() - REQUEST_ID_LIFETIME,
         ).returning(requests.c.request_id)
     )
-    if claimed is not None:
+    if inserted is not None:
         return None
     row = (
         await connection.execute(
-            select(requests).where(requests.c.request_id == creation.request_id)
+            select(requests).where(requests.c.request_id == options.request_id)
         )
     ).one()
-    if row.fingerprint != creation.fingerprint:
+    if row.fingerprint != options.fingerprint:
         raise RequestIdReused
-    made: int = row.resource_id
-    return made
+    resource_id: int = row.resource_id
+    return resource_id
 
 
-async def note_made(connection: AsyncConnection, creation: Creation, resource_id: int) -> None:
-    """Keep what a creation has made for when it is repeated."""
-    if creation.request_id is not None:
+async def record_created(
+    connection: AsyncConnection, options: CreateOptions, resource_id: int
+) -> None:
+    """Store which resource a create created, for repeats of the create."""
+    if options.request_id is not None:
         await connection.execute(
             update(requests)
-            .where(requests.c.request_id == creation.request_id)
+            .where(requests.c.request_id == options.request_id)
             .values(resource_id=resource_id)
         )
 
 
 def check_etag(resource: Actor | Token | Script, etag: str) -> None:
-    """Errors: EtagMismatch when an etag is given and is not the resource's."""
+    """Compare an etag, unless it is empty, with that of a resource. Errors: EtagMismatch."""
     current = etag_of(resource)
     if etag and etag != current:
         raise EtagMismatch(resource=type(resource).__name__.lower(), etag=current)

@@ -1,14 +1,14 @@
-"""The statements of imports, for asyncpg."""
+"""The SQL statements of imports, with asyncpg's parameters."""
 
 from __future__ import annotations
 
-KNOWN_ACTORS = """
+EXISTING_ACTORS = """
 SELECT name, ARRAY(
     SELECT alias FROM catalog.actor_aliases WHERE actor_id = actors.id ORDER BY position
 ) AS aliases
 FROM catalog.actors WHERE name = ANY($1) ORDER BY id FOR UPDATE
 """
-PUT_ACTORS = """
+UPSERT_ACTORS = """
 INSERT INTO catalog.actors AS actor (name) SELECT unnest($1::text[])
 ON CONFLICT (name) DO UPDATE SET version = actor.version + 1, update_time = clock_timestamp()
 RETURNING id, name

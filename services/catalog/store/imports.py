@@ -1,7 +1,7 @@
-"""Imports: many resources at once, by COPY and arrays through asyncpg.
+"""Imports: writes batches of resources with COPY and array parameters, through asyncpg.
 
-One import writes at a time, each batch under a lock of its own, so that what has no
-unique key in the database is not created twice.
+An advisory lock serialises the batches of all imports, because the database has no unique
+constraint that would prevent two imports from creating the same token or script.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sqlalchemy import text
 from services.catalog.import_records import ActorRecord, Record, ScriptRecord, TokenKey, TokenRecord
 from services.catalog.models import ReferenceAssets, Script, Token, Word
 from services.catalog.store import import_statements as statements
-from services.catalog.validation import check_clip_holds, check_script_fits
+from services.catalog.validation import check_clip_covers, check_script_fits
 from services.runtime.database import Database
 from services.runtime.errors import DatabaseUnavailable, InvalidField
 
@@ -35,7 +35,10 @@ _UNAVAILABLE = (
 
 @dataclass
 class Outcome:
-    """What a batch came to; what was refused by line, with the reason."""
+    """The outcome of a batch.
+
+    refused: the numbers of the refused lines, each with the reason.
+    """
 
     created: int = 0
     updated: int = 0
@@ -50,29 +53,29 @@ class Imports:
         self._database = database
 
     async def write(self, records: Sequence[Record]) -> Outcome:
-        """Create or update what the records say, in one transaction.
+        """Create or update the resources of the records, in one transaction.
 
-        No two records may have the same key. What names something that is not there,
-        or does not fit to it, is refused and left out.
+        The keys of the records must differ. A record is refused and skipped if it refers to a
+        missing actor or token, or does not fit into its clip.
         """
         outcome = Outcome()
         if not records:
             return outcome
         try:
-            async with self._importing() as connection:
-                await _write_actors(connection, _of(ActorRecord, records), outcome)
-                await _write_tokens(connection, _of(TokenRecord, records), outcome)
-                await _write_scripts(connection, _of(ScriptRecord, records), outcome)
+            async with self._import_transaction() as connection:
+                await _write_actors(connection, _of_type(ActorRecord, records), outcome)
+                await _write_tokens(connection, _of_type(TokenRecord, records), outcome)
+                await _write_scripts(connection, _of_type(ScriptRecord, records), outcome)
         except asyncpg.IntegrityConstraintViolationError as error:
-            return await self._write_parted(records, error)
+            return await self._write_halves(records, error)
         return outcome
 
-    async def _write_parted(
+    async def _write_halves(
         self, records: Sequence[Record], error: asyncpg.IntegrityConstraintViolationError
     ) -> Outcome:
-        """Part a batch that the database refuses, until it is known which line it means."""
+        """Halve a batch that violates a constraint until the refused line is found."""
         if len(records) == 1:
-            return Outcome(refused=[(records[0].line, f"breaks {error.constraint_name}")])
+            return Outcome(refused=[(records[0].line, f"violates {error.constraint_name}")])
         middle = len(records) // 2
         first, second = await self.write(records[:middle]), await self.write(records[middle:])
         return Outcome(
@@ -83,9 +86,9 @@ class Imports:
         )
 
     @asynccontextmanager
-    async def _importing(self) -> AsyncIterator[Connection]:
+    async def _import_transaction(self) -> AsyncIterator[Connection]:
         async with self._database.transaction() as connection:
-            # Also makes SQLAlchemy begin the transaction, before asyncpg is used.
+            # This also makes SQLAlchemy send BEGIN, before asyncpg is used directly.
             await connection.execute(
                 text("SELECT pg_advisory_xact_lock(hashtext('catalog import'))")
             )
@@ -96,8 +99,8 @@ class Imports:
                 raise DatabaseUnavailable from error
 
 
-def _of(kind: type[Any], records: Iterable[Record]) -> list[Any]:
-    return [record for record in records if isinstance(record, kind)]
+def _of_type(record_type: type[Any], records: Iterable[Record]) -> list[Any]:
+    return [record for record in records if isinstance(record, record_type)]
 
 
 async def _new_ids(connection: Connection, table: str, count: int) -> list[int]:
@@ -125,17 +128,17 @@ async def _write_actors(
     if not records:
         return
     rows = await connection.fetch(
-        statements.KNOWN_ACTORS, [record.actor.name for record in records]
+        statements.EXISTING_ACTORS, [record.actor.name for record in records]
     )
-    known = {row["name"]: row for row in rows}
+    existing = {row["name"]: row for row in rows}
     changed = [
         record.actor
         for record in records
-        if record.actor.name not in known
-        or tuple(known[record.actor.name]["aliases"]) != record.actor.aliases
+        if record.actor.name not in existing
+        or tuple(existing[record.actor.name]["aliases"]) != record.actor.aliases
     ]
-    # Somebody may have created one in the meantime: then it is updated.
-    rows = await connection.fetch(statements.PUT_ACTORS, [actor.name for actor in changed])
+    # CreateActor takes no import lock: an actor created in the meantime is updated.
+    rows = await connection.fetch(statements.UPSERT_ACTORS, [actor.name for actor in changed])
     ids = {row["name"]: row["id"] for row in rows}
     await connection.execute(
         "DELETE FROM catalog.actor_aliases WHERE actor_id = ANY($1)", list(ids.values())
@@ -146,8 +149,8 @@ async def _write_actors(
         for position, alias in enumerate(actor.aliases)
     ]
     await _copy(connection, "actor_aliases", ("actor_id", "position", "alias"), aliases)
-    outcome.updated += sum(actor.name in known for actor in changed)
-    outcome.created += sum(actor.name not in known for actor in changed)
+    outcome.updated += sum(actor.name in existing for actor in changed)
+    outcome.created += sum(actor.name not in existing for actor in changed)
     outcome.unchanged += len(records) - len(changed)
 
 
@@ -159,22 +162,22 @@ async def _write_tokens(
     names = sorted({name for record in records for name in record.actor_names})
     rows = await connection.fetch(statements.ACTOR_IDS, names)
     actor_ids = {row["name"]: row["id"] for row in rows}
-    known = await _known_tokens(connection, [record.key for record in records])
-    ends = await _last_ends(connection, known.values())
+    existing = await _existing_tokens(connection, [record.key for record in records])
+    script_ends = await _last_script_ends(connection, existing.values())
     created: list[Token] = []
     updated: list[tuple[Token, Token]] = []
     for record in records:
-        before = known.get(record.key)
+        before = existing.get(record.key)
         try:
-            token = _cast(record, actor_ids)
+            token = _with_actor_ids(record, actor_ids)
             if before is None:
                 created.append(token)
                 continue
-            check_clip_holds(token, ends.get(before.id or 0, 0.0))
+            check_clip_covers(token, script_ends.get(before.id or 0, 0.0))
         except (ValueError, InvalidField) as error:
             outcome.refused.append((record.line, str(error)))
             continue
-        if _settable(token) == _settable(before):
+        if _imported_fields(token) == _imported_fields(before):
             outcome.unchanged += 1
         else:
             updated.append((before, token))
@@ -184,14 +187,14 @@ async def _write_tokens(
     outcome.updated += len(updated)
 
 
-def _cast(record: TokenRecord, actor_ids: dict[str, int]) -> Token:
+def _with_actor_ids(record: TokenRecord, actor_ids: dict[str, int]) -> Token:
     missing = [name for name in record.actor_names if name not in actor_ids]
     if missing:
-        raise ValueError(f"token.actors: there is no actor {missing[0]!r}")
+        raise ValueError(f"token.actors: actor {missing[0]!r} does not exist")
     return replace(record.token, actor_ids=tuple(actor_ids[name] for name in record.actor_names))
 
 
-def _settable(token: Token) -> tuple[object, ...]:
+def _imported_fields(token: Token) -> tuple[object, ...]:
     return (*_columns(token), token.actor_ids)
 
 
@@ -212,15 +215,17 @@ def _columns(token: Token) -> tuple[object, ...]:
     )
 
 
-async def _known_tokens(connection: Connection, keys: Sequence[TokenKey]) -> dict[TokenKey, Token]:
-    """Those of the tokens that there are, locked; the oldest where several have one key."""
+async def _existing_tokens(
+    connection: Connection, keys: Sequence[TokenKey]
+) -> dict[TokenKey, Token]:
+    """The existing tokens among the keys, locked. If several have one key, the oldest."""
     rows = await connection.fetch(
         statements.TOKEN_IDS,
         [key.name for key in keys],
         [key.source_url for key in keys],
         [key.start_time for key in keys],
     )
-    known: dict[TokenKey, Token] = {}
+    existing: dict[TokenKey, Token] = {}
     for row in await connection.fetch(statements.TOKENS, [row["id"] for row in rows]):
         token = Token(
             name=row["name"],
@@ -235,11 +240,11 @@ async def _known_tokens(connection: Connection, keys: Sequence[TokenKey]) -> dic
             ),
             id=row["id"],
         )
-        known.setdefault(TokenKey(token.name, token.source_url, token.start_time), token)
-    return known
+        existing.setdefault(TokenKey(token.name, token.source_url, token.start_time), token)
+    return existing
 
 
-async def _last_ends(connection: Connection, tokens: Iterable[Token]) -> dict[int, float]:
+async def _last_script_ends(connection: Connection, tokens: Iterable[Token]) -> dict[int, float]:
     rows = await connection.fetch(
         "SELECT token_id, max(end_time) AS last_end FROM catalog.scripts"
         " WHERE token_id = ANY($1) GROUP BY token_id",
@@ -252,7 +257,7 @@ async def _create_tokens(connection: Connection, tokens: Sequence[Token]) -> Non
     ids = await _new_ids(connection, "tokens", len(tokens))
     rows = [(each, *_columns(token)) for each, token in zip(ids, tokens, strict=True)]
     await _copy(connection, "tokens", ("id", *statements.TOKEN_COLUMNS), rows)
-    await _write_casts(connection, zip(ids, tokens, strict=True))
+    await _write_token_actors(connection, zip(ids, tokens, strict=True))
 
 
 async def _update_tokens(connection: Connection, updated: Sequence[tuple[Token, Token]]) -> None:
@@ -261,16 +266,16 @@ async def _update_tokens(connection: Connection, updated: Sequence[tuple[Token, 
     await connection.executemany(
         statements.UPDATE_TOKEN,
         [
-            (before.id, int(after.compared != before.compared), *_columns(after))
+            (before.id, int(after.analysis_inputs != before.analysis_inputs), *_columns(after))
             for before, after in updated
         ],
     )
     ids = [before.id for before, _ in updated]
     await connection.execute("DELETE FROM catalog.token_actors WHERE token_id = ANY($1)", ids)
-    await _write_casts(connection, ((before.id or 0, after) for before, after in updated))
+    await _write_token_actors(connection, ((before.id or 0, after) for before, after in updated))
 
 
-async def _write_casts(connection: Connection, tokens: Iterable[tuple[int, Token]]) -> None:
+async def _write_token_actors(connection: Connection, tokens: Iterable[tuple[int, Token]]) -> None:
     rows = [
         (token_id, position, actor_id)
         for token_id, token in tokens
@@ -284,25 +289,25 @@ async def _write_scripts(
 ) -> None:
     if not records:
         return
-    tokens = await _known_tokens(connection, list({record.token_key for record in records}))
-    wanted: list[Script] = []
+    tokens = await _existing_tokens(connection, list({record.token_key for record in records}))
+    accepted: list[Script] = []
     for record in records:
         token = tokens.get(record.token_key)
         try:
             if token is None:
-                raise ValueError(f"script.token: there is no token {record.token_key.name!r}")
+                raise ValueError(f"script.token: token {record.token_key.name!r} does not exist")
             check_script_fits(record.script, token)
-            wanted.append(replace(record.script, token_id=token.id or 0))
+            accepted.append(replace(record.script, token_id=token.id or 0))
         except (ValueError, InvalidField) as error:
             outcome.refused.append((record.line, str(error)))
-    known = await _known_scripts(connection, wanted)
-    created = [script for script in wanted if _script_key(script) not in known]
-    updated = [
-        replace(script, id=known[_script_key(script)].id)
-        for script in wanted
-        if _script_key(script) in known
-        and replace(script, id=known[_script_key(script)].id) != known[_script_key(script)]
+    existing = await _existing_scripts(connection, accepted)
+    created = [script for script in accepted if _script_key(script) not in existing]
+    with_ids = [
+        replace(script, id=existing[_script_key(script)].id)
+        for script in accepted
+        if _script_key(script) in existing
     ]
+    updated = [script for script in with_ids if script != existing[_script_key(script)]]
     await _create_scripts(connection, created)
     await _update_scripts(connection, updated)
     await connection.execute(
@@ -311,14 +316,14 @@ async def _write_scripts(
     )
     outcome.created += len(created)
     outcome.updated += len(updated)
-    outcome.unchanged += len(wanted) - len(created) - len(updated)
+    outcome.unchanged += len(accepted) - len(created) - len(updated)
 
 
 def _script_key(script: Script) -> tuple[int, float, str]:
     return script.token_id, script.start_time, script.text
 
 
-async def _known_scripts(
+async def _existing_scripts(
     connection: Connection, scripts: Sequence[Script]
 ) -> dict[tuple[int, float, str], Script]:
     rows = await connection.fetch(
@@ -332,7 +337,7 @@ async def _known_scripts(
         words[row["script_id"]].append(
             Word(row["text"], row["start_time"], row["end_time"], row["probability"])
         )
-    known: dict[tuple[int, float, str], Script] = {}
+    existing: dict[tuple[int, float, str], Script] = {}
     for row in rows:
         script = Script(
             token_id=row["token_id"],
@@ -344,8 +349,8 @@ async def _known_scripts(
             words=tuple(words[row["id"]]),
             id=row["id"],
         )
-        known.setdefault(_script_key(script), script)
-    return known
+        existing.setdefault(_script_key(script), script)
+    return existing
 
 
 async def _create_scripts(connection: Connection, scripts: Sequence[Script]) -> None:

@@ -1,4 +1,4 @@
-"""Tokens as they are read by every part of the store."""
+"""Reads tokens, for all parts of the store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.runtime.shared_errors import TokenNotFound
 
 
 def select_tokens() -> Select[Any]:
-    """Tokens with the ids of their actors."""
+    """The statement that selects tokens with the ids of their actors."""
     actor_ids = (
         select(token_actors.c.actor_id)
         .where(token_actors.c.token_id == tokens.c.id)
@@ -24,7 +24,7 @@ def select_tokens() -> Select[Any]:
 
 
 def token_of(row: Row[Any]) -> Token:
-    """A token from a row of `select_tokens`."""
+    """The token in a row of `select_tokens`."""
     return Token(
         name=row.name,
         actor_ids=tuple(row.actor_ids),
@@ -46,7 +46,7 @@ def token_of(row: Row[Any]) -> Token:
 
 
 async def read_token(connection: AsyncConnection, token_id: int) -> Token:
-    """Errors: TokenNotFound."""
+    """Read a token without its scripts. Errors: TokenNotFound."""
     statement = select_tokens().where(tokens.c.id == token_id)
     row = (await connection.execute(statement)).one_or_none()
     if row is None:
@@ -54,7 +54,7 @@ async def read_token(connection: AsyncConnection, token_id: int) -> Token:
     return token_of(row)
 
 
-async def locked_token(connection: AsyncConnection, token_id: int) -> Token:
-    """Read a token that nobody else changes before this transaction ends."""
+async def lock_token(connection: AsyncConnection, token_id: int) -> Token:
+    """Read a token and lock it until this transaction ends. Errors: TokenNotFound."""
     await connection.execute(select(tokens.c.id).where(tokens.c.id == token_id).with_for_update())
     return await read_token(connection, token_id)

@@ -1,4 +1,4 @@
-"""Search of actors and tokens by trigrams of their names (see the functions in `tables`)."""
+"""Searches actors and tokens by the trigrams of their names (see the functions in `tables`)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from services.catalog.matching import has_letters, highlights, is_initials
 from services.catalog.models import TextMatch
 from services.runtime.database import Database
 
-# Least similarities, from 0 to 1, of the whole name and of a part of it: found by trial
-# on 2,000 names with typos, see tests/integration/test_catalog_search.py.
+# The lowest similarities, 0 to 1, at which a query matches a whole name or a part of it. They
+# were chosen on 2,000 names with typos: see tests/integration/catalog/test_search.py.
 NAME_SIMILARITY = 0.36
 PART_SIMILARITY = 0.5
 
@@ -21,12 +21,12 @@ _THRESHOLDS = text(
     f" set_config('pg_trgm.word_similarity_threshold', '{PART_SIMILARITY}', true)"
 )
 
-Found = tuple[int, TextMatch]
-"""The id of what was found, and by what."""
+Hit = tuple[int, TextMatch]
+"""The id of an actor or token, and the text that matches."""
 
 
 def contains(key: str, column: ColumnElement[str], query: str) -> ColumnElement[bool]:
-    """Whether a column contains a query, both folded by the SQL function `key`."""
+    """The condition that a column contains a query, both folded by the SQL function `key`."""
     folded = getattr(func.catalog, key)
     escaped = func.regexp_replace(folded(literal(query)), r"([\\%_])", r"\\\1", "g")
     condition: ColumnElement[bool] = folded(column).like(
@@ -36,33 +36,33 @@ def contains(key: str, column: ColumnElement[str], query: str) -> ColumnElement[
 
 
 class Search:
-    """Finds actors and tokens, the best first, and says what of them matches."""
+    """Finds actors and tokens, the best match first, with the text that matches."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def actors(self, query: str, size: int) -> list[Found]:
-        """Ids of at most `size` actors, with their name or alias that matches best."""
-        return await self._find(_best_actors(_way_of(query)), query, size)
+    async def actors(self, query: str, size: int) -> list[Hit]:
+        """At most `size` actors, each with the name or alias that matches best."""
+        return await self._find(_best_actors(_comparison_for(query)), query, size)
 
-    async def tokens(self, query: str, size: int) -> list[Found]:
-        """Ids of at most `size` tokens, with their name or their actor's that matches best."""
-        return await self._find(_best_tokens(_way_of(query)), query, size)
+    async def tokens(self, query: str, size: int) -> list[Hit]:
+        """At most `size` tokens, each with its own or its actor's name that matches best."""
+        return await self._find(_best_tokens(_comparison_for(query)), query, size)
 
-    async def _find(self, statement: str, query: str, size: int) -> list[Found]:
+    async def _find(self, statement: str, query: str, size: int) -> list[Hit]:
         query = query.strip()
         async with self._database.transaction() as connection:
             await connection.execute(_THRESHOLDS)
             rows = await connection.execute(text(statement), {"query": query, "size": size})
-            return [_found(row, query) for row in rows]
+            return [_hit(row, query) for row in rows]
 
 
 @dataclass(frozen=True)
-class _Way:
-    """A way to compare names with the query, as SQL where `{name}` stands for the column.
+class _Comparison:
+    """How to compare names with the query, as SQL in which `{name}` is the column.
 
-    condition: whether it is a match; uses an index.
-    score: how good a match is.
+    condition: whether the name matches; uses an index.
+    score: how well the name matches, 0 to 1.
     """
 
     condition: str
@@ -82,13 +82,13 @@ _LETTERS_SCORE = f"""
         ELSE 0.8 * greatest(similarity({_KEY}, {_QUERY}), 0.9 * word_similarity({_QUERY}, {_KEY}))
     END
 """
-_BY_LETTERS = _Way(
+_BY_LETTERS = _Comparison(
     f"({_KEY} LIKE '%' || {_PATTERN} || '%' OR {_KEY} % {_QUERY} OR {_QUERY} <% {_KEY})",
     _LETTERS_SCORE,
 )
-# A single letter has no trigram but at the beginning of a name.
-_BY_FIRST_LETTER = _Way(f"{_KEY} LIKE {_PATTERN} || '%'", _LETTERS_SCORE)
-_BY_INITIALS = _Way(
+# A single letter has a trigram only at the beginning of a name.
+_BY_FIRST_LETTER = _Comparison(f"{_KEY} LIKE {_PATTERN} || '%'", _LETTERS_SCORE)
+_BY_INITIALS = _Comparison(
     f"{_INITIALS} LIKE '%' || {_QUERY_INITIALS} || '%'",
     f"""
     CASE
@@ -98,37 +98,38 @@ _BY_INITIALS = _Way(
     END
     """,
 )
-# Signs alone, such as emoji, have no trigrams.
-_EXACTLY = _Way("{name} = normalize(:query, NFC)", "1")
+# Symbols without letters, such as emoji, have no trigrams.
+_EXACTLY = _Comparison("{name} = normalize(:query, NFC)", "1")
 
 
-def _way_of(query: str) -> _Way:
+def _comparison_for(query: str) -> _Comparison:
     if is_initials(query):
         return _BY_INITIALS
     if not has_letters(query):
         return _EXACTLY
-    # A syllable of Hangul is two letters or more.
+    # A Hangul syllable has two letters or more.
     is_letter = len(query.strip()) == 1 and not "가" <= query.strip() <= "힣"
     return _BY_FIRST_LETTER if is_letter else _BY_LETTERS
 
 
-def _matches(way: _Way, table: str, id_column: str, name: str) -> str:
-    condition, score = way.condition.format(name=name), way.score.format(name=name)
+def _matches(comparison: _Comparison, table: str, id_column: str, name: str) -> str:
+    condition = comparison.condition.format(name=name)
+    score = comparison.score.format(name=name)
     return (
         f"SELECT {id_column} AS id, {name} AS name, ({score})::double precision AS score"
         f" FROM catalog.{table} WHERE {condition}"
     )
 
 
-def _best_actors(way: _Way) -> str:
+def _best_actors(comparison: _Comparison) -> str:
     return f"""
         SELECT id, name, score FROM (
             SELECT DISTINCT ON (id) id, name, score
             FROM (
-                {_matches(way, "actors", "id", "name")}
+                {_matches(comparison, "actors", "id", "name")}
                 UNION ALL
-                {_matches(way, "actor_aliases", "actor_id", "alias")}
-            ) AS named
+                {_matches(comparison, "actor_aliases", "actor_id", "alias")}
+            ) AS name_matches
             ORDER BY id, score DESC, length(name)
         ) AS best
         ORDER BY score DESC, length(name), id
@@ -136,21 +137,21 @@ def _best_actors(way: _Way) -> str:
     """
 
 
-def _best_tokens(way: _Way) -> str:
+def _best_tokens(comparison: _Comparison) -> str:
     return f"""
-        WITH heard AS ({_best_actors(way)}),
+        WITH best_actors AS ({_best_actors(comparison)}),
         matches AS (
-            {_matches(way, "tokens", "id", "name")}
+            {_matches(comparison, "tokens", "id", "name")}
             UNION ALL
-            SELECT played.id, heard.name, 0.9 * heard.score
-            FROM heard CROSS JOIN LATERAL (
+            SELECT actor_tokens.id, best_actors.name, 0.9 * best_actors.score
+            FROM best_actors CROSS JOIN LATERAL (
                 SELECT token.id
-                FROM catalog.token_actors AS cast_
-                JOIN catalog.tokens AS token ON token.id = cast_.token_id
-                WHERE cast_.actor_id = heard.id
+                FROM catalog.token_actors AS token_actor
+                JOIN catalog.tokens AS token ON token.id = token_actor.token_id
+                WHERE token_actor.actor_id = best_actors.id
                 ORDER BY token.view_count DESC, token.id DESC
                 LIMIT :size
-            ) AS played
+            ) AS actor_tokens
         )
         SELECT best.id, best.name, best.score FROM (
             SELECT DISTINCT ON (id) id, name, score FROM matches ORDER BY id, score DESC
@@ -161,5 +162,5 @@ def _best_tokens(way: _Way) -> str:
     """
 
 
-def _found(row: Row[Any], query: str) -> Found:
+def _hit(row: Row[Any], query: str) -> Hit:
     return row.id, TextMatch(row.name, row.score, highlights(row.name, query))

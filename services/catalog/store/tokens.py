@@ -1,4 +1,4 @@
-"""Tokens: single ones, and their views."""
+"""Tokens and their view counts."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.catalog.errors import ActorNotFound, TokenInUse
 from services.catalog.models import Token
-from services.catalog.store.idempotency import Creation, check_etag, made_before, note_made, writing
-from services.catalog.store.rows import locked_token, read_token, select_tokens, token_of
+from services.catalog.store.idempotency import (
+    CreateOptions,
+    check_etag,
+    find_created,
+    record_created,
+    write_transaction,
+)
+from services.catalog.store.rows import lock_token, read_token, select_tokens, token_of
 from services.catalog.store.scripts import read_scripts, scripts_of
 from services.catalog.tables import actors, scripts, token_actors, tokens
-from services.catalog.validation import check_clip_holds
+from services.catalog.validation import check_clip_covers
 from services.runtime.database import Database
 from services.runtime.shared_errors import TokenNotFound
 
@@ -35,18 +41,24 @@ class TokenStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def create(self, token: Token, creation: Creation = Creation()) -> Token:  # noqa: B008
-        """Store a token. Errors: ActorNotFound when one of its actors does not exist."""
-        async with writing(self._database, validate_only=creation.validate_only) as connection:
-            token_id = await made_before(connection, creation)
+    async def create(
+        self,
+        token: Token,
+        options: CreateOptions = CreateOptions(),  # noqa: B008
+    ) -> Token:
+        """Insert a token. Errors: ActorNotFound if one of its actors does not exist."""
+        async with write_transaction(
+            self._database, validate_only=options.validate_only
+        ) as connection:
+            token_id = await find_created(connection, options)
             if token_id is None:
                 await _require_actors(connection, token.actor_ids)
                 statement = insert(tokens).values(**_values(token)).returning(tokens.c.id)
                 token_id = (await connection.scalars(statement)).one()
                 await _write_actors(connection, token_id, token.actor_ids)
-                await note_made(connection, creation, token_id)
-            made = await read_token(connection, token_id)
-            return replace(made, id=None) if creation.validate_only else made
+                await record_created(connection, options, token_id)
+            created = await read_token(connection, token_id)
+            return replace(created, id=None) if options.validate_only else created
 
     async def get(self, token_id: int) -> Token:
         """Read a token without its scripts. Errors: TokenNotFound."""
@@ -54,25 +66,25 @@ class TokenStore:
             return await read_token(connection, token_id)
 
     async def get_with_scripts(self, token_id: int) -> Token:
-        """Read a token with its scripts and words, all as of one moment.
+        """Read a token with its scripts and words, in one snapshot.
 
-        Three reads, however many scripts there are. Errors: TokenNotFound.
+        Runs three queries, however many scripts there are. Errors: TokenNotFound.
         """
         async with self._database.transaction() as connection:
-            # Or else its revision might not be that of its scripts.
+            # Without a snapshot, the revision may be older than the scripts.
             await connection.execute(_SNAPSHOT)
             token = await read_token(connection, token_id)
             return replace(token, scripts=await read_scripts(connection, scripts_of(token_id)))
 
     async def get_many(self, token_ids: Sequence[int]) -> list[Token]:
-        """Read tokens in the order of the ids. Errors: TokenNotFound naming all missing."""
-        found = await self.get_known(token_ids)
+        """Read tokens in the order of the ids. Errors: TokenNotFound, with all missing ids."""
+        found = await self.get_existing(token_ids)
         if missing := [str(each) for each in token_ids if each not in found]:
             raise TokenNotFound(token_id=", ".join(missing))
         return [found[each] for each in token_ids]
 
-    async def get_known(self, token_ids: Sequence[int]) -> dict[int, Token]:
-        """Those of the tokens that there are, by id."""
+    async def get_existing(self, token_ids: Sequence[int]) -> dict[int, Token]:
+        """The existing tokens among the ids, by id."""
         statement = select_tokens().where(tokens.c.id.in_(token_ids))
         async with self._database.transaction() as connection:
             return {row.id: token_of(row) for row in await connection.execute(statement)}
@@ -85,13 +97,13 @@ class TokenStore:
         *,
         validate_only: bool = False,
     ) -> Token:
-        """Store what `change` makes of a token.
+        """Store the token that `change` returns for the current one.
 
-        Errors: TokenNotFound, EtagMismatch, ActorNotFound, InvalidField when its scripts
-        would not fit into the clip any more.
+        Errors: TokenNotFound, EtagMismatch, ActorNotFound, InvalidField if the scripts do not
+        fit into the new clip.
         """
-        async with writing(self._database, validate_only=validate_only) as connection:
-            before = await locked_token(connection, token_id)
+        async with write_transaction(self._database, validate_only=validate_only) as connection:
+            before = await lock_token(connection, token_id)
             check_etag(before, etag)
             after = change(before)
             if after == before:
@@ -103,13 +115,14 @@ class TokenStore:
                 )
                 await _write_actors(connection, token_id, after.actor_ids)
             if after.duration < before.duration:
-                check_clip_holds(after, await _last_end(connection, token_id))
+                check_clip_covers(after, await _last_script_end(connection, token_id))
             await connection.execute(
                 update(tokens)
                 .where(tokens.c.id == token_id)
                 .values(
                     **_values(after),
-                    revision=tokens.c.revision + int(after.compared != before.compared),
+                    revision=tokens.c.revision
+                    + int(after.analysis_inputs != before.analysis_inputs),
                     version=tokens.c.version + 1,
                     update_time=func.clock_timestamp(),
                 )
@@ -121,19 +134,19 @@ class TokenStore:
     ) -> None:
         """Delete a token with its scripts.
 
-        Errors: TokenNotFound, EtagMismatch, TokenInUse when it has scripts, unless forced.
+        Errors: TokenNotFound, EtagMismatch, TokenInUse if it has scripts and `force` is not set.
         """
-        async with writing(self._database, validate_only=validate_only) as connection:
-            check_etag(await locked_token(connection, token_id), etag)
+        async with write_transaction(self._database, validate_only=validate_only) as connection:
+            check_etag(await lock_token(connection, token_id), etag)
             if not force:
-                of_token = select(scripts.c.id).where(scripts.c.token_id == token_id).exists()
-                if await connection.scalar(select(of_token)):
+                has_scripts = select(scripts.c.id).where(scripts.c.token_id == token_id).exists()
+                if await connection.scalar(select(has_scripts)):
                     raise TokenInUse(token_id=token_id, users="scripts")
             await connection.execute(delete(tokens).where(tokens.c.id == token_id))
 
     async def add_views(self, views: Mapping[int, int]) -> None:
-        """Add views to tokens by id, in one statement; those that are gone are passed over."""
-        # Always in one order, so that two servers don't lock each other out.
+        """Add views to tokens by id, in one statement. Deleted tokens are skipped."""
+        # A fixed lock order, so that two replicas cannot deadlock.
         ids = sorted(views)
         async with self._database.transaction() as connection:
             await connection.execute(
@@ -158,15 +171,15 @@ def _values(token: Token) -> dict[str, object]:
 
 
 async def _require_actors(connection: AsyncConnection, actor_ids: Iterable[int]) -> None:
-    wanted = set(actor_ids)
-    found = await connection.scalars(
-        # Locked, so that none is deleted before the token names it.
+    required = set(actor_ids)
+    existing = await connection.scalars(
+        # The lock prevents that an actor is deleted before the token refers to it.
         select(actors.c.id)
-        .where(actors.c.id.in_(wanted))
+        .where(actors.c.id.in_(required))
         .order_by(actors.c.id)
         .with_for_update(read=True, key_share=True)
     )
-    if missing := wanted - set(found):
+    if missing := required - set(existing):
         raise ActorNotFound(actor_id=", ".join(map(str, sorted(missing))))
 
 
@@ -180,6 +193,6 @@ async def _write_actors(
     await connection.execute(insert(token_actors), rows)
 
 
-async def _last_end(connection: AsyncConnection, token_id: int) -> float:
+async def _last_script_end(connection: AsyncConnection, token_id: int) -> float:
     statement = select(func.max(scripts.c.end_time)).where(scripts.c.token_id == token_id)
     return await connection.scalar(statement) or 0.0

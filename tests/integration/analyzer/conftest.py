@@ -1,4 +1,4 @@
-"""The analysis server as a process, between a file server and a webhook."""
+"""The reference analyzer as a process, with a fake file server and a fake webhook."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from tests.integration.analyzer.server import Analyzer, analyzer_with
 
 @pytest.fixture
 async def fake_peers() -> AsyncIterator[FakePeers]:
-    here = FakePeers()
+    peers = FakePeers()
     app = Starlette(
         routes=[
-            Route("/files/{name}", here.file),
-            Route("/webhook", here.webhook, methods=["POST"]),
+            Route("/files/{name}", peers.file),
+            Route("/webhook", peers.webhook, methods=["POST"]),
         ]
     )
     listener = socket.create_server(("127.0.0.1", 0))
-    here.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    peers.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     server = QuietServer(uvicorn.Config(app, log_level="error", lifespan="off"))
     serving = asyncio.create_task(server.serve([listener]))
-    yield here
+    yield peers
     server.should_exit = True
     await serving
 

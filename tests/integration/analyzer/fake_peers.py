@@ -1,4 +1,4 @@
-"""What is around the analysis server: a file server and a webhook."""
+"""The fake peers of the analyzer: a file server and a webhook."""
 
 from __future__ import annotations
 
@@ -20,12 +20,16 @@ CLOSE = "take_0890_close.webm"
 
 
 class FakePeers:
-    """Serves files as S3 would, and takes reports as the gateway would.
+    """Serves files like S3 and receives reports like the gateway.
 
-    `answers` are the statuses of the next final reports, 200 when used up.
-    `progress_answer` is the status of every progress report.
-    `gates` hold back the files they name until set, and "progress" or "final" reports.
-    `told` is what arrived at the webhook, in order, whatever was answered.
+    answers: the HTTP statuses for the next final reports; then 200.
+    progress_answer: the HTTP status for every progress report.
+    gates: events that hold back responses: the key is a file name, "progress" or "final".
+    fetched, served: how often a file was requested, and an event for the first time.
+    calls, called: how many final reports of a job arrived, and an event for the first one.
+    reports, progress_reports: the reports of a job that no test has read yet; final reports
+        only if they were accepted.
+    webhook_bodies: all reports of a job in the order of their arrival.
     """
 
     def __init__(self) -> None:
@@ -37,7 +41,7 @@ class FakePeers:
         self.calls: defaultdict[str, int] = defaultdict(int)
         self.called: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self.reports: defaultdict[str, asyncio.Queue[dict[str, Any]]] = defaultdict(asyncio.Queue)
-        self.told: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.webhook_bodies: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         self.progress_answer = 200
         self.progress_reports: defaultdict[str, asyncio.Queue[dict[str, Any]]] = defaultdict(
             asyncio.Queue
@@ -56,7 +60,7 @@ class FakePeers:
         job_id = request.query_params["job_id"]
         assert request.query_params["signature"] == "secret"
         report = await request.json()
-        self.told[job_id].append(report)
+        self.webhook_bodies[job_id].append(report)
         if report.get("status") == "processing":
             return await self._progress(job_id, report)
         self.calls[job_id] += 1
@@ -80,7 +84,7 @@ class FakePeers:
             return await self.progress_reports[job_id].get()
 
     async def report(self, job_id: str) -> dict[str, Any]:
-        """The next final report of a job that was taken."""
+        """The next accepted final report of a job."""
         async with asyncio.timeout(60):
             return await self.reports[job_id].get()
 

@@ -1,4 +1,4 @@
-"""The analysis server as a process."""
+"""The reference analyzer as a process."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Analyzer:
         return [child for child in children if _is_worker(child)]
 
     async def read_log(self, until: str | None = None) -> None:
-        """Keep the log up to a line that contains `until`, or to the end."""
+        """Read the log up to a line that contains `until`, or to its end."""
         assert self.process.stdout is not None
         async for line in self.process.stdout:
             self.log.append(line.decode())
@@ -48,7 +48,7 @@ def _is_worker(process: psutil.Process) -> bool:
     try:
         return "spawn_main" in " ".join(process.cmdline())
     except psutil.NoSuchProcess:
-        # Dead or a zombie by now.
+        # The process has exited.
         return False
 
 

@@ -1,4 +1,4 @@
-"""Takes are accepted at once, analysed and reported; what cannot be is refused with a reason."""
+"""Requests, analyses and final reports of the reference analyzer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.integration.analyzer.fake_peers import CLOSE, FakePeers
 from tests.integration.analyzer.server import Analyzer, analyzer_with
 
 
-async def test_a_take_is_accepted_at_once_and_reported(
+async def test_a_take_is_accepted_before_it_is_analysed_and_then_reported(
     analyzer: Analyzer, fake_peers: FakePeers
 ) -> None:
     fake_peers.gates[CLOSE] = asyncio.Event()
@@ -42,7 +42,7 @@ async def test_a_take_is_accepted_at_once_and_reported(
         ("missing.wav", "AUDIO_UNAVAILABLE"),
     ],
 )
-async def test_failures_are_reported_with_reason_and_sentence(
+async def test_a_failure_report_has_a_reason_and_a_message(
     analyzer: Analyzer, fake_peers: FakePeers, take: str, reason: str
 ) -> None:
     job = fake_peers.job(take)
@@ -61,16 +61,20 @@ async def test_a_missing_reference_voice_is_reported(
     assert (await fake_peers.report(job["job_id"]))["reason"] == "REFERENCE_UNAVAILABLE"
 
 
-async def test_too_large_or_too_long_a_recording_is_reported(fake_peers: FakePeers) -> None:
-    async with analyzer_with(max_audio_bytes=200_000, max_audio_seconds=6) as analyzer:
-        for take in ("ref_0870.wav", "take_0890_wrongline.mp3"):
-            job = fake_peers.job(take, line="0930")
+@pytest.mark.parametrize("limit", [{"max_audio_bytes": 200_000}, {"max_audio_seconds": 6}])
+async def test_a_recording_that_is_too_large_or_too_long_is_refused(
+    fake_peers: FakePeers, limit: dict[str, int]
+) -> None:
+    async with analyzer_with(**limit) as analyzer:
+        too_long = fake_peers.job("ref_0870.wav", line="0930")
+        short = fake_peers.job("take_0890_wrongline.mp3", line="0930")
+        for job in (too_long, short):
             await analyzer.post(job)
-            report = await fake_peers.report(job["job_id"])
-            assert (report.get("reason") == "AUDIO_TOO_LONG") is (take == "ref_0870.wav")
+        assert (await fake_peers.report(too_long["job_id"]))["reason"] == "AUDIO_TOO_LONG"
+        assert "analysis_results" in await fake_peers.report(short["job_id"])
 
 
-async def test_the_webhook_is_tried_again_after_503_and_429(
+async def test_a_report_is_retried_after_503_and_429(
     analyzer: Analyzer, fake_peers: FakePeers
 ) -> None:
     fake_peers.answers = [503, 429]
@@ -80,19 +84,21 @@ async def test_the_webhook_is_tried_again_after_503_and_429(
     assert fake_peers.calls[job["job_id"]] == 3
 
 
-async def test_a_webhook_that_refuses_is_left_alone(
+async def test_a_report_that_the_webhook_refuses_is_not_retried(
     analyzer: Analyzer, fake_peers: FakePeers
 ) -> None:
     fake_peers.answers = [403]
-    refused, taken = fake_peers.job(), fake_peers.job()
+    refused, accepted = fake_peers.job(), fake_peers.job()
     await analyzer.post(refused)
     await fake_peers.called[refused["job_id"]].wait()
-    await analyzer.post(taken)
-    await fake_peers.report(taken["job_id"])
+    await analyzer.post(accepted)
+    await fake_peers.report(accepted["job_id"])
     assert fake_peers.calls[refused["job_id"]] == 1
 
 
-async def test_a_repeat_runs_no_second_analysis(analyzer: Analyzer, fake_peers: FakePeers) -> None:
+async def test_a_repeated_request_starts_no_second_analysis(
+    analyzer: Analyzer, fake_peers: FakePeers
+) -> None:
     fake_peers.gates[CLOSE] = asyncio.Event()
     job = fake_peers.job()
     key = {"Idempotency-Key": job["job_id"]}
@@ -109,10 +115,10 @@ async def test_a_repeat_runs_no_second_analysis(analyzer: Analyzer, fake_peers: 
     assert fake_peers.calls[job["job_id"]] == 1
 
 
-async def test_results_carry_the_version_of_the_code_whatever_is_set(
+async def test_settings_cannot_change_the_reported_version(
     fake_peers: FakePeers,
 ) -> None:
-    async with analyzer_with(version="of the settings") as analyzer:
+    async with analyzer_with(version="from the settings") as analyzer:
         job = fake_peers.job()
         await analyzer.post(job)
         report = await fake_peers.report(job["job_id"])
@@ -120,11 +126,11 @@ async def test_results_carry_the_version_of_the_code_whatever_is_set(
     assert report["analysis_results"]["analyzer_version"] == ANALYZER_VERSION
 
 
-async def test_bad_bodies_are_refused_with_a_reason(
+async def test_invalid_requests_are_refused_with_an_error(
     analyzer: Analyzer, fake_peers: FakePeers
 ) -> None:
-    no_json = await analyzer.client.post("/analyze-voice", content=b"{")
-    assert (no_json.status_code, "JSON" in no_json.json()["error"]) == (400, True)
+    not_json = await analyzer.client.post("/analyze-voice", content=b"{")
+    assert (not_json.status_code, "JSON" in not_json.json()["error"]) == (400, True)
 
     job = fake_peers.job()
     mismatch = await analyzer.post(job, **{"Idempotency-Key": str(uuid.uuid4())})
@@ -132,18 +138,18 @@ async def test_bad_bodies_are_refused_with_a_reason(
 
     job["token"]["scripts"][0]["words"][0]["start_time"] = -1
     job["audio_url"] = "ftp://secret"
-    bad = await analyzer.post(job)
-    assert bad.status_code == 422
-    fields = [field["field"] for field in bad.json()["fields"]]
+    invalid = await analyzer.post(job)
+    assert invalid.status_code == 422
+    fields = [field["field"] for field in invalid.json()["fields"]]
     assert {"audio_url", "token.scripts.0.words.0.start_time"} <= set(fields)
-    assert "secret" not in bad.text
+    assert "secret" not in invalid.text
 
     large = await analyzer.client.post("/analyze-voice", content=b" " * 2_000_000)
     assert (large.status_code, list(large.json())) == (413, ["error"])
     assert (await analyzer.client.get("/analyze-voice")).status_code == 405
 
 
-async def test_a_full_queue_says_when_to_come_again(fake_peers: FakePeers) -> None:
+async def test_a_full_queue_refuses_jobs_with_retry_after(fake_peers: FakePeers) -> None:
     fake_peers.gates[CLOSE] = asyncio.Event()
     async with analyzer_with(max_queued=1) as analyzer:
         first, second = fake_peers.job(), fake_peers.job()

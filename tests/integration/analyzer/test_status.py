@@ -1,4 +1,4 @@
-"""What the analysis server tells of a job on its way and after its end."""
+"""The status and the progress reports of running and ended jobs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.integration.analyzer.fake_peers import CLOSE, FakePeers
 from tests.integration.analyzer.server import Analyzer, analyzer_with
 
 
-async def test_the_status_is_what_the_webhook_is_told(fake_peers: FakePeers) -> None:
+async def test_the_status_equals_the_report(fake_peers: FakePeers) -> None:
     fake_peers.gates = {CLOSE: asyncio.Event(), "final": asyncio.Event()}
     async with analyzer_with(progress_reports=False) as analyzer:
         job = fake_peers.job()
@@ -29,10 +29,10 @@ async def test_the_status_is_what_the_webhook_is_told(fake_peers: FakePeers) -> 
         report = await fake_peers.report(job["job_id"])
         delivered = (await analyzer.client.get(status_url)).json()
         assert [undelivered, delivered] == [report, report]
-        assert fake_peers.told[job["job_id"]] == [report]
+        assert fake_peers.webhook_bodies[job["job_id"]] == [report]
 
 
-async def test_the_status_of_a_failed_job_has_reason_and_sentence(
+async def test_the_status_of_a_failed_job_has_a_reason_and_a_message(
     analyzer: Analyzer, fake_peers: FakePeers
 ) -> None:
     job = fake_peers.job("silence_2s.wav")
@@ -45,10 +45,10 @@ async def test_the_status_of_a_failed_job_has_reason_and_sentence(
 async def test_the_status_of_an_unknown_job_is_404(analyzer: Analyzer) -> None:
     unknown = await analyzer.status({"job_id": uuid.uuid4()})
     assert (unknown.status_code, list(unknown.json())) == (404, ["error"])
-    assert (await analyzer.status({"job_id": "no-uuid"})).status_code == 404
+    assert (await analyzer.status({"job_id": "not-a-uuid"})).status_code == 404
 
 
-async def test_the_status_url_begins_as_the_server_was_called(
+async def test_the_status_url_uses_the_host_of_the_request(
     analyzer: Analyzer, fake_peers: FakePeers
 ) -> None:
     job = fake_peers.job()
@@ -57,7 +57,7 @@ async def test_the_status_url_begins_as_the_server_was_called(
     assert answer.json()["status_url"] == expected
 
 
-async def test_the_status_url_begins_as_it_is_set(fake_peers: FakePeers) -> None:
+async def test_the_status_url_uses_the_public_url(fake_peers: FakePeers) -> None:
     async with analyzer_with(public_url="https://analyzer.example/one/") as analyzer:
         job = fake_peers.job()
         answer = await analyzer.post(job)
@@ -65,7 +65,7 @@ async def test_the_status_url_begins_as_it_is_set(fake_peers: FakePeers) -> None
         assert answer.json()["status_url"] == expected
 
 
-async def test_a_result_outlives_a_lost_webhook_and_is_delivered_to_a_repeat(
+async def test_an_undelivered_report_is_delivered_when_the_request_is_repeated(
     analyzer: Analyzer, fake_peers: FakePeers
 ) -> None:
     fake_peers.answers = [403]
@@ -74,16 +74,16 @@ async def test_a_result_outlives_a_lost_webhook_and_is_delivered_to_a_repeat(
     await fake_peers.called[job["job_id"]].wait()
     await analyzer.post(other)
     await fake_peers.report(other["job_id"])
-    kept = (await analyzer.status(job)).json()
-    assert "analysis_results" in kept
+    undelivered = (await analyzer.status(job)).json()
+    assert "analysis_results" in undelivered
 
     assert (await analyzer.post(job)).status_code == 202
-    assert await fake_peers.report(job["job_id"]) == kept
-    assert (await analyzer.status(job)).json() == kept
+    assert await fake_peers.report(job["job_id"]) == undelivered
+    assert (await analyzer.status(job)).json() == undelivered
     assert fake_peers.fetched[CLOSE] == 2
 
 
-async def test_a_job_beyond_the_most_remembered_is_computed_again(
+async def test_a_job_whose_report_was_evicted_is_computed_again(
     fake_peers: FakePeers,
 ) -> None:
     async with analyzer_with(remembered_reports=1) as analyzer:
@@ -98,18 +98,18 @@ async def test_a_job_beyond_the_most_remembered_is_computed_again(
 
 
 @pytest.mark.parametrize("setting", ["remembered_bytes", "remembered_seconds"])
-async def test_without_room_or_time_nothing_is_remembered(
+async def test_a_report_cache_of_size_or_duration_0_is_empty(
     fake_peers: FakePeers, setting: str
 ) -> None:
     async with analyzer_with(**{setting: 0}) as analyzer:
-        ended, after = fake_peers.job(), fake_peers.job()
-        for job in (ended, after):
+        first, second = fake_peers.job(), fake_peers.job()
+        for job in (first, second):
             await analyzer.post(job)
             await fake_peers.report(job["job_id"])
-        assert (await analyzer.status(ended)).status_code == 404
+        assert (await analyzer.status(first)).status_code == 404
 
 
-async def test_progress_is_told_before_the_report(
+async def test_progress_is_reported_before_the_results(
     analyzer: Analyzer, fake_peers: FakePeers
 ) -> None:
     fake_peers.gates[CLOSE] = asyncio.Event()
@@ -127,10 +127,10 @@ async def test_progress_is_told_before_the_report(
     assert (await analyzer.status(job)).json() == analysing
     worker.resume()
     report = await fake_peers.report(job["job_id"])
-    assert fake_peers.told[job["job_id"]] == [fetched, analysing, report]
+    assert fake_peers.webhook_bodies[job["job_id"]] == [fetched, analysing, report]
 
 
-async def test_a_job_that_waits_for_a_worker_is_not_said_to_be_analysed(
+async def test_a_job_that_waits_for_a_worker_is_not_reported_as_analysing(
     analyzer: Analyzer, fake_peers: FakePeers
 ) -> None:
     (worker,) = analyzer.workers()
@@ -147,21 +147,21 @@ async def test_a_job_that_waits_for_a_worker_is_not_said_to_be_analysed(
     await fake_peers.report(second["job_id"])
 
 
-async def test_a_job_waits_for_no_progress_report_and_sends_none_after_its_end(
+async def test_a_slow_progress_report_delays_no_job_and_none_follows_the_results(
     analyzer: Analyzer, fake_peers: FakePeers
 ) -> None:
     fake_peers.gates["progress"] = asyncio.Event()
-    job, after = fake_peers.job(), fake_peers.job()
+    job, next_job = fake_peers.job(), fake_peers.job()
     await analyzer.post(job)
     assert "analysis_results" in await fake_peers.report(job["job_id"])
     fake_peers.gates["progress"].set()
-    await analyzer.post(after)
-    await fake_peers.report(after["job_id"])
-    first, last = fake_peers.told[job["job_id"]]
+    await analyzer.post(next_job)
+    await fake_peers.report(next_job["job_id"])
+    first, last = fake_peers.webhook_bodies[job["job_id"]]
     assert (first["progress"], "analysis_results" in last) == (20, True)
 
 
-async def test_refused_progress_is_not_told_again(
+async def test_a_refused_progress_report_is_not_repeated(
     analyzer: Analyzer, fake_peers: FakePeers
 ) -> None:
     fake_peers.progress_answer = 503
@@ -173,5 +173,6 @@ async def test_refused_progress_is_not_told_again(
         await fake_peers.progress_report(job["job_id"])
     worker.resume()
     report = await fake_peers.report(job["job_id"])
-    assert [told.get("progress") for told in fake_peers.told[job["job_id"]]] == [20, 40, None]
+    bodies = fake_peers.webhook_bodies[job["job_id"]]
+    assert [body.get("progress") for body in bodies] == [20, 40, None]
     assert "analysis_results" in report

@@ -1,4 +1,4 @@
-"""Jobs outlive workers, and workers do not outlive the server."""
+"""Jobs survive their workers, and workers do not outlive the server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.integration.analyzer.fake_peers import CLOSE, FakePeers
 from tests.integration.analyzer.server import Analyzer, analyzer_with
 
 
-async def test_a_job_outlives_its_worker(analyzer: Analyzer, fake_peers: FakePeers) -> None:
+async def test_a_job_survives_its_worker(analyzer: Analyzer, fake_peers: FakePeers) -> None:
     (worker,) = analyzer.workers()
     worker.suspend()
     job = fake_peers.job()
@@ -23,7 +23,7 @@ async def test_a_job_outlives_its_worker(analyzer: Analyzer, fake_peers: FakePee
     assert analyzer.workers() != [worker]
 
 
-async def test_a_job_that_kills_every_worker_is_reported(
+async def test_a_job_that_kills_every_worker_is_reported_as_crashed(
     analyzer: Analyzer, fake_peers: FakePeers
 ) -> None:
     job = fake_peers.job()
@@ -35,22 +35,23 @@ async def test_a_job_that_kills_every_worker_is_reported(
         await asyncio.wait([reporting], timeout=0.02)
     assert reporting.result()["reason"] == "ANALYSIS_CRASHED"
 
-    after = fake_peers.job()
-    await analyzer.post(after)
-    assert "analysis_results" in await fake_peers.report(after["job_id"])
+    next_job = fake_peers.job()
+    await analyzer.post(next_job)
+    assert "analysis_results" in await fake_peers.report(next_job["job_id"])
 
 
 async def test_a_worker_that_hangs_is_replaced(fake_peers: FakePeers) -> None:
-    async with analyzer_with(analysis_timeout_seconds=4) as analyzer:
+    # The time of the next job includes the start of a new worker.
+    async with analyzer_with(analysis_timeout_seconds=10) as analyzer:
         analyzer.workers()[0].suspend()
-        stuck, after = fake_peers.job(), fake_peers.job()
+        stuck, next_job = fake_peers.job(), fake_peers.job()
         await analyzer.post(stuck)
         assert (await fake_peers.report(stuck["job_id"]))["reason"] == "ANALYSIS_CRASHED"
-        await analyzer.post(after)
-        assert "analysis_results" in await fake_peers.report(after["job_id"])
+        await analyzer.post(next_job)
+        assert "analysis_results" in await fake_peers.report(next_job["job_id"])
 
 
-async def test_a_worker_is_replaced_when_old(fake_peers: FakePeers) -> None:
+async def test_a_worker_is_replaced_after_its_number_of_jobs(fake_peers: FakePeers) -> None:
     async with analyzer_with(jobs_per_worker=1) as analyzer:
         first = analyzer.workers()
         for _ in range(2):
@@ -61,7 +62,7 @@ async def test_a_worker_is_replaced_when_old(fake_peers: FakePeers) -> None:
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-async def test_a_running_job_is_finished_before_the_end(
+async def test_a_running_job_finishes_before_the_server_exits(
     analyzer: Analyzer, fake_peers: FakePeers, stop: signal.Signals
 ) -> None:
     fake_peers.gates[CLOSE] = asyncio.Event()
@@ -76,7 +77,7 @@ async def test_a_running_job_is_finished_before_the_end(
     assert not psutil.wait_procs(workers, timeout=5)[1]
 
 
-async def test_a_job_that_takes_too_long_is_abandoned(fake_peers: FakePeers) -> None:
+async def test_a_job_that_exceeds_the_grace_period_is_abandoned(fake_peers: FakePeers) -> None:
     fake_peers.gates[CLOSE] = asyncio.Event()
     async with analyzer_with(shutdown_grace_seconds=0.2) as analyzer:
         await analyzer.post(fake_peers.job())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.analyzer.align import Aligner
-from services.analyzer.analysis import AnalysisResults, compare, hear, reference_line
+from services.analyzer.analysis import AnalysisResults, compare, read_reference, read_voice
 from services.analyzer.request import Script
 
 AUDIO = Path(__file__).parents[2] / "audio"
@@ -20,13 +20,13 @@ Analyse = Callable[..., AnalysisResults]
 
 @pytest.fixture(scope="session")
 def read_audio() -> ReadAudio:
-    """The bytes of a sample recording."""
+    """Returns the content of a sample recording."""
     return lambda name: (AUDIO / name).read_bytes()
 
 
 @pytest.fixture(scope="session")
 def script_of() -> ScriptOf:
-    """The script of a reference voice, such as 0890."""
+    """Returns the script of a reference voice, such as 0890."""
     references = {
         reference["file"]: reference
         for reference in json.loads((AUDIO / "references.json").read_text())
@@ -49,12 +49,12 @@ def aligner() -> Aligner:
 
 @pytest.fixture(scope="session")
 def analyse(read_audio: ReadAudio, script_of: ScriptOf, aligner: Aligner) -> Analyse:
-    """The result for a take of a line."""
+    """Returns the results of a take of a line."""
 
     def result(line: str, take: str, language: str | None = "en") -> AnalysisResults:
-        reference = reference_line(
+        reference = read_reference(
             read_audio(f"ref_{line}.wav"), [script_of(line, language)], MAX_SECONDS, aligner
         )
-        return compare(reference, hear(read_audio(take), MAX_SECONDS), aligner)
+        return compare(reference, read_voice(read_audio(take), MAX_SECONDS), aligner)
 
     return result

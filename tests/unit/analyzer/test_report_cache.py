@@ -11,59 +11,61 @@ from services.analyzer.report_cache import ReportCache
 A, B, C = (UUID(int=number) for number in range(3))
 HOUR = 3600.0
 
-MOST = 4
-MOST_BYTES = 20
+MAX_REPORTS = 4
+MAX_BYTES = 20
 
-ends = st.tuples(
+ended_jobs = st.tuples(
     st.integers(0, 7).map(lambda number: UUID(int=number)),
-    st.binary(min_size=1, max_size=MOST_BYTES + 1),
+    st.binary(min_size=1, max_size=MAX_BYTES + 1),
     st.booleans(),
 )
 
 
-@given(st.lists(ends, max_size=40))
-def test_reports_keep_within_number_and_bytes_and_the_latest_wins(
-    endings: list[tuple[UUID, bytes, bool]],
+@given(st.lists(ended_jobs, min_size=1, max_size=40))
+def test_the_cache_respects_its_limits_and_has_the_latest_reports(
+    jobs: list[tuple[UUID, bytes, bool]],
 ) -> None:
-    ended = ReportCache(HOUR, MOST, MOST_BYTES)
+    cache = ReportCache(HOUR, MAX_REPORTS, MAX_BYTES)
     latest: dict[UUID, bytes] = {}
-    for job_id, report, delivered in endings:
+    for job_id, report, delivered in jobs:
         latest[job_id] = report
-        ended.remember(job_id, report, delivered=delivered)
-        kept = {each: ended.report(each) for each in latest if ended.report(each)}
-        assert len(kept) == len(ended) <= MOST
-        assert sum(len(kept_report or b"") for kept_report in kept.values()) <= MOST_BYTES
-        assert kept.items() <= latest.items()
+        cache.put(job_id, report, delivered=delivered)
+        cached = {each: cache.get(each) for each in latest if cache.get(each)}
+        assert len(cached) == len(cache) <= MAX_REPORTS
+        assert sum(len(each or b"") for each in cached.values()) <= MAX_BYTES
+        assert cached.items() <= latest.items()
 
 
-@pytest.mark.parametrize(("most", "most_bytes"), [(2, 100), (100, 5)])
-def test_delivered_reports_make_room_for_undelivered_ones(most: int, most_bytes: int) -> None:
-    ended = ReportCache(HOUR, most, most_bytes)
-    ended.remember(A, b"aa", delivered=False)
-    ended.remember(B, b"bb", delivered=True)
-    ended.remember(C, b"cc", delivered=False)
-    assert [ended.report(job_id) for job_id in (A, B, C)] == [b"aa", None, b"cc"]
+@pytest.mark.parametrize(("max_reports", "max_bytes"), [(2, 100), (100, 5)])
+def test_delivered_reports_are_evicted_before_undelivered_ones(
+    max_reports: int, max_bytes: int
+) -> None:
+    cache = ReportCache(HOUR, max_reports, max_bytes)
+    cache.put(A, b"aa", delivered=False)
+    cache.put(B, b"bb", delivered=True)
+    cache.put(C, b"cc", delivered=False)
+    assert [cache.get(job_id) for job_id in (A, B, C)] == [b"aa", None, b"cc"]
 
 
-def test_the_oldest_undelivered_report_goes_when_none_was_delivered() -> None:
-    ended = ReportCache(HOUR, 2, 100)
+def test_without_delivered_reports_the_oldest_undelivered_one_is_evicted() -> None:
+    cache = ReportCache(HOUR, 2, 100)
     for job_id in (A, B, C):
-        ended.remember(job_id, b"report", delivered=False)
-    assert [ended.report(job_id) is None for job_id in (A, B, C)] == [True, False, False]
+        cache.put(job_id, b"report", delivered=False)
+    assert [cache.get(job_id) is None for job_id in (A, B, C)] == [True, False, False]
 
 
-def test_only_an_undelivered_report_can_be_taken_and_only_once() -> None:
-    ended = ReportCache(HOUR, 2, 100)
-    ended.remember(A, b"report", delivered=True)
-    ended.remember(B, b"report", delivered=False)
-    assert ended.take_undelivered(A) is None
-    assert ended.take_undelivered(B) == b"report"
-    assert ended.take_undelivered(B) is None
-    assert ended.report(B) is None
+def test_only_an_undelivered_report_can_be_popped_and_only_once() -> None:
+    cache = ReportCache(HOUR, 2, 100)
+    cache.put(A, b"report", delivered=True)
+    cache.put(B, b"report", delivered=False)
+    assert cache.pop_undelivered(A) is None
+    assert cache.pop_undelivered(B) == b"report"
+    assert cache.pop_undelivered(B) is None
+    assert cache.get(B) is None
 
 
-def test_a_report_is_forgotten_when_its_time_is_over() -> None:
-    ended = ReportCache(0, 2, 100)
-    ended.remember(A, b"report", delivered=False)
-    assert ended.report(A) is None
-    assert ended.take_undelivered(A) is None
+def test_a_report_expires() -> None:
+    cache = ReportCache(0, 2, 100)
+    cache.put(A, b"report", delivered=False)
+    assert cache.get(A) is None
+    assert cache.pop_undelivered(A) is None

@@ -21,28 +21,28 @@ def body() -> dict[str, Any]:
     }
 
 
-def test_urls_keep_their_exact_spelling_and_are_never_shown() -> None:
-    job = AnalysisRequest.model_validate(body())
-    assert job.audio_url == body()["audio_url"]
-    assert "Signature" not in repr(job)
-    assert "signature" not in repr(job)
+def test_urls_keep_their_exact_spelling_and_are_hidden() -> None:
+    request = AnalysisRequest.model_validate(body())
+    assert request.audio_url == body()["audio_url"]
+    assert "Signature" not in repr(request)
+    assert "signature" not in repr(request)
 
 
-def test_a_script_without_words_is_one_word() -> None:
+def test_a_script_without_words_counts_as_one_word() -> None:
     (word,) = AnalysisRequest.model_validate(body()).token.scripts[0].timed_words()
     assert (word.text, word.start_time, word.end_time) == ("hello you", 0, 1.5)
 
 
-def test_a_token_may_lack_its_voice() -> None:
-    job = body()
-    job["token"]["reference_assets"] = {}
-    assert AnalysisRequest.model_validate(job).token.reference_assets.voice is None
+def test_the_voice_of_a_token_is_optional() -> None:
+    content = body()
+    content["token"]["reference_assets"] = {}
+    assert AnalysisRequest.model_validate(content).token.reference_assets.voice is None
 
 
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("job_id",), "no uuid"),
+        (("job_id",), "not a UUID"),
         (("audio_url",), "file:///etc/passwd"),
         (("audio_url",), "http://"),
         (("audio_url",), "http://s3:65536/take.webm"),
@@ -56,11 +56,13 @@ def test_a_token_may_lack_its_voice() -> None:
         (("token", "scripts", 0, "words"), [{"text": "hello"}]),
     ],
 )
-def test_bad_fields_are_refused(path: tuple[str | int, ...], value: object) -> None:
-    job: Any = body()
-    target = job
+def test_invalid_fields_are_refused(path: tuple[str | int, ...], value: object) -> None:
+    content: Any = body()
+    target = content
     for key in path[:-1]:
         target = target[key]
     target[path[-1]] = value
-    with pytest.raises(ValidationError):
-        AnalysisRequest.model_validate(job)
+    with pytest.raises(ValidationError) as error:
+        AnalysisRequest.model_validate(content)
+    location = error.value.errors()[0]["loc"]
+    assert location[: len(path)] == path[: len(location)]

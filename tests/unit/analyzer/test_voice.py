@@ -21,19 +21,19 @@ def hum(hz: float, seconds: float = 1.0, level: float = 0.5) -> Samples:
 
 
 @given(st.integers(1, 9000))
-def test_all_contours_have_the_same_frames(length: int) -> None:
+def test_all_contours_have_the_same_length(length: int) -> None:
     samples = hum(150, 1.0)[:length]
     levels = loudness(samples)
     assert len(levels) == len(timbre(samples, levels)) == len(pitch(samples)) == frames_in(samples)
 
 
 @pytest.mark.parametrize("hz", [80, 150, 300, 450])
-def test_the_pitch_of_a_hum(hz: float) -> None:
+def test_the_pitch_of_a_hum_is_measured(hz: float) -> None:
     contour = pitch(hum(hz))
     assert np.nanmedian(contour) == pytest.approx(hz, rel=0.01)
 
 
-def test_noise_and_silence_have_no_pitch() -> None:
+def test_silence_has_no_pitch() -> None:
     assert np.isnan(pitch(np.zeros(SAMPLE_RATE, dtype=np.float32))).all()
 
 
@@ -41,13 +41,13 @@ def test_an_octave_is_twelve_semitones() -> None:
     assert semitones(np.array([100.0, 200.0, np.nan]), 100.0)[:2] == pytest.approx([0, 12])
 
 
-def test_level_in_decibels_of_full_scale() -> None:
+def test_loudness_is_in_decibels_of_full_scale() -> None:
     assert loudness(np.ones(SAMPLE_RATE, dtype=np.float32))[50] == pytest.approx(0, abs=0.01)
     assert loudness(np.zeros(SAMPLE_RATE, dtype=np.float32)).max() == -100
 
 
 @pytest.mark.parametrize(("level", "silent"), [(0.0, True), (0.001, True), (0.05, False)])
-def test_silence_is_what_nobody_hears(level: float, silent: bool) -> None:
+def test_a_quiet_recording_is_silent(level: float, silent: bool) -> None:
     assert is_silent(loudness(hum(150, level=level))) is silent
 
 
@@ -59,7 +59,7 @@ def test_noise_before_the_voice_is_not_voice() -> None:
     assert not voice[205:].any()
 
 
-def test_a_take_without_a_pause_is_voice_throughout() -> None:
+def test_a_take_without_a_pause_is_all_voice() -> None:
     assert active(loudness(hum(150)))[5:-5].all()
 
 
@@ -69,7 +69,7 @@ def test_timbre_does_not_depend_on_level(read_audio: ReadAudio) -> None:
     assert np.abs(loud - soft).mean() < 0.05
 
 
-def test_words_the_dictionary_lacks_are_found_but_not_judged(
+def test_words_that_the_dictionary_lacks_are_aligned_without_a_fit(
     read_audio: ReadAudio, aligner: Aligner
 ) -> None:
     samples = decode(read_audio("ref_0870.wav"), 120.0)
@@ -82,7 +82,9 @@ def test_words_the_dictionary_lacks_are_found_but_not_judged(
     assert all(span.fit is not None for span in spans[4:])
 
 
-def test_a_word_of_several_dictionary_words_is_one(read_audio: ReadAudio, aligner: Aligner) -> None:
+def test_a_compound_of_dictionary_words_has_one_span(
+    read_audio: ReadAudio, aligner: Aligner
+) -> None:
     samples = decode(read_audio("ref_0890.wav"), 120.0)
     text = "unless to be rather Cold-Hearted, and rather selfish is to be ill-disposed."
     spans = aligner.align(samples, text.split())
@@ -92,7 +94,7 @@ def test_a_word_of_several_dictionary_words_is_one(read_audio: ReadAudio, aligne
     assert all(-12 < (span.fit or 0) < 0 for span in spans)
 
 
-def test_another_sentence_does_not_fit(read_audio: ReadAudio, aligner: Aligner) -> None:
+def test_another_sentence_has_a_low_fit(read_audio: ReadAudio, aligner: Aligner) -> None:
     samples = decode(read_audio("take_0890_wrongline.mp3"), 120.0)
     spans = aligner.align(
         samples, ["unless", "to", "be", "rather", "cold", "hearted", "and", "rather", "selfish"]
@@ -101,5 +103,5 @@ def test_another_sentence_does_not_fit(read_audio: ReadAudio, aligner: Aligner) 
 
 
 @pytest.mark.parametrize("words", [["안녕"], ["hello", "—"]])
-def test_what_is_not_english_is_not_aligned(aligner: Aligner, words: list[str]) -> None:
+def test_words_that_are_not_english_are_not_aligned(aligner: Aligner, words: list[str]) -> None:
     assert aligner.align(hum(150), words) is None

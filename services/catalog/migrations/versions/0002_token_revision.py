@@ -1,4 +1,4 @@
-"""revision of tokens."""
+"""Add the revision of tokens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Go forward."""
+    """Migrate to this revision."""
     op.add_column(
         "tokens",
         sa.Column("revision", sa.Integer(), server_default="1", nullable=False),
@@ -21,5 +21,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Go back."""
+    """Migrate back to the previous revision."""
     op.drop_column("tokens", "revision", schema="catalog")

@@ -1,4 +1,4 @@
-"""Gets, lists and searches read indexes, however much the catalog holds."""
+"""Gets, lists and searches use indexes, however large the catalog is."""
 
 from __future__ import annotations
 
@@ -84,22 +84,22 @@ CALLS: Calls = {
     "search tokens by signs": lambda catalog: catalog.search.tokens("👩‍🎤", 20),
 }
 
-BIG_TABLES = ("actors", "tokens", "token_actors", "scripts")
+LARGE_TABLES = ("actors", "tokens", "token_actors", "scripts")
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-async def test_no_big_table_is_read_whole(
+async def test_no_large_table_is_scanned_sequentially(
     catalog: CatalogStore,
     database: Database,
     call: Callable[[CatalogStore], Awaitable[object]],
 ) -> None:
     for plan in await plans_of(database, call(catalog), "catalog.", MEASURED):
-        assert not any(f"Seq Scan on {table}" in plan for table in BIG_TABLES), plan
-        # A sort would mean that the whole list is read for each page of it.
+        assert not any(f"Seq Scan on {table}" in plan for table in LARGE_TABLES), plan
+        # An external sort would mean that each page reads the entire list.
         assert "Sort Method: external" not in plan, plan
 
 
-async def test_the_last_page_costs_what_the_first_costs(
+async def test_the_last_page_reads_no_more_than_the_first(
     catalog: CatalogStore, database: Database
 ) -> None:
     first = await buffers(database, catalog.pages.latest(TokenFilter(), 50, LAST), "catalog.")
@@ -107,7 +107,7 @@ async def test_the_last_page_costs_what_the_first_costs(
     assert last < 2 * first
 
 
-async def test_a_full_token_takes_the_same_statements_however_many_scripts(
+async def test_a_token_with_scripts_takes_a_fixed_number_of_statements(
     catalog: CatalogStore, database: Database
 ) -> None:
     statements = await statements_of(database, catalog.tokens.get_with_scripts(7))

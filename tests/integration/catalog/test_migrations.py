@@ -1,4 +1,4 @@
-"""A catalog that is full goes forward to the head, with all it holds, while it is written to."""
+"""Migrations keep the data of a full catalog while clients write to it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from alembic.config import Config
 
 from tests.integration.sql import row, run
 
-SERVICE = Path(__file__).parents[2] / "services" / "catalog"
+SERVICE = Path(__file__).parents[3] / "services" / "catalog"
 
 FULL = """
 INSERT INTO catalog.actors (name) VALUES ('수지');
@@ -27,10 +27,10 @@ EMPTY = "TRUNCATE catalog.actors, catalog.tokens, catalog.token_changes RESTART 
 
 COUNTS = """
 SELECT
-    (SELECT count(*) FROM catalog.token_changes) AS told,
+    (SELECT count(*) FROM catalog.token_changes) AS changes,
     (SELECT count(*) FROM catalog.scripts) AS scripts,
     (SELECT view_count FROM catalog.tokens WHERE name = 'token 7') AS views,
-    (SELECT count(*) FROM pg_constraint WHERE NOT convalidated) AS unchecked
+    (SELECT count(*) FROM pg_constraint WHERE NOT convalidated) AS unvalidated
 """
 
 
@@ -40,41 +40,42 @@ def config(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Config:
     return Config(SERVICE / "alembic.ini")
 
 
-async def write_until(database_url: str, done: asyncio.Event) -> None:
-    """Change a token all the time."""
+async def keep_writing(database_url: str, started: asyncio.Event, done: asyncio.Event) -> None:
+    """Update a token repeatedly until `done` is set."""
     connection = await asyncpg.connect(database_url)
     while not done.is_set():
         await connection.execute(
             "UPDATE catalog.tokens SET view_count = view_count + 1 WHERE name = 'token 7'"
         )
-        await asyncio.sleep(0.001)
+        started.set()
     await connection.close()
 
 
-def test_nothing_is_lost_on_the_way_and_watchers_know_every_token(
+def test_an_upgrade_keeps_all_data_and_records_every_token_for_watchers(
     config: Config, database_url: str
 ) -> None:
     command.downgrade(config, "0002")
     run(database_url, FULL)
 
-    async def migrated() -> None:
-        done = asyncio.Event()
-        writing = asyncio.create_task(write_until(database_url, done))
+    async def upgrade_while_writing() -> None:
+        started, done = asyncio.Event(), asyncio.Event()
+        writer = asyncio.create_task(keep_writing(database_url, started, done))
+        await started.wait()
         await asyncio.to_thread(command.upgrade, config, "head")
         done.set()
-        await writing
+        await writer
 
-    asyncio.run(migrated())
+    asyncio.run(upgrade_while_writing())
     command.check(config)
     counts = row(database_url, COUNTS)
     assert counts.pop("views") > 0
-    assert counts == {"told": 12345, "scripts": 12345, "unchecked": 0}
+    assert counts == {"changes": 12345, "scripts": 12345, "unvalidated": 0}
     run(database_url, EMPTY)
 
 
-def test_a_migration_that_was_interrupted_is_run_again(config: Config, database_url: str) -> None:
+def test_an_interrupted_migration_can_run_again(config: Config, database_url: str) -> None:
     command.downgrade(config, "0003")
-    # What a build of an index leaves when it is cancelled.
+    # A cancelled build leaves an index of the same name.
     run(database_url, "CREATE INDEX ix_tokens_view_count ON catalog.tokens (name)")
     command.upgrade(config, "head")
     command.check(config)

@@ -1,4 +1,4 @@
-"""Search finds actors and tokens by parts, initials and with typos, the best first."""
+"""Searches find actors and tokens by parts, by initials and with typos, the best match first."""
 
 from __future__ import annotations
 
@@ -31,37 +31,37 @@ LAST = [
 ]
 # fmt: on
 
-FOUND_IN = 20
-"""A search page: who looks for somebody reads no more than that."""
+PAGE_SIZE = 20
+"""The default number of matches."""
 
 
 def names(count: int) -> tuple[list[str], list[str]]:
-    """Korean and Latin names, none twice, the same in every run."""
-    chance = random.Random(2_000)
+    """Distinct Korean and Latin names, the same in every run."""
+    rng = random.Random(2_000)
     korean = [s + a + b for s in SURNAMES for a in SYLLABLES for b in SYLLABLES if a != b]
     latin = [f"{first} {last}" for first in FIRST for last in LAST]
-    return chance.sample(korean, count // 2), chance.sample(latin, count // 2)
+    return rng.sample(korean, count // 2), rng.sample(latin, count // 2)
 
 
-def with_typo(name: str, chance: random.Random) -> str:
-    """The name with one letter left out, doubled, exchanged or swapped with the next."""
+def with_typo(name: str, rng: random.Random) -> str:
+    """The name with one letter deleted, doubled, replaced or swapped with the next."""
     letters = list(unicodedata.normalize("NFD", name))
-    place = chance.randrange(1, len(letters) - 1)
-    match chance.randrange(4):
+    position = rng.randrange(1, len(letters) - 1)
+    match rng.randrange(4):
         case 0:
-            del letters[place]
+            del letters[position]
         case 1:
-            letters.insert(place, letters[place])
+            letters.insert(position, letters[position])
         case 2:
-            same_kind = [each for each in letters if each != letters[place]]
-            letters[place] = chance.choice(same_kind)
+            others = [each for each in letters if each != letters[position]]
+            letters[position] = rng.choice(others)
         case _:
-            letters[place], letters[place + 1] = letters[place + 1], letters[place]
+            letters[position], letters[position + 1] = letters[position + 1], letters[position]
     return unicodedata.normalize("NFC", "".join(letters))
 
 
 @pytest.fixture
-async def crowd(catalog: CatalogStore) -> tuple[list[str], list[str]]:
+async def sample_names(catalog: CatalogStore) -> tuple[list[str], list[str]]:
     korean, latin = names(2_000)
     await catalog.imports.write(
         [ActorRecord(line, Actor(name)) for line, name in enumerate((*korean, *latin))]
@@ -69,34 +69,35 @@ async def crowd(catalog: CatalogStore) -> tuple[list[str], list[str]]:
     return korean, latin
 
 
-async def found(catalog: CatalogStore, query: str, size: int = FOUND_IN) -> list[str]:
+async def search(catalog: CatalogStore, query: str, size: int = PAGE_SIZE) -> list[str]:
     return [match.text for _, match in await catalog.search.actors(query, size)]
 
 
-async def recall(catalog: CatalogStore, wanted: list[str]) -> float:
-    chance = random.Random(7)
-    hits = [name in await found(catalog, with_typo(name, chance)) for name in wanted]
+async def recall(catalog: CatalogStore, expected: list[str]) -> float:
+    """The share of the names that a search finds in spite of a typo."""
+    rng = random.Random(7)
+    hits = [name in await search(catalog, with_typo(name, rng)) for name in expected]
     return sum(hits) / len(hits)
 
 
-async def test_a_latin_name_with_a_typo_is_found_among_2000(
-    catalog: CatalogStore, crowd: tuple[list[str], list[str]]
+async def test_a_latin_name_with_a_typo_is_found(
+    catalog: CatalogStore, sample_names: tuple[list[str], list[str]]
 ) -> None:
-    assert await recall(catalog, crowd[1][:300]) >= 0.98
+    assert await recall(catalog, sample_names[1][:300]) >= 0.98
 
 
-async def test_a_korean_name_with_a_wrong_letter_is_found_among_2000(
-    catalog: CatalogStore, crowd: tuple[list[str], list[str]]
+async def test_a_korean_name_with_a_typo_is_found(
+    catalog: CatalogStore, sample_names: tuple[list[str], list[str]]
 ) -> None:
-    # Three syllables of 25 make many names that are one letter apart.
-    assert await recall(catalog, crowd[0][:300]) >= 0.98
+    # Many of these names differ in a single letter.
+    assert await recall(catalog, sample_names[0][:300]) >= 0.98
 
 
-async def test_every_name_is_the_first_that_is_found_for_itself(
-    catalog: CatalogStore, crowd: tuple[list[str], list[str]]
+async def test_the_best_match_of_a_name_is_the_name(
+    catalog: CatalogStore, sample_names: tuple[list[str], list[str]]
 ) -> None:
-    for name in (*crowd[0][:50], *crowd[1][:50]):
-        assert (await found(catalog, name, 1)) == [name]
+    for name in (*sample_names[0][:50], *sample_names[1][:50]):
+        assert (await search(catalog, name, 1)) == [name]
 
 
 @pytest.mark.parametrize(
@@ -115,26 +116,26 @@ async def test_every_name_is_the_first_that_is_found_for_itself(
         ("m", "Meryl Streep", ((0, 1),)),
     ],
 )
-async def test_a_name_is_found_and_what_matches_is_highlighted(
+async def test_a_name_is_found_with_its_highlights(
     catalog: CatalogStore, query: str, name: str, highlights: tuple[tuple[int, int], ...]
 ) -> None:
     actor = await catalog.actors.create(Actor(name))
     await catalog.actors.create(Actor("Somebody Else"))
-    ((actor_id, match),) = await catalog.search.actors(query, FOUND_IN)
+    ((actor_id, match),) = await catalog.search.actors(query, PAGE_SIZE)
     assert (actor_id, match.text) == (actor.id, name)
     assert match.highlights == highlights
 
 
-async def test_an_actor_is_found_by_an_alias_once(catalog: CatalogStore) -> None:
+async def test_an_actor_with_two_matching_aliases_is_found_once(catalog: CatalogStore) -> None:
     actor = await catalog.actors.create(Actor("배수지", ("Suzy", "Suzy Bae")))
-    ((actor_id, match),) = await catalog.search.actors("suzy", FOUND_IN)
+    ((actor_id, match),) = await catalog.search.actors("suzy", PAGE_SIZE)
     assert (actor_id, match.text, match.score) == (actor.id, "Suzy", 1)
 
 
-async def test_a_better_match_comes_first(catalog: CatalogStore) -> None:
+async def test_better_matches_come_first(catalog: CatalogStore) -> None:
     for name in ("Anna Susan", "Susanne", "Susan", "Roseanne Susanson", "Suzan"):
         await catalog.actors.create(Actor(name))
-    assert await found(catalog, "susan") == [
+    assert await search(catalog, "susan") == [
         "Susan",
         "Susanne",
         "Anna Susan",
@@ -144,22 +145,22 @@ async def test_a_better_match_comes_first(catalog: CatalogStore) -> None:
 
 
 @pytest.mark.parametrize("query", ["100%", "a_b", "\\", "'; DROP TABLE x; --", "%"])
-async def test_signs_of_patterns_stand_for_themselves(catalog: CatalogStore, query: str) -> None:
+async def test_pattern_characters_are_literal(catalog: CatalogStore, query: str) -> None:
     await catalog.actors.create(Actor("100 percent"))
     await catalog.actors.create(Actor("axb"))
-    wanted = await catalog.actors.create(Actor(query))
-    assert (await catalog.search.actors(query, FOUND_IN))[0][0] == wanted.id
-    assert (await catalog.search.actors(query, FOUND_IN))[0][1].score == 1
+    expected = await catalog.actors.create(Actor(query))
+    best_id, match = (await catalog.search.actors(query, PAGE_SIZE))[0]
+    assert (best_id, match.score) == (expected.id, 1)
 
 
-async def test_tokens_are_found_by_their_name_and_by_their_actors(catalog: CatalogStore) -> None:
+async def test_tokens_are_found_by_name_and_by_actor(catalog: CatalogStore) -> None:
     actor = await catalog.actors.create(Actor("배수지"))
     token = Token("건축학개론", (actor.id or 0,), "", "", 0, 5)
     first = await catalog.tokens.create(token)
     second = await catalog.tokens.create(token)
     await catalog.tokens.add_views({second.id or 0: 3})
     for query in ("건축학", "ㄱㅊㅎㄱㄹ", "수지"):
-        assert [each for each, _ in await catalog.search.tokens(query, FOUND_IN)] == [
+        assert [each for each, _ in await catalog.search.tokens(query, PAGE_SIZE)] == [
             second.id,
             first.id,
         ]

@@ -1,4 +1,4 @@
-"""Watching tokens: a snapshot, then every change, across reconnects and commits out of order."""
+"""Token watches: a snapshot, then every change, across reconnects and late commits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from services.catalog.models import Actor, Script, Token, TokenChange
 from services.catalog.store import CatalogStore
-from services.catalog.token_watch import Notice, TokenWatch
+from services.catalog.token_watch import TokenWatch
 from services.runtime.database import Database
 from services.runtime.errors import InvalidField, ShuttingDown
 
@@ -22,62 +22,65 @@ TOKEN = Token("clip", (1,), "", "", 0, 10)
 async def watch(catalog: CatalogStore, database: Database) -> AsyncIterator[TokenWatch]:
     await catalog.actors.create(Actor("a"))
     watch = TokenWatch(catalog.changes, database, heartbeat_seconds=0.2)
-    running = asyncio.create_task(watch.run())
+    listening = asyncio.create_task(watch.run())
     yield watch
-    running.cancel()
+    listening.cancel()
+    await asyncio.wait([listening])
 
 
-async def told(watch: TokenWatch, cursor: str, count: int) -> tuple[list[TokenChange], str]:
-    """At least so many changes after a cursor, and the cursor after them."""
+async def changes_after(
+    watch: TokenWatch, cursor: str, count: int
+) -> tuple[list[TokenChange], str]:
+    """At least `count` changes after a cursor, and the cursor after them."""
     changes: list[TokenChange] = []
-    async with asyncio.timeout(10), aclosing(watch.watch(cursor)) as notices:
-        async for notice in notices:
-            changes += notice.changes
+    async with asyncio.timeout(10), aclosing(watch.watch(cursor)) as batches:
+        async for batch in batches:
+            changes += batch.changes
             if len(changes) >= count:
-                return changes, notice.cursor
+                return changes, batch.cursor
     raise AssertionError
 
 
 async def snapshot(watch: TokenWatch) -> tuple[list[TokenChange], str]:
     changes: list[TokenChange] = []
-    async with aclosing(watch.watch("")) as notices:
-        async for notice in notices:
-            assert notice.is_snapshot
-            changes += notice.changes
-            if notice.cursor:
-                return changes, notice.cursor
+    async with asyncio.timeout(10), aclosing(watch.watch("")) as batches:
+        async for batch in batches:
+            assert batch.is_snapshot
+            changes += batch.changes
+            if batch.cursor:
+                return changes, batch.cursor
     raise AssertionError
 
 
-async def test_a_watch_begins_with_all_tokens(catalog: CatalogStore, watch: TokenWatch) -> None:
+async def test_a_watch_starts_with_all_tokens(catalog: CatalogStore, watch: TokenWatch) -> None:
     token = await catalog.tokens.create(TOKEN)
     changes, cursor = await snapshot(watch)
     assert changes == [TokenChange(token.id or 0, 1, deleted=False)]
     assert cursor
 
 
-async def test_every_kind_of_change_is_told(catalog: CatalogStore, watch: TokenWatch) -> None:
+async def test_every_kind_of_change_is_sent(catalog: CatalogStore, watch: TokenWatch) -> None:
     _, cursor = await snapshot(watch)
     token = await catalog.tokens.create(TOKEN)
     token_id = token.id or 0
-    changes, cursor = await told(watch, cursor, 1)
+    changes, cursor = await changes_after(watch, cursor, 1)
     assert changes == [TokenChange(token_id, 1, deleted=False)]
     script = await catalog.scripts.create(Script(token_id, "x", "", "", 0, 1))
-    changes, cursor = await told(watch, cursor, 1)
+    changes, cursor = await changes_after(watch, cursor, 1)
     assert changes == [TokenChange(token_id, 2, deleted=False)]
     await catalog.scripts.delete(script.id or 0, "")
     await catalog.tokens.delete(token_id, "", force=False)
-    changes, cursor = await told(watch, cursor, 1)
+    changes, cursor = await changes_after(watch, cursor, 1)
     assert changes[-1] == TokenChange(token_id, 3, deleted=True)
 
 
-async def test_a_change_while_nobody_watched_is_told_afterwards(
+async def test_changes_between_two_watches_are_sent_to_the_second(
     catalog: CatalogStore, watch: TokenWatch
 ) -> None:
     _, cursor = await snapshot(watch)
-    made = [await catalog.tokens.create(TOKEN) for _ in range(3)]
-    changes, _ = await told(watch, cursor, 3)
-    assert [change.token_id for change in changes] == [token.id for token in made]
+    created = [await catalog.tokens.create(TOKEN) for _ in range(3)]
+    changes, _ = await changes_after(watch, cursor, 3)
+    assert [change.token_id for change in changes] == [token.id for token in created]
 
 
 async def test_a_transaction_that_commits_late_is_not_skipped(
@@ -92,45 +95,44 @@ async def test_a_transaction_that_commits_late_is_not_skipped(
             )
         )
         quick = await catalog.tokens.create(TOKEN)
-        # The quick one waits for the slow one, which has begun before it.
-        async with aclosing(watch.watch(cursor)) as notices:
-            heartbeat = await anext(notices)
+        # The quick change is held back until the slow transaction, which is older, has ended.
+        async with asyncio.timeout(10), aclosing(watch.watch(cursor)) as batches:
+            heartbeat = await anext(batches)
         assert heartbeat.changes == []
-    changes, _ = await told(watch, heartbeat.cursor, 2)
+    changes, _ = await changes_after(watch, heartbeat.cursor, 2)
     assert {change.token_id for change in changes} == {(quick.id or 0) - 1, quick.id}
 
 
-async def test_views_are_no_change(catalog: CatalogStore, watch: TokenWatch) -> None:
+async def test_a_view_is_not_a_change(catalog: CatalogStore, watch: TokenWatch) -> None:
     token = await catalog.tokens.create(TOKEN)
     _, cursor = await snapshot(watch)
-    # A change of the snapshot may be told once more.
-    _, cursor = await told(watch, cursor, 0)
+    # A change in the snapshot may be sent again.
+    _, cursor = await changes_after(watch, cursor, 0)
     await catalog.tokens.add_views({token.id or 0: 1})
     second = await catalog.tokens.create(TOKEN)
-    changes, _ = await told(watch, cursor, 1)
+    changes, _ = await changes_after(watch, cursor, 1)
     assert [change.token_id for change in changes] == [second.id]
 
 
 @pytest.mark.parametrize("cursor", ["999999999999.0.9999999999", "1.0.1"])
-async def test_a_cursor_that_helps_no_more_begins_with_a_snapshot(
+async def test_an_expired_or_foreign_cursor_leads_to_a_snapshot(
     watch: TokenWatch, cursor: str
 ) -> None:
-    async with aclosing(watch.watch(cursor)) as notices:
-        assert (await anext(notices)).is_snapshot
+    async with asyncio.timeout(10), aclosing(watch.watch(cursor)) as batches:
+        assert (await anext(batches)).is_snapshot
 
 
-async def test_a_cursor_that_is_none_is_refused(watch: TokenWatch) -> None:
+async def test_a_malformed_cursor_is_refused(watch: TokenWatch) -> None:
     with pytest.raises(InvalidField):
-        await told(watch, "x", 1)
+        await changes_after(watch, "x", 1)
 
 
-async def test_watches_end_when_the_server_stops(watch: TokenWatch) -> None:
+async def test_a_watch_ends_when_the_server_stops(watch: TokenWatch) -> None:
     _, cursor = await snapshot(watch)
 
-    async def follow() -> list[Notice]:
-        return [notice async for notice in watch.watch(cursor)]
-
-    following = asyncio.create_task(follow())
-    await watch.stop()
-    with pytest.raises(ShuttingDown):
-        await following
+    async with asyncio.timeout(10), aclosing(watch.watch(cursor)) as batches:
+        # The first batch shows that the watch runs: it is a repeat or a heartbeat.
+        await anext(batches)
+        await watch.stop()
+        with pytest.raises(ShuttingDown):
+            await anext(batches)

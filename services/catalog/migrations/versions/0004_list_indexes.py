@@ -1,8 +1,8 @@
-"""indexes of lists and search; validated constraints; states of tokens for watchers.
+"""Build the indexes of lists and searches, validate constraints, and fill token_changes.
 
-Each step stands alone and nobody waits for it: indexes are built concurrently,
-constraints validated under a lock that writers don't meet. After a failure it is
-run again from its start.
+Each step commits on its own and blocks no writer: indexes are built concurrently, and
+constraints are validated under a lock that allows writes. After a failure, run the migration
+again: it starts over.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ INDEXES = {
     "ix_scripts_fold": "scripts USING gin (catalog.fold(text) gin_trgm_ops)",
 }
 TOKENS_PER_STEP = 10_000
-_NOTE_TOKENS = text(
+_RECORD_TOKENS = text(
     """
     INSERT INTO catalog.token_changes (token_id, revision, deleted)
     SELECT id, revision, false FROM catalog.tokens WHERE id > :first AND id <= :last
@@ -46,7 +46,7 @@ _NOTE_TOKENS = text(
 
 
 def upgrade() -> None:
-    """Go forward."""
+    """Migrate to this revision."""
     with op.get_context().autocommit_block():
         for table, constraint in _not_validated():
             op.execute(f"ALTER TABLE catalog.{table} VALIDATE CONSTRAINT {constraint}")
@@ -57,7 +57,7 @@ def upgrade() -> None:
         op.execute(
             "ALTER INDEX catalog.ix_token_actors_actor_id_new RENAME TO ix_token_actors_actor_id"
         )
-        _note_tokens_made_before()
+        _record_existing_tokens()
 
 
 def _not_validated() -> list[tuple[str, str]]:
@@ -71,19 +71,19 @@ def _not_validated() -> list[tuple[str, str]]:
 
 
 def _build(name: str, definition: str) -> None:
-    # What an interrupted build left is of no use.
+    # An interrupted build leaves an invalid index.
     op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS catalog.{name}")
     op.execute(f"CREATE INDEX CONCURRENTLY {name} ON catalog.{definition}")
 
 
-def _note_tokens_made_before() -> None:
+def _record_existing_tokens() -> None:
     last = op.get_bind().scalar(text("SELECT coalesce(max(id), 0) FROM catalog.tokens"))
     for first in range(0, last, TOKENS_PER_STEP):
-        op.execute(_NOTE_TOKENS.bindparams(first=first, last=first + TOKENS_PER_STEP))
+        op.execute(_RECORD_TOKENS.bindparams(first=first, last=first + TOKENS_PER_STEP))
 
 
 def downgrade() -> None:
-    """Go back."""
+    """Migrate back to the previous revision."""
     with op.get_context().autocommit_block():
         for name in INDEXES:
             op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS catalog.{name}")

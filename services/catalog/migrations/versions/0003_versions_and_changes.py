@@ -1,7 +1,7 @@
-"""whole resources: versions, probabilities, change notices, request ids, constraints.
+"""Add versions, probabilities, token changes, request ids and constraints.
 
-Only what takes a moment, whatever the tables hold: columns with constant defaults,
-constraints that are not yet validated, empty tables. 0004 does the rest.
+Every step is short however large the tables are: columns with constant defaults, constraints
+that are not validated yet, and empty tables. Revision 0004 does the long work.
 """
 
 from __future__ import annotations
@@ -49,11 +49,12 @@ CHECKS = {
     },
 }
 
-# In PL/pgSQL and with a cost, because SQL functions are inlined, and then the planner
-# takes their regular expressions for as cheap as a comparison, and indexes for dear.
+# The functions are PL/pgSQL with an explicit cost because PostgreSQL inlines SQL functions. The
+# planner would then estimate their regular expressions to be as cheap as a comparison, and
+# prefer a sequential scan to an index.
 
-# Hangul comes apart into its letters, compatibility letters become the same, and
-# accents go: "Beyoncé" is found by "beyonce", "수지" by "수ㅈ".
+# Decomposes Hangul into letters, maps compatibility letters to the same letters, and removes
+# accents: "beyonce" finds "Beyoncé", "수ㅈ" finds "수지".
 FOLD = r"""
 CREATE FUNCTION catalog.fold(value text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE COST 300 AS $$
@@ -63,8 +64,8 @@ END
 $$
 """
 
-# Each character twice: so the trigrams of the key are the pairs of characters of the
-# name. Pairs find two letters where trigrams need three, and outlive more typos.
+# Doubles each character, so that the trigrams of the key are the character pairs of the name.
+# Pairs find two letters where trigrams need three, and they tolerate more typos.
 SEARCH_KEY = r"""
 CREATE FUNCTION catalog.search_key(value text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE COST 300 AS $$
@@ -74,7 +75,7 @@ END
 $$
 """
 
-# The leading consonants of Hangul, each three times: so even one of them has a trigram.
+# Keeps the leading consonants of Hangul and triples them, so that a single one has a trigram.
 INITIALS_KEY = r"""
 CREATE FUNCTION catalog.initials_key(value text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE COST 300 AS $$
@@ -100,7 +101,7 @@ BEGIN
             transaction_id = pg_current_xact_id(), change_time = now();
     ELSIF TG_OP = 'INSERT' THEN
         INSERT INTO catalog.token_changes (token_id, revision, deleted)
-        SELECT id, revision, false FROM new_rows
+        SELECT id, revision, false FROM new_rows AS created
         ON CONFLICT (token_id) DO UPDATE SET revision = excluded.revision, deleted = false,
             transaction_id = pg_current_xact_id(), change_time = now();
     ELSE
@@ -125,10 +126,10 @@ TRIGGERS = {
 
 
 def upgrade() -> None:
-    """Go forward."""
-    # Rather fail and try again than make everybody wait behind a waiting lock.
+    """Migrate to this revision."""
+    # While this waits for a lock, all later statements wait, too: fail early and retry.
     op.execute("SET LOCAL lock_timeout = '5s'")
-    # One for the whole database, so not in this schema: others may use it, too.
+    # The extension exists once per database and other schemas may use it: not in this schema.
     op.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA public")
     for function in (FOLD, SEARCH_KEY, INITIALS_KEY, NOTE_CHANGES):
         op.execute(sa.text(function.replace(":", r"\:")))
@@ -199,7 +200,7 @@ def _create_tables() -> None:
 
 
 def downgrade() -> None:
-    """Go back. The extension stays: others may use it."""
+    """Migrate back to the previous revision. The extension stays: others may use it."""
     op.execute("SET LOCAL lock_timeout = '5s'")
     for event in TRIGGERS:
         op.execute(f"DROP TRIGGER note_{event} ON catalog.tokens")

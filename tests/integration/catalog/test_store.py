@@ -1,4 +1,4 @@
-"""What the catalog promises of its resources, on the real database."""
+"""The store of the catalog on a real database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from services.catalog.errors import (
     TokenInUse,
 )
 from services.catalog.models import Actor, Script, Token, TokenFilter, Word, etag_of
-from services.catalog.store import CatalogStore, Creation, Ring
+from services.catalog.store import CatalogStore, CreateOptions, Ring
 from services.runtime.database import Database
 from services.runtime.errors import InvalidField
 from services.runtime.shared_errors import RequestIdReused, TokenNotFound
@@ -41,7 +41,7 @@ def renamed(name: str) -> Callable[[Actor], Actor]:
     return lambda actor: replace(actor, name=name)
 
 
-async def test_of_two_writers_with_one_etag_one_is_told_to_read_again(
+async def test_of_two_updates_with_the_same_etag_one_is_refused(
     catalog: CatalogStore,
 ) -> None:
     actor = await catalog.actors.create(Actor("a"))
@@ -52,10 +52,10 @@ async def test_of_two_writers_with_one_etag_one_is_told_to_read_again(
         ),
         return_exceptions=True,
     )
-    (lost,) = [each for each in outcomes if isinstance(each, EtagMismatch)]
-    now = await catalog.actors.get(actor.id or 0)
-    assert lost.metadata["etag"] == etag_of(now)
-    assert now.name in ("b", "c")
+    (mismatch,) = [each for each in outcomes if isinstance(each, EtagMismatch)]
+    current = await catalog.actors.get(actor.id or 0)
+    assert mismatch.metadata["etag"] == etag_of(current)
+    assert current.name in ("b", "c")
 
 
 async def test_an_update_that_changes_nothing_keeps_the_etag(catalog: CatalogStore) -> None:
@@ -63,46 +63,54 @@ async def test_an_update_that_changes_nothing_keeps_the_etag(catalog: CatalogSto
     assert await catalog.actors.update(actor.id or 0, "", lambda same: same) == actor
 
 
-async def test_of_many_creations_with_one_request_id_one_creates(catalog: CatalogStore) -> None:
-    creation = Creation(uuid4(), b"content")
-    made = await asyncio.gather(*(catalog.actors.create(Actor("a"), creation) for _ in range(8)))
-    assert {actor.id for actor in made} == {made[0].id}
-    with pytest.raises(RequestIdReused):
-        await catalog.actors.create(Actor("b"), replace(creation, fingerprint=b"other"))
-
-
-async def test_a_request_id_is_forgotten_after_a_day(
-    catalog: CatalogStore, database: Database
+async def test_concurrent_creates_with_one_request_id_create_one_actor(
+    catalog: CatalogStore,
 ) -> None:
-    creation = Creation(uuid4(), b"content")
-    await catalog.actors.create(Actor("a"), creation)
+    options = CreateOptions(uuid4(), b"content")
+    created = await asyncio.gather(*(catalog.actors.create(Actor("a"), options) for _ in range(8)))
+    assert {actor.id for actor in created} == {created[0].id}
+    assert len(await catalog.actors.page(10, 0)) == 1
+
+
+async def test_a_request_id_with_different_content_is_refused(catalog: CatalogStore) -> None:
+    options = CreateOptions(uuid4(), b"content")
+    await catalog.actors.create(Actor("a"), options)
+    with pytest.raises(RequestIdReused):
+        await catalog.actors.create(Actor("b"), replace(options, fingerprint=b"other"))
+
+
+async def test_a_request_id_expires_after_a_day(catalog: CatalogStore, database: Database) -> None:
+    options = CreateOptions(uuid4(), b"content")
+    await catalog.actors.create(Actor("a"), options)
     async with database.transaction() as connection:
         await connection.execute(
             text("UPDATE catalog.requests SET create_time = now() - interval '25 hours'")
         )
-    second = await catalog.actors.create(Actor("b"), replace(creation, fingerprint=b"other"))
+    second = await catalog.actors.create(Actor("b"), replace(options, fingerprint=b"other"))
     assert second.name == "b"
 
 
-async def test_a_creation_that_failed_can_be_repeated(catalog: CatalogStore) -> None:
-    await catalog.actors.create(Actor("taken"))
-    creation = Creation(uuid4(), b"content")
+async def test_a_failed_create_can_be_repeated(catalog: CatalogStore) -> None:
+    first = await catalog.actors.create(Actor("a"))
+    options = CreateOptions(uuid4(), b"content")
     with pytest.raises(AlreadyExists):
-        await catalog.actors.create(Actor("taken"), creation)
-    await catalog.actors.update(1, "", renamed("free again"))
-    assert (await catalog.actors.create(Actor("taken"), creation)).name == "taken"
+        await catalog.actors.create(Actor("a"), options)
+    await catalog.actors.update(first.id or 0, "", renamed("b"))
+    assert (await catalog.actors.create(Actor("a"), options)).name == "a"
 
 
-async def test_validation_alone_leaves_nothing(catalog: CatalogStore) -> None:
-    checked = await catalog.actors.create(Actor("a"), Creation(validate_only=True))
-    assert checked.id is None
-    kept = await catalog.actors.create(Actor("a"))
-    await catalog.actors.update(kept.id or 0, "", renamed("b"), validate_only=True)
-    await catalog.actors.delete(kept.id or 0, "", force=False, validate_only=True)
-    assert await catalog.actors.page(10, 0) == [kept]
+async def test_validate_only_changes_nothing(catalog: CatalogStore) -> None:
+    validated = await catalog.actors.create(Actor("a"), CreateOptions(validate_only=True))
+    assert validated.id is None
+    created = await catalog.actors.create(Actor("a"))
+    await catalog.actors.update(created.id or 0, "", renamed("b"), validate_only=True)
+    await catalog.actors.delete(created.id or 0, "", force=False, validate_only=True)
+    assert await catalog.actors.page(10, 0) == [created]
 
 
-async def test_the_revision_grows_with_what_a_take_is_compared_with(catalog: CatalogStore) -> None:
+async def test_the_revision_grows_with_changes_that_analyses_depend_on(
+    catalog: CatalogStore,
+) -> None:
     token = await some_token(catalog)
     token_id = token.id or 0
 
@@ -126,14 +134,14 @@ async def test_the_revision_grows_with_what_a_take_is_compared_with(catalog: Cat
     assert await revision() == 6
 
 
-async def test_a_clip_can_not_become_shorter_than_its_scripts(catalog: CatalogStore) -> None:
+async def test_a_clip_cannot_become_shorter_than_its_scripts(catalog: CatalogStore) -> None:
     token = await some_token(catalog)
     await some_script(catalog, token, end=8)
     with pytest.raises(InvalidField):
         await catalog.tokens.update(token.id or 0, "", lambda old: replace(old, end_time=7))
 
 
-async def test_a_script_stays_in_its_token(catalog: CatalogStore) -> None:
+async def test_a_script_cannot_move_to_another_token(catalog: CatalogStore) -> None:
     token, other = await some_token(catalog), await some_token(catalog)
     script = await some_script(catalog, token)
     with pytest.raises(InvalidField):
@@ -142,7 +150,7 @@ async def test_a_script_stays_in_its_token(catalog: CatalogStore) -> None:
         )
 
 
-async def test_an_actor_in_use_is_deleted_by_force_only(catalog: CatalogStore) -> None:
+async def test_an_actor_with_tokens_is_deleted_only_with_force(catalog: CatalogStore) -> None:
     alone = await some_token(catalog)
     (actor_id,) = alone.actor_ids
     other = await catalog.actors.create(Actor("other"))
@@ -156,7 +164,7 @@ async def test_an_actor_in_use_is_deleted_by_force_only(catalog: CatalogStore) -
         await catalog.tokens.get(alone.id or 0)
 
 
-async def test_a_token_with_scripts_is_deleted_by_force_only(catalog: CatalogStore) -> None:
+async def test_a_token_with_scripts_is_deleted_only_with_force(catalog: CatalogStore) -> None:
     token = await some_token(catalog)
     await some_script(catalog, token)
     with pytest.raises(TokenInUse):
@@ -165,14 +173,14 @@ async def test_a_token_with_scripts_is_deleted_by_force_only(catalog: CatalogSto
     assert await catalog.scripts.page(10, 0) == []
 
 
-async def test_a_batch_names_every_id_that_is_missing(catalog: CatalogStore) -> None:
+async def test_a_batch_error_names_every_missing_id(catalog: CatalogStore) -> None:
     actor = await catalog.actors.create(Actor("a"))
     with pytest.raises(ActorNotFound, match="8, 9"):
         await catalog.actors.get_many([actor.id or 0, 8, 9])
 
 
-async def test_constraints_of_the_database_are_errors_of_the_caller(catalog: CatalogStore) -> None:
-    # The rules are passed by, as they would be by a bug.
+async def test_a_constraint_violation_becomes_an_invalid_field(catalog: CatalogStore) -> None:
+    # Bypasses the validation, as a bug in it would.
     with pytest.raises(InvalidField, match=r"token.duration"):
         await some_token(catalog, end_time=601.0)
     with pytest.raises(InvalidField, match=r"actor.name_nfc"):
@@ -182,51 +190,51 @@ async def test_constraints_of_the_database_are_errors_of_the_caller(catalog: Cat
 async def test_latest_pages_neither_repeat_nor_skip_while_tokens_are_created(
     catalog: CatalogStore,
 ) -> None:
-    there = [(await some_token(catalog)).id for _ in range(25)]
+    existing = [(await some_token(catalog)).id for _ in range(25)]
     seen: list[int | None] = []
     last = LAST
     while page := await catalog.pages.latest(TokenFilter(), 4, last):
         seen += [token.id for token in page]
         last = page[-1].id or 0
         await some_token(catalog)
-    assert seen == there[::-1]
+    assert seen == existing[::-1]
 
 
 async def test_popular_pages_neither_repeat_nor_skip_while_tokens_are_created(
     catalog: CatalogStore,
 ) -> None:
-    there = [(await some_token(catalog)).id or 0 for _ in range(25)]
-    await catalog.tokens.add_views({token_id: token_id % 3 for token_id in there})
+    existing = [(await some_token(catalog)).id or 0 for _ in range(25)]
+    await catalog.tokens.add_views({token_id: token_id % 3 for token_id in existing})
     seen: list[int] = []
     last = (LAST, LAST)
     while page := await catalog.pages.popular(TokenFilter(), 4, last):
         seen += [token.id or 0 for token in page]
         last = (page[-1].view_count, page[-1].id or 0)
         await some_token(catalog)
-    assert [each for each in seen if each in there] == sorted(
-        there, key=lambda token_id: (-(token_id % 3), -token_id)
+    assert [each for each in seen if each in existing] == sorted(
+        existing, key=lambda token_id: (-(token_id % 3), -token_id)
     )
 
 
 @pytest.mark.parametrize("start", [-(2**31), 0, 2**31 - 1, 12345])
-async def test_shuffled_pages_are_every_token_once(catalog: CatalogStore, start: int) -> None:
-    there = {(await some_token(catalog)).id for _ in range(25)}
+async def test_shuffled_pages_contain_every_token_once(catalog: CatalogStore, start: int) -> None:
+    existing = {(await some_token(catalog)).id for _ in range(25)}
     seen: list[int | None] = []
-    place = Ring.begin(start)
-    while page := await catalog.pages.shuffled(TokenFilter(), 4, place):
+    position = Ring.begin(start)
+    while page := await catalog.pages.shuffled(TokenFilter(), 4, position):
         seen += [token.id for _, token in page]
-        place = page[-1][0]
+        position = page[-1][0]
     assert len(seen) == 25
-    assert set(seen) == there
+    assert set(seen) == existing
 
 
-async def test_lists_are_of_what_was_asked_for(catalog: CatalogStore) -> None:
+async def test_filters_restrict_a_list(catalog: CatalogStore) -> None:
     film = await some_token(catalog, name="Rain", end_time=4.0)
     drama = await some_token(catalog, category="drama", name="바람")
     await some_script(catalog, drama)
 
-    async def listed(**wanted: object) -> list[int | None]:
-        page = await catalog.pages.latest(TokenFilter(**wanted), 10, LAST)  # type: ignore[arg-type]
+    async def listed(**fields: object) -> list[int | None]:
+        page = await catalog.pages.latest(TokenFilter(**fields), 10, LAST)  # type: ignore[arg-type]
         return [token.id for token in page]
 
     assert await listed() == [drama.id, film.id]
@@ -238,7 +246,7 @@ async def test_lists_are_of_what_was_asked_for(catalog: CatalogStore) -> None:
     assert await listed(text="100%") == []
 
 
-async def test_related_tokens_share_an_actor_and_the_most_viewed_is_first(
+async def test_related_tokens_share_an_actor_and_come_by_views(
     catalog: CatalogStore,
 ) -> None:
     token = await some_token(catalog)

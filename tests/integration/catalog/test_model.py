@@ -1,4 +1,4 @@
-"""Whatever is created, updated and deleted in whatever order, the lists say what is there."""
+"""Any sequence of creates, updates and deletes leaves the store equal to a model of it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ ALIASES = st.lists(st.text("abㅅ", min_size=1, max_size=3), unique=True, max_si
 
 @dataclass
 class TokenModel:
-    """What is expected of a token; its scripts are texts by id."""
+    """The expected state of a token. `scripts` maps ids to texts."""
 
     actor_ids: tuple[int, ...]
     end_time: float
@@ -53,7 +53,7 @@ class TokenModel:
 
 
 class CatalogModel(RuleBasedStateMachine):
-    """Dictionaries beside the real database."""
+    """Runs each operation on dictionaries and on the real database, and compares both."""
 
     database_url = ""
     actor_ids = Bundle("actor_ids")
@@ -68,20 +68,20 @@ class CatalogModel(RuleBasedStateMachine):
         self.store = CatalogStore(self.database)
         self.actors: dict[int, Actor] = {}
         self.tokens: dict[int, TokenModel] = {}
-        self.run(self.empty())
+        self.run(self.truncate())
 
-    async def empty(self) -> None:
+    async def truncate(self) -> None:
         async with self.database.transaction() as connection:
             await connection.execute(text("TRUNCATE catalog.actors, catalog.tokens CASCADE"))
 
     def run(self, call: Coroutine[Any, Any, Result]) -> Result:
         return self.loop.run_until_complete(call)
 
-    def refused(self, call: Coroutine[Any, Any, object], error: type[SoriError]) -> None:
+    def assert_refused(self, call: Coroutine[Any, Any, object], error: type[SoriError]) -> None:
         with pytest.raises(error):
             self.run(call)
 
-    def is_taken(self, name: str) -> bool:
+    def is_name_used(self, name: str) -> bool:
         return any(actor.name == name for actor in self.actors.values())
 
     def token_of(self, script_id: int) -> TokenModel | None:
@@ -90,8 +90,8 @@ class CatalogModel(RuleBasedStateMachine):
     @rule(target=actor_ids, name=NAMES, aliases=ALIASES)
     def create_actor(self, name: str, aliases: list[str]) -> int:
         call = self.store.actors.create(Actor(name, tuple(aliases)))
-        if self.is_taken(name):
-            self.refused(call, AlreadyExists)
+        if self.is_name_used(name):
+            self.assert_refused(call, AlreadyExists)
             return LAST
         actor = self.run(call)
         self.actors[actor.id or 0] = actor
@@ -103,11 +103,11 @@ class CatalogModel(RuleBasedStateMachine):
         call = self.store.actors.update(actor_id, etag, lambda actor: replace(actor, name=name))
         before = self.actors.get(actor_id)
         if before is None:
-            return self.refused(call, ActorNotFound)
+            return self.assert_refused(call, ActorNotFound)
         if is_stale:
-            return self.refused(call, EtagMismatch)
-        if name != before.name and self.is_taken(name):
-            return self.refused(call, AlreadyExists)
+            return self.assert_refused(call, EtagMismatch)
+        if name != before.name and self.is_name_used(name):
+            return self.assert_refused(call, AlreadyExists)
         after = self.run(call)
         assert (after.name, after.aliases) == (name, before.aliases)
         assert (etag_of(after) == etag_of(before)) == (name == before.name)
@@ -118,10 +118,10 @@ class CatalogModel(RuleBasedStateMachine):
     def delete_actor(self, actor_id: int, force: bool) -> None:
         call = self.store.actors.delete(actor_id, "", force=force)
         if actor_id not in self.actors:
-            return self.refused(call, ActorNotFound)
+            return self.assert_refused(call, ActorNotFound)
         using = {key: each for key, each in self.tokens.items() if actor_id in each.actor_ids}
         if using and not force:
-            return self.refused(call, ActorInUse)
+            return self.assert_refused(call, ActorInUse)
         self.run(call)
         del self.actors[actor_id]
         for token_id, token in using.items():
@@ -134,22 +134,22 @@ class CatalogModel(RuleBasedStateMachine):
     def create_token(self, cast: list[int]) -> int:
         call = self.store.tokens.create(Token("clip", tuple(cast), "", "", 0, 10))
         if not set(cast) <= set(self.actors):
-            self.refused(call, ActorNotFound)
+            self.assert_refused(call, ActorNotFound)
             return LAST
         token_id = self.run(call).id or 0
         self.tokens[token_id] = TokenModel(tuple(cast), 10)
         return token_id
 
     @rule(token_id=token_ids, end_time=st.sampled_from([2.0, 6.0, 10.0]))
-    def cut_token(self, token_id: int, end_time: float) -> None:
+    def shorten_token(self, token_id: int, end_time: float) -> None:
         call = self.store.tokens.update(
             token_id, "", lambda token: replace(token, end_time=end_time)
         )
         token = self.tokens.get(token_id)
         if token is None:
-            return self.refused(call, TokenNotFound)
+            return self.assert_refused(call, TokenNotFound)
         if end_time < token.end_time and any("late" in each for each in token.scripts.values()):
-            return self.refused(call, InvalidField)
+            return self.assert_refused(call, InvalidField)
         self.run(call)
         token.revision += end_time != token.end_time
         token.end_time = end_time
@@ -159,9 +159,9 @@ class CatalogModel(RuleBasedStateMachine):
     def delete_token(self, token_id: int, force: bool) -> None:
         call = self.store.tokens.delete(token_id, "", force=force)
         if token_id not in self.tokens:
-            return self.refused(call, TokenNotFound)
+            return self.assert_refused(call, TokenNotFound)
         if self.tokens[token_id].scripts and not force:
-            return self.refused(call, TokenInUse)
+            return self.assert_refused(call, TokenInUse)
         self.run(call)
         del self.tokens[token_id]
         return None
@@ -172,10 +172,10 @@ class CatalogModel(RuleBasedStateMachine):
         call = self.store.scripts.create(Script(token_id, word, "", "", 0, end))
         token = self.tokens.get(token_id)
         if token is None:
-            self.refused(call, TokenNotFound)
+            self.assert_refused(call, TokenNotFound)
             return LAST
         if end > token.end_time:
-            self.refused(call, InvalidField)
+            self.assert_refused(call, InvalidField)
             return LAST
         script_id = self.run(call).id or 0
         token.scripts[script_id] = word
@@ -189,7 +189,7 @@ class CatalogModel(RuleBasedStateMachine):
         )
         token = self.token_of(script_id)
         if token is None:
-            return self.refused(call, ScriptNotFound)
+            return self.assert_refused(call, ScriptNotFound)
         after = self.run(call)
         token.revision += after.text != token.scripts[script_id]
         token.scripts[script_id] = after.text
@@ -200,17 +200,18 @@ class CatalogModel(RuleBasedStateMachine):
         call = self.store.scripts.delete(script_id, "")
         token = self.token_of(script_id)
         if token is None:
-            return self.refused(call, ScriptNotFound)
+            return self.assert_refused(call, ScriptNotFound)
         self.run(call)
         del token.scripts[script_id]
         token.revision += 1
         return None
 
     @invariant()
-    def lists_say_what_is_there(self) -> None:
+    def lists_equal_the_model(self) -> None:
         actors = self.run(self.store.actors.page(100, 0))
         assert actors == [
-            replace(self.actors[each], token_count=self.count(each)) for each in sorted(self.actors)
+            replace(self.actors[each], token_count=self.token_count(each))
+            for each in sorted(self.actors)
         ]
         tokens = self.run(self.store.pages.latest(TokenFilter(), 100, LAST))
         assert [
@@ -229,16 +230,16 @@ class CatalogModel(RuleBasedStateMachine):
             key: value for token in self.tokens.values() for key, value in token.scripts.items()
         }
 
-    def count(self, actor_id: int) -> int:
+    def token_count(self, actor_id: int) -> int:
         return sum(actor_id in token.actor_ids for token in self.tokens.values())
 
     def teardown(self) -> None:
-        self.run(self.empty())
+        self.run(self.truncate())
         self.run(self.database.__aexit__(None, None, None))
         self.loop.close()
 
 
-def test_the_catalog_does_what_dictionaries_would(database_url: str) -> None:
+def test_the_store_behaves_like_the_model(database_url: str) -> None:
     CatalogModel.database_url = database_url
     run_state_machine_as_test(
         CatalogModel,
