@@ -39,7 +39,7 @@ URL_LENGTH = 2000
 class TransactionId(UserDefinedType[str]):
     """PostgreSQL's xid8: a number of 64 bits that is never used twice."""
 
-    cache_ok = True
+    cache_ok: bool | None = True
 
     def get_col_spec(self, **_: object) -> str:
         """Its name in PostgreSQL."""

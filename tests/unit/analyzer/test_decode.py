@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import struct
 import wave
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,10 +64,9 @@ def test_longer_than_allowed(read_audio: ReadAudio) -> None:
     assert failure.value.reason is Reason.AUDIO_TOO_LONG
 
 
-def test_a_playlist_opens_no_other_file(read_audio: ReadAudio, tmp_path: object) -> None:
-    target = f"{tmp_path}/secret.wav"
-    with open(target, "wb") as file:
-        file.write(read_audio("ref_0890.wav"))
+def test_a_playlist_opens_no_other_file(read_audio: ReadAudio, tmp_path: Path) -> None:
+    target = tmp_path / "secret.wav"
+    target.write_bytes(read_audio("ref_0890.wav"))
     for playlist in (
         f"ffconcat version 1.0\nfile {target}\n",
         f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile://{target}\n#EXT-X-ENDLIST\n",
