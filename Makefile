@@ -101,13 +101,15 @@ capacity: setup ## Measure what each program spends on a take, a read, a watcher
 drill: setup ## Lose everything, restore a back-up, and show what became of it.
 	@$(RUN) -m stack.drill
 
-lint: setup ## Check style, types and the contract.
+lint: setup ## Check style, types, imports, the contract and the prose.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/hadolint deploy/docker/*.Dockerfile
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code protos
+	$(BIN)/lint-imports
+	$(RUN) docs/style/check.py
 
 format: setup ## Format the code and the contract.
 	$(BIN)/ruff format .
