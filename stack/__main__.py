@@ -45,6 +45,8 @@ def main() -> int:
                 clean(settings.data_dir)
             case "demo":
                 run_demo()
+            case command:
+                raise AssertionError(f"The parser accepted an unknown command: {command}.")
     except ValidationError as error:
         console.print(f"The settings of the stack are invalid:\n{error}", style="red", markup=False)
         return 1

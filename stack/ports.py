@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stack.errors import StackError
+from stack.port_reservations import reserve
 from stack.settings import PORT_OWNERS, StackSettings
 
 HOST = "127.0.0.1"
@@ -27,7 +28,7 @@ def free_ports(count: int) -> list[int]:
     candidates = range(10_000, max(first_ephemeral, 20_000))
     found: list[int] = []
     for port in random.sample(candidates, len(candidates)):
-        if is_free(HOST, port):
+        if is_free(HOST, port) and reserve(port):
             found.append(port)
         if len(found) == count:
             return found

@@ -1,8 +1,7 @@
-"""Check prose against the style: `python docs/style/check.py`.
+"""Check prose against the style: `python docs/style/check.py [FILES]`.
 
-Reads comments and docstrings of Python code, protos, YAML, shell and Lua, and the
-documents, and refuses the phrases of `banned_phrases.txt`. Vale would be the field's
-tool, but no package of it works without downloading a binary.
+Reads documents, comments, docstrings and other strings, and names of tests. Refuses
+the phrases of `banned_phrases.txt`. By default reads all files that Git tracks.
 """
 
 from __future__ import annotations
@@ -12,18 +11,40 @@ import re
 import subprocess
 import sys
 import tokenize
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[2]
-_COMMENT = {".proto": "//", ".lua": "--", ".yaml": "#", ".sh": "#", ".j2": "#", ".sql": "--"}
-_EXEMPT = {"docs/style/banned_phrases.txt", "docs/style/check.py", "README.ko.md"}
+_COMMENT_MARKS = {
+    ".conf": "#",
+    ".Dockerfile": "#",
+    ".j2": "#",
+    ".js": "//",
+    ".lua": "--",
+    ".mjs": "//",
+    ".proto": "//",
+    ".sh": "#",
+    ".sql": "--",
+    ".toml": "#",
+    ".txt": "#",
+}
+_MARKS_BY_NAME = {"Makefile": "#", ".env.example": "#"}
+# Values of YAML are prose too, such as the description of an alert.
+_PROSE = {".md", ".yaml", ".yml"}
+_EXEMPT = {
+    # They list the phrases.
+    "docs/style/banned_phrases.txt",
+    "tests/unit/test_prose.py",
+}
+# Comment marks at the beginning of a line, and the backslash that continues a string.
+_LINE_BREAK = re.compile(r"\s*\\?\n\s*(?:#|//|--)?[ \t]*")
+_TEST_NAME = re.compile(r"^\s*(?:async )?(?:def|class) (test_\w+|Test\w+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A phrase that is refused, and what to write instead."""
+    """A phrase that is refused, and the advice what to write instead."""
 
     pattern: re.Pattern[str]
     advice: str
@@ -43,7 +64,7 @@ class Finding:
 
 
 def read_rules(text: str) -> list[Rule]:
-    """The rules of `banned_phrases.txt`."""
+    """The rules of `banned_phrases.txt`. Errors: ValueError for a line without advice."""
     lines = (line for line in text.splitlines() if line and not line.startswith("#"))
     return [
         Rule(re.compile(pattern, re.IGNORECASE), advice)
@@ -51,55 +72,61 @@ def read_rules(text: str) -> list[Rule]:
     ]
 
 
-def check(path: str, text: str, rules: list[Rule]) -> Iterator[Finding]:
-    """The refused phrases in the prose of one file."""
-    for first_line, prose in _prose(path, text):
-        stripped = re.sub(r"\s*\n\s*(#|//|--)?\s*", "\n", prose)
+def is_checked(path: str) -> bool:
+    """Whether the file has prose that the rules apply to."""
+    suffix, name = Path(path).suffix, Path(path).name
+    is_known = suffix in {".py", *_PROSE, *_COMMENT_MARKS} or name in _MARKS_BY_NAME
+    return is_known and path not in _EXEMPT
+
+
+def check(path: str, text: str, rules: Iterable[Rule]) -> Iterator[Finding]:
+    """The refused phrases in the prose of one file, block by block."""
+    for first_line, block in _blocks(path, text):
+        lines = _LINE_BREAK.sub("\n", block)
+        # A phrase may continue on the next line.
+        prose = lines.replace("\n", " ")
         for rule in rules:
-            # A phrase may continue on the next line.
-            for found in re.finditer(rule.pattern, stripped.replace("\n", " ")):
-                line = first_line + stripped[: found.start()].count("\n")
+            for found in rule.pattern.finditer(prose):
+                line = first_line + lines[: found.start()].count("\n")
                 yield Finding(path, line, found.group(), rule.advice)
 
 
-def _prose(path: str, text: str) -> Iterator[tuple[int, str]]:
-    """The prose of a file as (first line, text) blocks."""
-    suffix = Path(path).suffix
-    if suffix == ".md":
-        yield from _blocks(enumerate(text.splitlines(), 1), lambda line: line)
-    elif suffix == ".py":
-        yield from _python_prose(text)
-    elif suffix in _COMMENT:
-        mark = _COMMENT[suffix]
-        yield from _blocks(
-            enumerate(text.splitlines(), 1),
-            lambda line: line.split(mark, 1)[1] if mark in line else "",
-        )
+def _blocks(path: str, text: str) -> Iterator[tuple[int, str]]:
+    """The prose of a file as (first line, text)."""
+    suffix, name = Path(path).suffix, Path(path).name
+    if suffix == ".py":
+        yield from _python_blocks(text)
+    elif suffix in _PROSE:
+        yield from _joined(enumerate(text.splitlines(), 1))
+    else:
+        mark = _MARKS_BY_NAME.get(name) or _COMMENT_MARKS[suffix]
+        lines = (line.partition(mark)[2] for line in text.splitlines())
+        yield from _joined(enumerate(lines, 1))
 
 
-def _python_prose(text: str) -> Iterator[tuple[int, str]]:
-    """Comments and strings: docstrings, descriptions and messages."""
+def _python_blocks(text: str) -> Iterator[tuple[int, str]]:
+    """Comments, strings, and names of tests as words."""
     comments: dict[int, str] = {}
+    strings = {tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type == tokenize.STRING:
+        if token.type in strings:
             yield token.start[0], token.string
         elif token.type == tokenize.COMMENT:
             comments[token.start[0]] = token.string.lstrip("#")
     lines = ((line, comments.get(line, "")) for line in range(1, text.count("\n") + 2))
-    yield from _blocks(lines, lambda line: line)
+    yield from _joined(lines)
+    for found in _TEST_NAME.finditer(text):
+        yield text.count("\n", 0, found.start(1)) + 1, found[1].replace("_", " ")
 
 
-def _blocks(
-    lines: Iterable[tuple[int, str]], prose_of: Callable[[str], str]
-) -> Iterator[tuple[int, str]]:
-    """Join neighbouring lines of prose."""
+def _joined(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Join neighbouring lines of prose; an empty line ends a block."""
     block: list[str] = []
     start = 0
     for number, line in lines:
-        prose = prose_of(line)
-        if prose.strip():
+        if line.strip():
             start = start if block else number
-            block.append(prose)
+            block.append(line)
         elif block:
             yield start, "\n".join(block)
             block = []
@@ -107,22 +134,25 @@ def _blocks(
         yield start, "\n".join(block)
 
 
-def main() -> int:
-    """Check the files given, or all files of the repository."""
-    rules = read_rules((Path(__file__).parent / "banned_phrases.txt").read_text("utf-8"))
-    files = sys.argv[1:] or subprocess.run(
+def _tracked_files() -> list[str]:
+    listed = subprocess.run(
         ["git", "ls-files"], cwd=_ROOT, capture_output=True, text=True, check=True
-    ).stdout.split("\n")
-    findings = [
-        finding
-        for path in files
-        if Path(path).suffix in {".md", ".py", *_COMMENT} and path not in _EXEMPT
-        if (_ROOT / path).is_file()
-        for finding in check(path, (_ROOT / path).read_text("utf-8"), rules)
-    ]
-    for finding in findings:
-        print(finding)
-    return 1 if findings else 0
+    )
+    return listed.stdout.splitlines()
+
+
+def main() -> int:
+    """Check the files given, or all files of the repository. Returns the exit status."""
+    rules = read_rules((Path(__file__).parent / "banned_phrases.txt").read_text("utf-8"))
+    count = 0
+    for path in filter(is_checked, sys.argv[1:] or _tracked_files()):
+        if (file := _ROOT / path).is_file():
+            for finding in check(path, file.read_text("utf-8"), rules):
+                count += 1
+                print(finding)
+    if count:
+        print(f"{count} phrases to rewrite; docs/style/banned_phrases.txt has the list.")
+    return 1 if count else 0
 
 
 if __name__ == "__main__":

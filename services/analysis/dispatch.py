@@ -84,10 +84,9 @@ class Dispatcher:
     async def check_status(self, claim: Claim) -> None:
         """Read the status of a dispatched job, or end the wait for its report."""
         decision = self._decide(claim, await self._status_of(claim))
-        match decision:
-            case Redispatch() | Fail(attempt_outcome=AttemptOutcome.SILENT):
-                silences = claim.silences + 1
-                _logger.warning("no report in time", dispatch=claim.dispatches, silences=silences)
+        if isinstance(decision, Redispatch) or _is_silent(decision):
+            silences = claim.silences + 1
+            _logger.warning("no report in time", dispatch=claim.dispatches, silences=silences)
         await self._execute(claim, decision)
 
     async def _dispatched(self, claim: Claim) -> Outcome:
@@ -164,3 +163,8 @@ def _log_text(outcome: Outcome) -> str:
             return f"TransientFailure({error})"
         case _:
             return type(outcome).__name__
+
+
+def _is_silent(decision: Decision) -> bool:
+    """Whether a job fails because the analysis server never reported it."""
+    return isinstance(decision, Fail) and decision.attempt_outcome is AttemptOutcome.SILENT

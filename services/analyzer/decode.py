@@ -80,6 +80,6 @@ def _frames(container: InputContainer, stream: AudioStream) -> Iterator[av.Audio
         except InvalidDataError:
             damaged += 1
             continue
-        yield from (frame for frame in frames if isinstance(frame, av.AudioFrame))
+        yield from frames
     if damaged > packets * _MAX_DAMAGED_SHARE:
         raise AnalysisFailure(Reason.UNDECODABLE_AUDIO)

@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import structlog
@@ -94,7 +94,8 @@ async def _call(
 ) -> AsyncIterator[None]:
     request_id = _valid_request_id(call_metadata(context).get(REQUEST_ID))
     _request_id.set(request_id)
-    remaining = context.time_remaining()
+    # The stubs do not say that it is None for a call without a deadline.
+    remaining = cast("float | None", context.time_remaining())
     _deadline.set(None if remaining is None else time.monotonic() + remaining)
     structlog.contextvars.bind_contextvars(request_id=request_id)
     started = time.perf_counter()

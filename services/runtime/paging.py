@@ -33,8 +33,7 @@ def page_size_of(requested: int) -> int:
 
 def page_token(request: Message, position: Position) -> str:
     """The token of the page after `position` in the list of `request`."""
-    token = _serializer(request).dumps(list(position))
-    return token.decode() if isinstance(token, bytes) else token
+    return _serializer(request).dumps(list(position))
 
 
 def position_of(request: Message, *kinds: type) -> Position | None:

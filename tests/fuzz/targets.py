@@ -45,8 +45,9 @@ async def _taken(boundary: str, pieces: list[bytes]) -> None:
     items: list[bytes | Finish] = []
     with suppress(SoriError):
         file = await file_of_form(_requests(boundary, pieces), _start)
+        # One by one, so that the items before an error are checked too.
         async for item in file.content:
-            items.append(item)  # noqa: PERF401 (those before an error count)
+            items.append(item)  # noqa: PERF401
     # Not even a byte more than came, and nothing after the end.
     taken = sum(len(item) for item in items if isinstance(item, bytes))
     assert taken <= sum(map(len, pieces))

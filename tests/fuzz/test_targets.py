@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sori.upload.v1 import upload_pb2 as pb
 from tests.fuzz.targets import form, tus_headers, write_requests
 
+END = b"\r\n--b--\r\n"
 HEAD = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
 
 FORMS = {
@@ -34,14 +38,42 @@ def test_forms_that_were_made_to_break_it(body: bytes, pieces: int) -> None:
 @example(b"\x00\x01" + HEAD + b"x\r\n--b--\r\n")
 def test_any_form(data: bytes) -> None:
     form(data)
-    form(b"\x00\x02" + HEAD + data)
 
 
-@given(st.binary(max_size=2000))
+@given(st.binary(max_size=2000), st.sampled_from([b"", END, END + HEAD, HEAD]))
+def test_any_content_of_a_form(content: bytes, ending: bytes) -> None:
+    form(b"\x00\x02" + HEAD + content + ending)
+
+
+def encoded(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+valid_headers = st.tuples(
+    *(st.integers(0, 10**18 - 1).map(str), st.just("1"), st.integers(0, 10**18 - 1).map(str)),
+    st.integers(0, 2**32).map(lambda token_id: f"token_id {encoded(str(token_id).encode())}"),
+    st.binary(min_size=20, max_size=20).map(lambda digest: f"sha1 {encoded(digest)}"),
+    st.sampled_from(["", "partial"]) | st.uuids().map(lambda each: f"final;/uploads/{each}"),
+    st.just("1.0.0"),
+)
+some_headers = st.tuples(valid_headers, st.sets(st.integers(0, 6))).map(
+    lambda drawn: ["" if at in drawn[1] else value for at, value in enumerate(drawn[0])]
+)
+
+
+@given(st.binary(max_size=2000) | some_headers.map(lambda values: "\n".join(values).encode()))
 def test_any_headers_of_tus(data: bytes) -> None:
     tus_headers(data)
 
 
-@given(st.binary(max_size=200))
+first_messages = st.builds(
+    pb.WriteUploadRequest,
+    upload_id=st.text(max_size=50) | st.uuids().map(str),
+    write_offset=st.integers(-(2**63), 2**63 - 1),
+    chunk=st.binary(max_size=50),
+)
+
+
+@given(st.binary(max_size=200) | first_messages.map(pb.WriteUploadRequest.SerializeToString))
 def test_any_first_message(data: bytes) -> None:
     write_requests(data)

@@ -77,10 +77,36 @@ def test_a_body_without_its_closing_boundary_is_cut_short(missing: int) -> None:
         parse(body[: -missing - 2])
 
 
-@given(st.binary(max_size=500), st.lists(st.integers(min_value=0), max_size=5))
-def test_any_other_body_is_a_clear_error(body: bytes, cuts: list[int]) -> None:
+FRAGMENTS = (
+    *(f"--{BOUNDARY}".encode(), f"--{BOUNDARY}--".encode(), b"\r\n", b"--", b"\r", b": "),
+    *(b"Content-Disposition: form-data", b'; name="file"', b'; filename="a.wav"', b"X-Other: 1"),
+    *(part(b"first"), part(b"x", name="note"), CLOSING),
+)
+
+
+@given(
+    st.lists(st.sampled_from(FRAGMENTS) | st.binary(max_size=50), max_size=12),
+    st.lists(st.integers(min_value=0), max_size=5),
+)
+def test_any_body_without_a_boundary_at_its_end_is_a_clear_error(
+    fragments: list[bytes], cuts: list[int]
+) -> None:
+    # No fragment ends the form after this one.
+    body = b"".join(fragments).replace(f"--{BOUNDARY}--".encode(), b"--other--")
     with pytest.raises((InvalidField, IncompleteUpload)):
         parse(body, cuts)
+
+
+@given(
+    st.lists(st.sampled_from(FRAGMENTS).filter(CLOSING.__ne__) | st.binary(max_size=50)),
+    st.lists(st.integers(min_value=0), max_size=5),
+)
+def test_fragments_in_the_content_are_content_unless_they_begin_a_line(
+    fragments: list[bytes], cuts: list[int]
+) -> None:
+    content = b"x".join(fragments).replace(f"\r\n--{BOUNDARY}".encode(), b"")
+    _, received, last = parse(part(b"x" + content) + CLOSING, cuts)
+    assert (received, last) == (b"x" + content, Finish())
 
 
 @pytest.mark.parametrize(

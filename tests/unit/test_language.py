@@ -29,6 +29,6 @@ def test_the_greatest_weight_wins(header: str | None, language: Language) -> Non
     assert preferred_language(header) is language
 
 
-@given(st.text())
+@given(st.text() | st.lists(st.text("enkofr-*;q=0.19 ")).map(",".join))
 def test_any_header_gives_a_language(header: str) -> None:
     assert preferred_language(header) in Language

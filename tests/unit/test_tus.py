@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from services.runtime.errors import InvalidField
 from services.upload import tus
+from services.upload.checksums import DIGEST_BYTES, Algorithm, Checksum
 from services.upload.errors import UploadNotFound
 from services.upload.models import Kind
 
@@ -24,6 +25,7 @@ HEADERS = (
     "upload-checksum",
     "upload-concat",
 )
+RESERVED_KEYS = ("token_id", "filename", "name")
 keys = st.text(string.ascii_letters + string.digits + "_-", min_size=1, max_size=20)
 
 
@@ -78,8 +80,31 @@ def test_any_headers_are_read_or_refused(headers: dict[str, str], request_id: st
         with suppress(InvalidField):
             read(headers)
     with suppress(InvalidField):
-        plan = tus.creation_of(headers, request_id).plan
-        assert plan.size is None or plan.size >= 0
+        tus.creation_of(headers, request_id)
+
+
+@given(
+    st.integers(1, 2**31 - 1),
+    st.none() | st.integers(0, 10**18 - 1),
+    st.dictionaries(keys.filter(lambda key: key not in RESERVED_KEYS), st.text(max_size=50)),
+)
+def test_a_creation_has_the_token_and_the_size_of_its_headers(
+    token_id: int, size: int | None, others: dict[str, str]
+) -> None:
+    pairs = {**others, "token_id": str(token_id)}
+    raw = ",".join(f"{key} {encoded(value)}" for key, value in pairs.items())
+    length = {"upload-defer-length": "1"} if size is None else {"upload-length": str(size)}
+    plan = tus.creation_of({**length, "upload-metadata": raw}, "").plan
+    assert (plan.kind, plan.token_id, plan.size) == (Kind.RECORDING, token_id, size)
+    assert plan.client_metadata == raw
+
+
+@given(st.sampled_from(list(DIGEST_BYTES)), st.data())
+def test_a_checksum_is_what_was_encoded(algorithm: Algorithm, data: st.DataObject) -> None:
+    size = DIGEST_BYTES[algorithm]
+    digest = data.draw(st.binary(min_size=size, max_size=size))
+    header = f"{algorithm} {base64.b64encode(digest).decode()}"
+    assert tus.checksum_of({"upload-checksum": header}) == Checksum(algorithm, digest)
 
 
 @given(st.lists(st.uuids(), min_size=1, max_size=10), st.sampled_from(["", "http://a.example:1"]))
@@ -107,9 +132,11 @@ def test_sizes(size: int) -> None:
     assert tus.offset_of({"upload-offset": str(size)}) == size
 
 
-@given(st.from_regex(r"[-+ ]?[0-9]{1,30}[^0-9]?", fullmatch=True))
-def test_what_is_no_plain_number_is_refused(text: str) -> None:
-    if text.isascii() and text.isdigit() and len(text) <= 18:
-        return
+@given(
+    st.from_regex(r"[-+ ][0-9]{1,18}", fullmatch=True)
+    | st.from_regex(r"[0-9]{0,17}[^0-9][0-9]{0,17}", fullmatch=True)
+    | st.from_regex(r"[0-9]{19,30}", fullmatch=True)
+)
+def test_only_plain_numbers_of_up_to_18_digits_are_sizes(text: str) -> None:
     with pytest.raises(InvalidField):
         tus.offset_of({"upload-offset": text})

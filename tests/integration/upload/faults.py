@@ -58,13 +58,12 @@ class Faults:
         self.reached(self.points)
         if not is_here:
             return await request()
-        match self._fault:
-            case Fault.FAILS:
-                raise error
-            case Fault.CANCELLED:
-                assert self.session is not None
-                self.session.cancel()
-                return await request()
+        if self._fault is Fault.FAILS:
+            raise error
+        if self._fault is Fault.CANCELLED:
+            assert self.session is not None
+            self.session.cancel()
+            return await request()
         await request()
         if self._fault is Fault.DIES:
             self._is_dead = True

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
+from stack.environment import ROOT
 from stack.errors import StackError
 from stack.ports import free_ports, is_free, require_free
 from stack.settings import PORT_OWNERS, StackSettings
@@ -25,6 +28,19 @@ def test_free_ports_are_free_and_differ() -> None:
     ports = free_ports(20)
     assert len(set(ports)) == 20
     assert all(is_free("127.0.0.1", port) for port in ports)
+
+
+def test_free_ports_are_given_once() -> None:
+    assert not set(free_ports(200)) & set(free_ports(200))
+
+
+def test_a_port_that_another_process_reserved_is_not_given() -> None:
+    (port,) = free_ports(1)
+    command = f"from stack.port_reservations import reserve; print(reserve({port}))"
+    done = subprocess.run(
+        [sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
 
 
 def test_free_ports_are_accepted() -> None:
