@@ -43,6 +43,11 @@ class Parts:
     s3: Any
     bucket: str
 
+    async def execute(self, statement: str, **parameters: object) -> None:
+        """Change what PostgreSQL has, behind the back of the service."""
+        async with self.database.transaction() as connection:
+            await connection.execute(text(statement), parameters)
+
     async def stored(self, prefix: str) -> list[tuple[str, int]]:
         """Keys and sizes of the objects with a prefix."""
         found = await self.s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix)
@@ -73,6 +78,7 @@ class Process:
     parts: Parts
     faults: Faults = field(default_factory=Faults)
     budget_bytes: int = 64 * MIB
+    upload_id: UUID = field(default_factory=uuid7)
 
     def __post_init__(self) -> None:
         # Partial uploads have no receiving service: nothing is ever called here.
@@ -113,14 +119,22 @@ class Process:
 
     async def reap(self, upload_ids: Collection[UUID]) -> None:
         """Let these uploads expire, and reap all that is due."""
-        async with self.parts.database.transaction() as connection:
-            await connection.execute(
-                text(
-                    "UPDATE upload.uploads SET due_time = now(), expire_time = now()"
-                    " WHERE upload_id = ANY(:upload_ids)"
-                ),
-                {"upload_ids": list(upload_ids)},
-            )
+        await self.parts.execute(
+            "UPDATE upload.uploads SET due_time = now(), expire_time = now()"
+            " WHERE upload_id = ANY(:upload_ids)",
+            upload_ids=list(upload_ids),
+        )
+        await self.reap_due()
+
+    async def make_due(self, upload_ids: Collection[UUID]) -> None:
+        """Make these uploads due for the reaper, as if time had passed."""
+        await self.parts.execute(
+            "UPDATE upload.uploads SET due_time = now() WHERE upload_id = ANY(:upload_ids)",
+            upload_ids=list(upload_ids),
+        )
+
+    async def reap_due(self) -> None:
+        """Reap all that is due."""
         while await self.reaper.reap():
             pass
 

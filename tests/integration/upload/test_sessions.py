@@ -1,0 +1,180 @@
+"""Sessions, the store and the reaper of uploads, on the real PostgreSQL and S3."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from uuid import UUID, uuid4
+
+import pytest
+
+from services.runtime.shared_errors import RequestIdReused
+from services.upload.errors import SizeMismatch, UploadEnded, UploadSuperseded
+from services.upload.models import Kind, Plan
+from services.upload.session import PartialData, open_session
+from services.upload.state import Event, State
+from services.upload.stream import Finish
+from tests.integration.upload.process import (
+    MIB,
+    PART,
+    Parts,
+    Process,
+    assert_committed_is_in_s3,
+    assert_nothing_left,
+    random_content,
+    stream,
+)
+
+CONTENT = random_content(PART + MIB)
+
+
+async def interrupt_before_completion(parts: Parts, content: bytes, plan: Plan) -> Process:
+    """Write everything and save it, in a process that dies before it completes the upload."""
+    process = Process(parts)
+    record = await process.create(plan)
+    process.upload_id = record.upload.upload_id
+    acquired = await process.store.acquire(process.upload_id, 0, 0)
+    assert acquired is not None
+    async with open_session(process.resources, acquired, PartialData.KEEP) as session:
+        await session.receive(stream(content, finish=False))
+        await session.checkpoint()
+    return process
+
+
+async def write_and_be_interrupted(
+    process: Process, upload_id: UUID, interrupt: Callable[[], Awaitable[object]]
+) -> None:
+    """A session that saves its bytes only after another process has changed the upload."""
+    acquired = await process.store.acquire(upload_id, 0, 0)
+    assert acquired is not None
+    async with open_session(process.resources, acquired, PartialData.KEEP) as session:
+        await session.receive(stream(CONTENT[:MIB], finish=False))
+        await interrupt()
+        await session.checkpoint()
+
+
+async def test_a_newer_session_supersedes_an_older_one(parts: Parts) -> None:
+    older, newer = Process(parts), Process(parts)
+    upload_id = (await older.create()).upload.upload_id
+
+    async def write_more() -> None:
+        await newer.uploads.write(upload_id, 0, stream(CONTENT[: 2 * MIB], finish=False))
+
+    with pytest.raises(UploadSuperseded):
+        await write_and_be_interrupted(older, upload_id, write_more)
+    assert (await newer.uploads.get(upload_id)).committed_size == 2 * MIB
+    await newer.uploads.write(upload_id, 2 * MIB, stream(CONTENT[2 * MIB :], finish=True))
+    record = await newer.record(upload_id)
+    assert await parts.sha256(record.object_key) == hashlib.sha256(CONTENT).digest()
+    # The older session deleted its unsaved tail.
+    assert await parts.stored(record.tail_prefix) == []
+
+
+async def test_a_superseded_session_learns_that_the_upload_has_ended(parts: Parts) -> None:
+    older, newer = Process(parts), Process(parts)
+    upload_id = (await older.create()).upload.upload_id
+    with pytest.raises(UploadEnded):
+        await write_and_be_interrupted(older, upload_id, lambda: newer.uploads.cancel(upload_id))
+
+
+async def test_a_part_number_is_never_used_twice(parts: Parts) -> None:
+    process = Process(parts)
+    upload_id = (await process.create()).upload.upload_id
+    older = await process.record(upload_id)
+    first = await process.store.next_part_number(older)
+    newer = await process.record(upload_id)
+    second = await process.store.next_part_number(newer)
+    assert first is not None
+    assert second is not None
+    assert second > first
+    assert await process.store.next_part_number(older) is None
+
+
+async def test_a_stored_upload_accepts_no_more_bytes(parts: Parts) -> None:
+    process = Process(parts)
+    upload_id = (await process.create()).upload.upload_id
+    content = CONTENT[:MIB]
+    acquired = await process.store.acquire(upload_id, 0, 0)
+    assert acquired is not None
+    async with open_session(process.resources, acquired, PartialData.KEEP) as session:
+        await session.receive(stream(content, finish=False))
+        await session.complete(Finish())
+        # As if the process had died before the completion handler was called.
+        await parts.execute(
+            "UPDATE upload.uploads SET state = 'stored', end_time = NULL"
+            " WHERE upload_id = :upload_id",
+            upload_id=upload_id,
+        )
+    with pytest.raises(SizeMismatch):
+        await process.uploads.write(upload_id, len(content), stream(b"more", finish=True))
+    upload = await process.uploads.write(upload_id, len(content), stream(b"", finish=True))
+    assert upload.state is State.COMPLETED
+    record = await process.record(upload_id)
+    assert await parts.sha256(record.object_key) == hashlib.sha256(content).digest()
+
+
+@pytest.mark.parametrize("size", [MIB, PART + MIB], ids=["in the tail", "in parts and the tail"])
+async def test_the_reaper_completes_an_upload_that_reached_its_size(
+    parts: Parts, size: int
+) -> None:
+    content = CONTENT[:size]
+    plan = Plan(Kind.PARTIAL, size=size, ends_at_size=True)
+    process = await interrupt_before_completion(parts, content, plan)
+    await process.make_due([process.upload_id])
+    await Process(parts).reap_due()
+    record = await process.record(process.upload_id)
+    assert record.upload.state is State.COMPLETED
+    assert await parts.sha256(record.object_key) == hashlib.sha256(content).digest()
+    assert await parts.stored(record.tail_prefix) == []
+
+
+async def test_the_reaper_does_not_stop_a_session(parts: Parts) -> None:
+    process = Process(parts)
+    upload_id = (await process.create()).upload.upload_id
+    acquired = await process.store.acquire(upload_id, 0, 0)
+    assert acquired is not None
+    async with open_session(process.resources, acquired, PartialData.KEEP) as session:
+        await session.receive(stream(CONTENT[:MIB], finish=False))
+        await process.make_due([upload_id])
+        await Process(parts).reap_due()
+        await session.receive(stream(CONTENT[MIB:], finish=False))
+        await session.complete(Finish())
+    record = await process.record(upload_id)
+    assert await parts.sha256(record.object_key) == hashlib.sha256(CONTENT).digest()
+
+
+async def test_an_abandoned_upload_expires_and_is_deleted(parts: Parts) -> None:
+    process = await interrupt_before_completion(parts, CONTENT, Plan(Kind.PARTIAL))
+    record = await process.record(process.upload_id)
+    await assert_committed_is_in_s3(parts, record)
+    await process.reap([process.upload_id])
+    assert (await process.uploads.get(process.upload_id)).state is State.EXPIRED
+    await assert_nothing_left(parts, record)
+
+
+async def test_a_repeated_request_finds_the_same_upload(parts: Parts) -> None:
+    process, request_id = Process(parts), str(uuid4())
+    plan = Plan(Kind.PARTIAL, size=MIB, request_id=request_id)
+    first = await process.uploads.create(plan)
+    assert await process.uploads.create(plan) == first
+    with pytest.raises(RequestIdReused):
+        await process.uploads.create(Plan(Kind.PARTIAL, size=2 * MIB, request_id=request_id))
+
+
+async def test_an_ended_upload_does_not_change(parts: Parts) -> None:
+    process = Process(parts)
+    upload_id = (await process.create()).upload.upload_id
+    await process.uploads.cancel(upload_id)
+    record = await process.record(upload_id)
+    for event in (Event.HANDED_OVER, Event.FAILED, Event.EXPIRED):
+        assert not await process.store.end(record, event, record.lifetime)
+    assert not await process.store.checkpoint(record, record.progress, (), Event.CHECKPOINTED)
+    assert (await process.uploads.get(upload_id)).state is State.CANCELLED
+
+
+async def test_all_memory_is_returned(parts: Parts) -> None:
+    process = Process(parts)
+    for content, finish in ((CONTENT, True), (CONTENT[:MIB], False), (CONTENT[:1000], True)):
+        upload_id = (await process.create()).upload.upload_id
+        await process.uploads.write(upload_id, 0, stream(content, finish=finish))
+        assert process.budget.free == process.budget_bytes
