@@ -17,6 +17,8 @@ from stack.stack import Stack
 AUDIO = Path(__file__).parents[1] / "audio"
 Json = dict[str, Any]
 T = TypeVar("T")
+# A session parses the description of S3 once, in 0.1 s.
+SESSION = get_session()
 
 
 class Product:
@@ -150,17 +152,26 @@ class Product:
     def _asked_of_s3(self, ask: Callable[[Any], Awaitable[T]]) -> T:
         s3 = self.stack.s3
 
-        async def asked() -> T:
-            async with get_session().create_client(
+        # Not the result of the task: asyncio.run puts it into a text, which takes long for MiB.
+        answers: list[T] = []
+
+        async def asked() -> None:
+            async with SESSION.create_client(
                 "s3",
                 endpoint_url=s3.endpoint_url,
                 region_name="us-east-1",
                 aws_access_key_id=s3.access_key,
                 aws_secret_access_key=s3.secret_key,
             ) as client:
-                return await ask(client)
+                answers.append(await ask(client))
 
-        return asyncio.run(asked())
+        asyncio.run(asked())
+        return answers[0]
+
+
+def plain_http(url: str, timeout: float = 30) -> httpx.Client:
+    """A client without TLS: to load the authorities takes longer than most calls."""
+    return httpx.Client(base_url=url, timeout=timeout, verify=False)
 
 
 def error_info(answer: httpx.Response) -> Json:
