@@ -15,7 +15,8 @@ SERVICE_CONFIG := protos/sori/service_config.json
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal \
     --python-version 3.11 --generate-hashes --no-emit-index-url
 
-PYTEST := $(BIN)/pytest
+# With bytecode, so that the asserts of each test file are compiled once.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
 WORKERS ?= 3
 UNIT := tests/unit tests/deploy tests/fuzz
 INTEGRATION := tests/integration

@@ -44,6 +44,7 @@ class S3:
             headers=dict(signed.headers.items()),
             timeout=10,
             trust_env=False,
+            verify=url.startswith("https:"),
         )
 
     def put(self, key: str, body: bytes) -> None:

@@ -8,6 +8,11 @@ A test may name another group with `pytest.mark.xdist_group`.
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("sori", deadline=None)
+settings.load_profile("sori")
 
 SHARED_STACKS = ("stack", "shared_cluster")
 """Fixtures of session or package scope that start a stack, unless a module overrides them."""

@@ -280,9 +280,11 @@ def eventually(
 ) -> None:
     """Wait for what no event tells."""
     deadline = time.monotonic() + seconds
+    pause = 0.01
     while not holds():
         assert time.monotonic() < deadline, said()
-        time.sleep(0.1)
+        time.sleep(pause)
+        pause = min(2 * pause, 0.1)
 
 
 async def _query(url: str, statement: str, *arguments: object) -> list[asyncpg.Record]:

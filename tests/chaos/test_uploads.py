@@ -19,7 +19,7 @@ from sori.upload.v1 import upload_pb2_grpc
 from stack.stack import Stack
 from tests.chaos.cluster_fixture import client_channel, eventually
 from tests.chaos.faulty_proxy import Fault, FaultyProxy
-from tests.e2e.product import Product
+from tests.e2e.product import Product, plain_http
 from tests.e2e.uploading import MIB, Uploader, assert_analysed, messages, wav
 from tests.stacks import new_stack
 
@@ -42,7 +42,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def product(stack: Stack) -> Iterator[Product]:
-    with httpx.Client(base_url=stack.gateway_url, timeout=30) as gateway:
+    with plain_http(stack.gateway_url, 30) as gateway:
         yield Product(stack, gateway)
 
 

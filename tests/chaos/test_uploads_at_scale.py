@@ -15,12 +15,11 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from aiobotocore.session import get_session
 
 from sori.upload.v1 import upload_pb2 as pb
 from stack.stack import Stack
 from tests.chaos.cluster_fixture import client_channel
-from tests.e2e.product import AUDIO, Product
+from tests.e2e.product import AUDIO, SESSION, Product, plain_http
 from tests.e2e.uploading import MIB, Uploader, wav
 
 GIB = 1024 * MIB
@@ -43,7 +42,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def product(stack: Stack) -> Iterator[Product]:
-    with httpx.Client(base_url=stack.gateway_url, timeout=600) as gateway:
+    with plain_http(stack.gateway_url, 600) as gateway:
         yield Product(stack, gateway)
 
 
@@ -103,7 +102,7 @@ def digest_in_s3(product: Product, key: str) -> bytes:
 
     async def read() -> bytes:
         s3, digest = product.stack.s3, hashlib.sha256()
-        async with get_session().create_client(
+        async with SESSION.create_client(
             "s3",
             endpoint_url=s3.endpoint_url,
             region_name=s3.region,

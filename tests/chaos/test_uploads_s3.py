@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import grpc
-import httpx
 import pytest
 
 from sori.upload.v1 import upload_pb2 as pb
@@ -13,7 +12,7 @@ from stack.ports import free_ports
 from stack.stack import Stack
 from tests.chaos.cluster_fixture import client_channel, eventually
 from tests.chaos.faulty_proxy import Fault, FaultyProxy
-from tests.e2e.product import Product
+from tests.e2e.product import Product, plain_http
 from tests.e2e.uploading import MIB, Uploader, assert_analysed, messages, wav
 
 CONTENT = wav(12 * MIB + 345)
@@ -48,7 +47,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, proxy: FaultyProxy) -> Itera
 
 @pytest.fixture
 def product(stack: Stack) -> Iterator[Product]:
-    with httpx.Client(base_url=stack.gateway_url, timeout=30) as gateway:
+    with plain_http(stack.gateway_url, 30) as gateway:
         yield Product(stack, gateway)
 
 
@@ -109,6 +108,6 @@ def test_an_s3_that_is_away_costs_no_byte_that_was_told(
     assert uploader.get(upload_id).committed_size == 6 * MIB
     product.stack.start("s3")
     product.stack.wait_ready("s3")
-    eventually(lambda: httpx.get(f"{product.stack.gateway_url}/healthz").status_code == 200)
+    eventually(lambda: product.gateway.get("/healthz").status_code == 200)
     upload = uploader.write(upload_id, 6 * MIB, CONTENT[6 * MIB :], finish=True)
     assert_analysed(product, upload, CONTENT)

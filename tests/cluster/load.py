@@ -14,6 +14,7 @@ import httpx
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from tests.chaos.cluster_fixture import PATIENCE_SECONDS, Cluster, Take, client_channel, eventually
+from tests.e2e.product import plain_http
 
 # Longer than the gateway waits for a service.
 HTTP_SECONDS = 20.0
@@ -83,7 +84,7 @@ class Load:
 
     def read_by_http(self) -> Iterator[Callable[[], object]]:
         url = self._cluster.stack.gateway_url
-        with httpx.Client(base_url=url, timeout=HTTP_SECONDS) as client:
+        with plain_http(url, HTTP_SECONDS) as client:
             while True:
                 yield lambda: _get(client, "/tokens/1")
                 yield lambda: _get(client, f"/tokens/analysis-result/{self.takes[0].job_id}")

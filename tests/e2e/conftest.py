@@ -12,7 +12,7 @@ import pytest
 
 from stack.stack import Stack
 from tests.e2e.analysis_server import AnalysisServer, running_analysis_server
-from tests.e2e.product import Product
+from tests.e2e.product import Product, plain_http
 from tests.e2e.uploading import Uploader
 from tests.stacks import new_stack, outside
 
@@ -49,7 +49,7 @@ def stack(
 
 @pytest.fixture
 def gateway(stack: Stack) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=stack.gateway_url, timeout=30) as client:
+    with plain_http(stack.gateway_url, 30) as client:
         yield client
 
 

@@ -45,7 +45,9 @@ class Service:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             with suppress(httpx.TransportError):
-                for line in httpx.get(f"http://{self.metrics}/metrics").text.splitlines():
+                for line in httpx.get(
+                    f"http://{self.metrics}/metrics", verify=False
+                ).text.splitlines():
                     if line.startswith(f"{name} "):
                         return line.split()[1]
         raise AssertionError(f"no metric {name}")

@@ -57,7 +57,7 @@ class Gateway:
             subprocess.Popen(
                 [*command, *envoy, "-l", "error"], stdout=log, stderr=log
             ) as self.process,
-            httpx.Client(base_url=f"http://{self.address}", timeout=20) as client,
+            httpx.Client(base_url=f"http://{self.address}", timeout=20, verify=False) as client,
         ):
             try:
                 wait_for_status(client, "/healthz", 200)
@@ -86,7 +86,7 @@ def wait_for_status(client: httpx.Client, path: str, status: int) -> httpx.Respo
 def wait_until_refused(address: str) -> None:
     for _ in range(200):
         try:
-            httpx.get(f"http://{address}/healthz")
+            httpx.get(f"http://{address}/healthz", verify=False)
         except httpx.TransportError:
             return
         time.sleep(0.05)
