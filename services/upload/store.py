@@ -61,21 +61,10 @@ class UploadStore:
         Errors: RequestIdReused.
         """
         row = {
+            **_columns_of(plan),
             "upload_id": upload_id,
-            "kind": plan.kind,
-            "token_id": plan.token_id,
             "token_revision": token_revision,
             "job_id": job_id,
-            "asset_kind": plan.asset_kind or "",
-            "file_name": plan.file_name,
-            "client_metadata": plan.client_metadata,
-            "client_concat": plan.client_concat,
-            "is_concatenation": plan.is_concatenation,
-            "request_id": plan.request_id or None,
-            "size": plan.size,
-            "sha256": plan.sha256,
-            "ends_at_size": plan.ends_at_size,
-            "resumable": plan.resumable,
             "object_key": object_key,
             "part_bytes": part_bytes,
             "writer": upload_id,
@@ -307,6 +296,23 @@ async def _with_parts(connection: AsyncConnection, row: _Row) -> UploadRecord:
     )
     sent = tuple(UploadedPart(*each) for each in await connection.execute(found))
     return replace(record, progress=replace(record.progress, parts=sent))
+
+
+def _columns_of(plan: Plan) -> dict[str, Any]:
+    return {
+        "kind": plan.kind,
+        "token_id": plan.token_id,
+        "asset_kind": plan.asset_kind or "",
+        "file_name": plan.file_name,
+        "client_metadata": plan.client_metadata,
+        "client_concat": plan.client_concat,
+        "is_concatenation": plan.is_concatenation,
+        "request_id": plan.request_id or None,
+        "size": plan.size,
+        "sha256": plan.sha256,
+        "ends_at_size": plan.ends_at_size,
+        "resumable": plan.resumable,
+    }
 
 
 def _plan(row: _Row) -> Plan:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import pytest_asyncio
 from aiobotocore.session import get_session
 from pydantic import SecretStr
 
@@ -17,17 +18,17 @@ from tests.integration.upload.process import Parts
 
 
 @pytest.fixture(scope="package")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     without = (*PROGRAMS, "analyzer", "gateway")
     with Stack.on_free_ports(
-        tmp_path_factory.mktemp("parts"), without=without, seeded=False
+        tmp_path_factory.mktemp("storage"), without=without, seeded=False
     ) as stack:
         yield stack
 
 
-@pytest.fixture
-async def parts(stack: Stack) -> AsyncIterator[Parts]:
-    s3 = stack.s3
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
+async def parts(storage: Stack) -> AsyncIterator[Parts]:
+    s3 = storage.s3
     settings = ObjectStoreSettings(
         s3_endpoint_url=s3.endpoint_url,
         s3_bucket_name=s3.bucket,
@@ -35,7 +36,7 @@ async def parts(stack: Stack) -> AsyncIterator[Parts]:
         aws_access_key_id=s3.access_key,
         aws_secret_access_key=SecretStr(s3.secret_key),
     )
-    database_settings = DatabaseSettings(database_url=SecretStr(stack.database_url))
+    database_settings = DatabaseSettings(database_url=SecretStr(storage.database_url))
     async with (
         Database(database_settings, "test") as database,
         ObjectStore.connect(settings) as objects,

@@ -39,6 +39,8 @@ from tests.integration.upload.process import (
     stream,
 )
 
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
 SMALL = 100_000
 LARGE = PART + MIB // 4
 AMPLE = 64 * MIB

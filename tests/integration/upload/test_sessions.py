@@ -25,6 +25,8 @@ from tests.integration.upload.process import (
     stream,
 )
 
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
 CONTENT = random_content(PART + MIB)
 
 
