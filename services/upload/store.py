@@ -228,13 +228,9 @@ class UploadStore:
 
     async def postpone(self, upload_id: UUID) -> None:
         """Make an upload due when it expires, not before."""
-        statement = (
-            update(uploads)
-            .where(uploads.c.upload_id == upload_id)
-            .values(due_time=uploads.c.expire_time)
-        )
+        statement = update(uploads).where(uploads.c.upload_id == upload_id)
         async with self._database.transaction() as connection:
-            await connection.execute(statement)
+            await connection.execute(statement.values(due_time=uploads.c.expire_time))
 
     async def _write(
         self, record: UploadRecord, values: dict[str, Any], states: Iterable[State] = OPEN
