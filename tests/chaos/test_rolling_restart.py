@@ -14,6 +14,8 @@ from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from tests.chaos.cluster_fixture import Cluster, Take, client_channel
 
 ONE_OF_EACH = ("catalog", "upload", "analysis", "analysis-worker")
+# Between two calls of a client, so that replicas do not start on a machine without a free core.
+PAUSE_SECONDS = 0.01
 ALL = (*ONE_OF_EACH, *(f"{name}-2" for name in ONE_OF_EACH))
 
 
@@ -27,7 +29,7 @@ def test_no_error_reaches_a_client_that_retries(cluster: Cluster, is_long: bool)
     def again_and_again(call: Callable[[grpc.Channel], None]) -> int:
         done = 0
         with client_channel(cluster.stack.gateway_address) as channel:
-            while not restarted.is_set():
+            while not restarted.wait(PAUSE_SECONDS):
                 call(channel)
                 done += 1
         return done
