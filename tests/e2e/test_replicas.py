@@ -19,6 +19,8 @@ from tests.e2e.product import Product, plain_http
 from tests.e2e.waiting import eventually
 from tests.stacks import ON_CLUSTER, new_stack
 
+# Between two calls of a client, so that replicas do not start on a machine without a free core.
+PAUSE_SECONDS = 0.01
 Call = Callable[[httpx.Client], httpx.Response]
 
 
@@ -59,7 +61,7 @@ def constant_calls(stack: Stack, *calls: Call) -> Iterator[Counter[int]]:
 
     def repeat(call: Call) -> None:
         with plain_http(stack.gateway_url) as client:
-            while not enough.is_set():
+            while not enough.wait(PAUSE_SECONDS):
                 statuses[call(client).status_code] += 1
 
     with ThreadPoolExecutor(len(calls)) as executor:
