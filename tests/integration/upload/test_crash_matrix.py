@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
 from itertools import starmap
 from typing import Any
@@ -39,7 +39,7 @@ from tests.integration.upload.process import (
     stream,
 )
 
-pytestmark = pytest.mark.asyncio(loop_scope="package")
+pytestmark = [pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(300)]
 
 SMALL = 100_000
 LARGE = PART + MIB // 4
@@ -104,8 +104,9 @@ RESUMABLE = {
     "small until its size": Scenario(write_until_size, SMALL, ends_at_size=True),
     "parts and little memory": Scenario(write_twice, LARGE, budget_bytes=2 * PART),
     "parts until its size": Scenario(write_until_size, LARGE, ends_at_size=True),
-    "verified": Scenario(write_verified, LARGE),
+    "verified": Scenario(write_verified, SMALL),
 }
+VERIFIED = {"verified parts": Scenario(write_verified, LARGE)}
 ONE_SHOT = {
     "small": Scenario(write_one_shot, SMALL),
     "parts": Scenario(write_one_shot, LARGE),
@@ -172,19 +173,33 @@ async def run_all(parts: Parts, scenario: Scenario, fault: Fault) -> list[Case]:
     return await asyncio.gather(*starmap(run_one, enumerate(counted.points)))
 
 
-def each_fault(scenarios: dict[str, Scenario]) -> pytest.MarkDecorator:
+def each_fault(
+    scenarios: dict[str, Scenario], faults_of_parts: Collection[Fault] = tuple(Fault)
+) -> pytest.MarkDecorator:
+    """Each scenario with each fault; faults_of_parts: for files of several parts, which are slow."""
     cases = [
         pytest.param(scenario, fault, id=f"{name}-{fault.name.lower()}")
         for name, scenario in scenarios.items()
-        for fault in Fault
+        for fault in (Fault if scenario.size == SMALL else faults_of_parts)
     ]
     return pytest.mark.parametrize(("scenario", "fault"), cases)
 
 
 @each_fault(RESUMABLE)
-async def test_what_is_committed_is_in_s3_and_can_be_resumed(
+async def test_the_committed_size_is_in_s3_and_can_be_resumed(
     parts: Parts, scenario: Scenario, fault: Fault
 ) -> None:
+    await assert_resumable(parts, scenario, fault)
+
+
+@each_fault(VERIFIED, (Fault.FAILS, Fault.DIES))
+async def test_a_write_with_a_checksum_can_be_resumed(
+    parts: Parts, scenario: Scenario, fault: Fault
+) -> None:
+    await assert_resumable(parts, scenario, fault)
+
+
+async def assert_resumable(parts: Parts, scenario: Scenario, fault: Fault) -> None:
     cases = await run_all(parts, scenario, fault)
     process = Process(parts)
     for case in cases:
@@ -201,7 +216,7 @@ async def test_what_is_committed_is_in_s3_and_can_be_resumed(
         await assert_nothing_left(parts, case.record)
 
 
-@each_fault(RESUMABLE)
+@each_fault(RESUMABLE, (Fault.CANCELLED, Fault.DIES))
 async def test_an_abandoned_upload_is_completed_or_leaves_nothing(
     parts: Parts, scenario: Scenario, fault: Fault
 ) -> None:
