@@ -176,7 +176,7 @@ async def run_all(parts: Parts, scenario: Scenario, fault: Fault) -> list[Case]:
 def each_fault(
     scenarios: dict[str, Scenario], faults_of_parts: Collection[Fault] = tuple(Fault)
 ) -> pytest.MarkDecorator:
-    """Each scenario with each fault; faults_of_parts: for files of several parts, which are slow."""
+    """Each scenario with each fault; faults_of_parts: for the slow files of several parts."""
     cases = [
         pytest.param(scenario, fault, id=f"{name}-{fault.name.lower()}")
         for name, scenario in scenarios.items()
