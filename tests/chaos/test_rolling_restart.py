@@ -1,4 +1,4 @@
-"""Everything restarts, one after another, under load: clients that retry see no error."""
+"""A rolling restart under load: clients that retry see no error."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ ALL = (*PROGRAMS, *(f"{name}-2" for name in PROGRAMS))
 @pytest.mark.timeout(300)
 def test_no_error_reaches_a_client_that_retries(cluster: Cluster, is_long: bool) -> None:
     first, restarted = cluster.upload(), threading.Event()
-    before = list(cluster.repeats)
+    earlier_errors = list(cluster.retried_errors)
     takes: list[Take] = []
     calls = 0
 
-    def again_and_again(call: Callable[[grpc.Channel], None]) -> int:
+    def repeat(call: Callable[[grpc.Channel], None]) -> int:
         done = 0
         with client_channel(cluster.stack.gateway_address) as channel:
             while not restarted.is_set():
@@ -45,11 +45,11 @@ def test_no_error_reaches_a_client_that_retries(cluster: Cluster, is_long: bool)
     def upload_and_watch(_: grpc.Channel) -> None:
         take = cluster.upload()
         takes.append(take)
-        assert cluster.watched_end(take)[0] == "completed"
+        assert cluster.watch_until_end(take)[0] == "completed"
 
     with ThreadPoolExecutor(6) as pool:
         loads = [
-            pool.submit(again_and_again, call)
+            pool.submit(repeat, call)
             for call in (
                 read_token,
                 read_analysis,
@@ -62,15 +62,15 @@ def test_no_error_reaches_a_client_that_retries(cluster: Cluster, is_long: bool)
         try:
             for name in ALL if is_long else PROGRAMS:
                 cluster.stack.restart(name)
-            repeated_by_services = cluster.repeats[len(before) :]
-            # There is only one of it: an upload that it cuts is repeated by the client.
+            errors_of_services = cluster.retried_errors[len(earlier_errors) :]
+            # There is only one gateway: a client retries an upload that its restart interrupts.
             cluster.stack.restart("gateway")
         finally:
             restarted.set()
         calls = sum(load.result() for load in loads)
     assert calls
-    assert repeated_by_services == []
-    repeated = {error.code() for error in cluster.repeats[len(before) :]}
-    assert repeated <= {grpc.StatusCode.UNAVAILABLE}
-    cluster.await_ends(takes)
+    assert errors_of_services == []
+    codes = {error.code() for error in cluster.retried_errors[len(earlier_errors) :]}
+    assert codes <= {grpc.StatusCode.UNAVAILABLE}
+    cluster.wait_until_ended(takes)
     assert {row["state"] for row in cluster.jobs(takes).values()} == {"completed"}
