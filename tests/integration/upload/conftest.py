@@ -1,4 +1,4 @@
-"""PostgreSQL and an S3 server, without any service."""
+"""PostgreSQL and an S3 server, without the services."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from services.runtime.database import Database
 from services.runtime.object_store import ObjectStore
 from services.runtime.settings import DatabaseSettings, ObjectStoreSettings
 from stack.stack import Stack
-from tests.integration.upload.process import Parts
+from tests.integration.upload.process import Backends
 
 
 @pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     without = (*PROGRAMS, "analyzer", "gateway")
     with Stack.on_free_ports(
-        tmp_path_factory.mktemp("parts"), without=without, seeded=False
+        tmp_path_factory.mktemp("backends"), without=without, seeded=False
     ) as stack:
         yield stack
 
 
 @pytest.fixture
-async def parts(stack: Stack) -> AsyncIterator[Parts]:
+async def backends(stack: Stack) -> AsyncIterator[Backends]:
     s3 = stack.s3
     settings = ObjectStoreSettings(
         s3_endpoint_url=s3.endpoint_url,
@@ -47,4 +47,4 @@ async def parts(stack: Stack) -> AsyncIterator[Parts]:
             aws_secret_access_key=s3.secret_key,
         ) as client,
     ):
-        yield Parts(database, objects, client, s3.bucket)
+        yield Backends(database, objects, client, s3.bucket)
