@@ -99,7 +99,7 @@ integration: setup ## Run the tests of single parts on PostgreSQL, S3 and Envoy.
 e2e: setup $(JS_INSTALLED) ## Run the tests of the whole product and of the documents' commands.
 	$(PYTEST) -n $(WORKERS) --dist loadfile $(E2E)
 
-one: setup $(JS_INSTALLED) ## Run one test file or one test: T=tests/unit/test_tus.py::test_sizes
+one: setup $(JS_INSTALLED) ## Run one test file or one test: T=tests/unit/test_tus.py::test_an_offset_is_parsed
 	$(if $(T),,$(error Say which: make one T=tests/unit/test_tus.py))
 	$(PYTEST) $(T)
 
@@ -109,7 +109,7 @@ cluster: setup $(JS_INSTALLED) ## Run e2e and fault tests on two of everything, 
 chaos: setup ## Run the fault tests at length: a minute of kills, long outages.
 	CHAOS=long $(PYTEST) tests/chaos
 
-soak: setup ## Upload 5 GiB, over bad networks, beside thousands of slow ones.
+soak: setup ## Upload 5 GiB, over bad networks, while thousands of slow uploads run.
 	CHAOS=long $(PYTEST) -s tests/chaos/test_uploads.py tests/chaos/test_uploads_s3.py \
 	    tests/chaos/test_uploads_at_scale.py
 

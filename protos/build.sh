@@ -1,6 +1,6 @@
 #!/bin/sh
-# Build what is made of the contract, with the tools beside the Python that is given:
-# the stubs in gen/, the descriptor set that the gateway transcodes by, and its pages.
+# Generate from the contract, with the tools of the given Python's virtual environment:
+# the stubs in gen/, the descriptor set for the gateway's transcoder, and the API pages.
 set -eu
 cd "$(dirname "$0")/.."
 python=$PWD/$1

@@ -208,7 +208,7 @@ def recording_key(token_id: int, job_id: UUID) -> str:
 def part_bytes_for(size: int) -> int:
     """The part size for an upload of `size` bytes: whole MiB, as small as S3 accepts.
 
-    Up to 43.9 GiB that is 5 MiB; 5 TiB, the most that S3 stores, need 583 MiB.
+    Up to 43.9 GiB that is 5 MiB; 5 TiB, the maximum size of an S3 object, needs 583 MiB.
     """
     needed = -(-size // MAX_PARTS)
     return max(MIN_PART_BYTES, -(-needed // _MIB) * _MIB)

@@ -22,7 +22,7 @@ class Sha256:
     """A SHA-256 that is being computed."""
 
     def __init__(self, state: bytes | None = None) -> None:
-        """Start anew, or continue from a saved state."""
+        """Start with no bytes, or continue from a saved state."""
         self._context = ctypes.create_string_buffer(STATE_BYTES)
         if state is None:
             _libcrypto().SHA256_Init(self._context)

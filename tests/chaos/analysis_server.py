@@ -1,4 +1,4 @@
-"""An analysis server that misbehaves: `python -m tests.chaos.analysis_server --port 1 ...`.
+"""A fake analysis server that misbehaves: `python -m tests.chaos.analysis_server --port 1 ...`.
 
 The seed, the job and the number of its dispatch decide how the server behaves, so that
 a run can be repeated. The server writes each dispatch to its journal before it answers,
@@ -28,7 +28,7 @@ from starlette.routing import Route
 from tests.chaos.journal import Journal
 
 Json = dict[str, Any]
-Behaviour = Callable[["Misbehaving", Json], Awaitable[Response]]
+Behaviour = Callable[["MisbehavingServer", Json], Awaitable[Response]]
 
 HANG_SECONDS = 60.0
 PAUSE_SECONDS = 0.25
@@ -38,7 +38,7 @@ DISORDER = {"status": "processing", "progress": 80}
 FAILURE = {"status": "failed", "reason": "ANALYSIS_FAILED", "error": "too late"}
 
 
-class Misbehaving:
+class MisbehavingServer:
     """The server and the dispatches it has received."""
 
     def __init__(self, seed: int, journal: Journal, only: str | None, client: httpx.AsyncClient):
@@ -47,7 +47,7 @@ class Misbehaving:
         self._only = only
         self._client = client
         self._seen: Counter[str] = Counter(
-            entry["job_id"] for entry in journal.read() if entry["what"] == "dispatch"
+            entry["job_id"] for entry in journal.read() if entry["kind"] == "dispatch"
         )
         self._jobs: dict[str, Json] = {}
         self._later: set[asyncio.Task[None]] = set()
@@ -59,7 +59,7 @@ class Misbehaving:
         self._seen[job_id] += 1
         self._jobs[job_id] = job
         behaviour = self._behaviour_for(job_id)
-        self._journal.write(what="dispatch", job_id=job_id, behaviour=behaviour)
+        self._journal.write(kind="dispatch", job_id=job_id, behaviour=behaviour)
         return await BEHAVIOURS[behaviour](self, job)
 
     async def status(self, request: Request) -> Response:
@@ -75,8 +75,8 @@ class Misbehaving:
         recording.raise_for_status()
         return {"analysis_results": {"sha256": hashlib.sha256(recording.content).hexdigest()}}
 
-    async def patient_results(self, job: Json) -> Json:
-        """The correct results, as soon as the recording can be read."""
+    async def results_with_retries(self, job: Json) -> Json:
+        """The correct results; retries until the recording can be read."""
         while True:
             try:
                 return await self.results(job)
@@ -84,7 +84,7 @@ class Misbehaving:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def call(self, job: Json, body: Json, url: str | None = None) -> None:
-        """Call the webhook until it answers, as a careful server does."""
+        """Call the webhook; retries until it answers without a server error."""
         for _ in range(60):
             try:
                 answer = await self._client.post(url or job["webhook_url"], json=body)
@@ -93,12 +93,12 @@ class Misbehaving:
                 continue
             if answer.status_code < 500:
                 effect = answer.json().get("effect", answer.status_code)
-                self._journal.write(what="callback", job_id=job["job_id"], effect=effect)
+                self._journal.write(kind="callback", job_id=job["job_id"], effect=effect)
                 return
             await asyncio.sleep(PAUSE_SECONDS)
 
     def later(self, *steps: Callable[[], Awaitable[None]], after: float = 0.0) -> JSONResponse:
-        """Accept the dispatch, then run the steps in order. after: seconds to wait first."""
+        """Accept the dispatch, then run the steps in order after `after` seconds."""
 
         async def run() -> None:
             await asyncio.sleep(after)
@@ -120,7 +120,7 @@ class Misbehaving:
         """A step that reports the correct results."""
 
         async def step() -> None:
-            results = await self.patient_results(job)
+            results = await self.results_with_retries(job)
             results["analysis_results"] |= extra or {}
             await self.call(job, results)
 
@@ -141,83 +141,83 @@ class Misbehaving:
         return generator.choices(list(BEHAVIOURS), list(WEIGHTS.values()))[0]
 
 
-async def answers(server: Misbehaving, job: Json) -> Response:
+async def answers(server: MisbehavingServer, job: Json) -> Response:
     return JSONResponse(await server.results(job))
 
 
-async def accepts(server: Misbehaving, job: Json) -> Response:
+async def accepts(server: MisbehavingServer, job: Json) -> Response:
     return server.later(server.report(job))
 
 
-async def refuses(server: Misbehaving, job: Json) -> Response:
+async def refuses(server: MisbehavingServer, job: Json) -> Response:
     return JSONResponse({}, 400)
 
 
-async def is_busy(server: Misbehaving, job: Json) -> Response:
+async def is_busy(server: MisbehavingServer, job: Json) -> Response:
     return JSONResponse({}, 429, {"Retry-After": "1"})
 
 
-async def breaks(server: Misbehaving, job: Json) -> Response:
+async def breaks(server: MisbehavingServer, job: Json) -> Response:
     return JSONResponse({}, 500)
 
 
-async def is_unavailable(server: Misbehaving, job: Json) -> Response:
+async def is_unavailable(server: MisbehavingServer, job: Json) -> Response:
     return JSONResponse({}, 503)
 
 
-async def hangs(server: Misbehaving, job: Json) -> Response:
+async def hangs(server: MisbehavingServer, job: Json) -> Response:
     await asyncio.sleep(HANG_SECONDS)
     return JSONResponse({}, 202)
 
 
-async def drops(server: Misbehaving, job: Json) -> Response:
-    async def cut_short() -> AsyncIterator[bytes]:
+async def drops(server: MisbehavingServer, job: Json) -> Response:
+    async def interrupted() -> AsyncIterator[bytes]:
         yield b"{"
         raise ConnectionError
 
-    return StreamingResponse(cut_short())
+    return StreamingResponse(interrupted())
 
 
-async def answers_garbage(server: Misbehaving, job: Json) -> Response:
+async def answers_garbage(server: MisbehavingServer, job: Json) -> Response:
     return Response(b"\xff<html>", media_type="text/html")
 
 
-async def is_silent(server: Misbehaving, job: Json) -> Response:
+async def is_silent(server: MisbehavingServer, job: Json) -> Response:
     return server.later()
 
 
-async def reports_twice(server: Misbehaving, job: Json) -> Response:
+async def reports_twice(server: MisbehavingServer, job: Json) -> Response:
     return server.later(server.report(job), server.report(job))
 
 
-async def reports_late(server: Misbehaving, job: Json) -> Response:
+async def reports_late(server: MisbehavingServer, job: Json) -> Response:
     return server.later(server.report(job), after=LATE_SECONDS)
 
 
-async def reports_before_answering(server: Misbehaving, job: Json) -> Response:
+async def reports_before_answering(server: MisbehavingServer, job: Json) -> Response:
     await server.report(job)()
     return server.later()
 
 
-async def forges(server: Misbehaving, job: Json) -> Response:
-    forged = job["webhook_url"][:-4] + "AAAA"
-    lie = {"analysis_results": {"sha256": "a lie"}}
-    return server.later(server.send(job, lie, forged), server.report(job))
+async def forges(server: MisbehavingServer, job: Json) -> Response:
+    forged_url = job["webhook_url"][:-4] + "AAAA"
+    result = {"analysis_results": {"sha256": "forged"}}
+    return server.later(server.send(job, result, forged_url), server.report(job))
 
 
-async def reports_in_disorder(server: Misbehaving, job: Json) -> Response:
+async def reports_in_disorder(server: MisbehavingServer, job: Json) -> Response:
     return server.later(server.report(job), server.send(job, DISORDER), server.send(job, FAILURE))
 
 
-async def reports_progress(server: Misbehaving, job: Json) -> Response:
+async def reports_progress(server: MisbehavingServer, job: Json) -> Response:
     return server.later(server.send(job, DISORDER), server.report(job))
 
 
-async def reports_a_large_result(server: Misbehaving, job: Json) -> Response:
+async def reports_a_large_result(server: MisbehavingServer, job: Json) -> Response:
     return server.later(server.report(job, {"large": LARGE}))
 
 
-async def offers_status(server: Misbehaving, job: Json) -> Response:
+async def offers_status(server: MisbehavingServer, job: Json) -> Response:
     return JSONResponse({"status_url": f"/analyze-voice/{job['job_id']}"}, 202)
 
 
@@ -261,7 +261,9 @@ def main() -> None:
 
 async def serve(arguments: argparse.Namespace) -> None:
     async with httpx.AsyncClient(timeout=10) as client:
-        server = Misbehaving(arguments.seed, Journal(arguments.journal), arguments.only, client)
+        server = MisbehavingServer(
+            arguments.seed, Journal(arguments.journal), arguments.only, client
+        )
         routes = [
             Route("/analyze-voice", server.dispatch, methods=["POST"]),
             Route("/analyze-voice/{job_id}", server.status, methods=["GET"]),

@@ -1,4 +1,4 @@
-"""The product on several processes, a misbehaving analysis server, and what becomes of jobs."""
+"""A cluster: the product with replicas, a fake analysis server, and the state of jobs."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ ANALYSIS_SERVER = "analysis server"
 PATIENCE_SECONDS = 60.0
 
 AUDIT = """
-CREATE TABLE IF NOT EXISTS public.moves (job_id uuid, before text, after text);
-CREATE OR REPLACE FUNCTION public.note_move() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE TABLE IF NOT EXISTS public.transitions (job_id uuid, before text, after text);
+CREATE OR REPLACE FUNCTION public.record_transition() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO public.moves VALUES (NEW.job_id, OLD.state, NEW.state);
+    INSERT INTO public.transitions VALUES (NEW.job_id, OLD.state, NEW.state);
     RETURN NULL;
 END $$;
-CREATE OR REPLACE TRIGGER note_move AFTER UPDATE ON analysis.jobs FOR EACH ROW
-    WHEN (OLD.state <> NEW.state) EXECUTE FUNCTION public.note_move();
+CREATE OR REPLACE TRIGGER record_transition AFTER UPDATE ON analysis.jobs FOR EACH ROW
+    WHEN (OLD.state <> NEW.state) EXECUTE FUNCTION public.record_transition();
 """
 
 
 class FakeAnalysisServer:
-    """The misbehaving analysis server as a process."""
+    """The process of the fake analysis server of `tests.chaos.analysis_server`."""
 
     def __init__(
         self, port: int, journal: Path, only: str | None = None, host: str = "127.0.0.1"
     ) -> None:
-        """Describe it.
+        """Configure the server.
 
-        only: the one behaviour that it has; by default it has all.
+        only: its one behaviour; by default it has all.
         host: the address that it listens on.
         """
         self.url = f"http://{host}:{port}/analyze-voice"
@@ -78,7 +78,7 @@ class FakeAnalysisServer:
             env={**os.environ, "PYTHONPATH": search_path},
             start_new_session=True,
         )
-        eventually(self._answers)
+        eventually(self._is_listening)
 
     def kill(self) -> None:
         assert self._process is not None
@@ -86,43 +86,43 @@ class FakeAnalysisServer:
         self._process.wait()
 
     def behave(self, only: str) -> None:
-        """Have only this behaviour from now on."""
+        """Restart with only this behaviour."""
         self.kill()
         self.only = only
         self.start()
 
     def dispatches(self, job_id: str) -> int:
         return sum(
-            entry["what"] == "dispatch" and entry["job_id"] == job_id
+            entry["kind"] == "dispatch" and entry["job_id"] == job_id
             for entry in self.journal.read()
         )
 
-    def _answers(self) -> bool:
+    def _is_listening(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex((self._host, self._port)) == 0
 
 
 @dataclass(frozen=True)
 class Take:
-    """A recording that was uploaded and answered."""
+    """A recording whose upload succeeded."""
 
     job_id: str
     sha256: str
 
 
 class Cluster:
-    """Everything that runs, and what can be done with it.
+    """The stack and the fake analysis server, with clients that retry.
 
-    repeats: why uploads were made again, beyond what the service config repeats.
+    retried_errors: errors after which `upload` retried, beyond the retries of the service config.
     """
 
     def __init__(self, stack: Stack, analysis_server: FakeAnalysisServer) -> None:
         self.stack = stack
         self.analysis_server = analysis_server
-        self.repeats: list[grpc.RpcError] = []
+        self.retried_errors: list[grpc.RpcError] = []
 
     def kill(self, name: str) -> None:
-        """Kill a program at once; it comes back."""
+        """Kill a program. It starts again."""
         if name == ANALYSIS_SERVER:
             self.analysis_server.kill()
             self.analysis_server.start()
@@ -130,7 +130,7 @@ class Cluster:
             self.stack.kill(name)
 
     def upload(self, token_id: int = 1) -> Take:
-        """Upload a recording that no other is like, as often as it takes."""
+        """Upload a unique recording; retries until it succeeds, for 60 s."""
         recording = RECORDING + uuid4().bytes
         request_id = str(uuid4())
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -138,15 +138,15 @@ class Cluster:
             try:
                 job_id = self._upload_once(token_id, recording, request_id)
             except grpc.RpcError as error:
-                # What the contract says to repeat; a dying gateway or replica cuts calls.
-                if error.code() not in REPEATED or time.monotonic() > deadline:
+                # A killed gateway or replica resets calls; clients retry these codes.
+                if error.code() not in RETRYABLE or time.monotonic() > deadline:
                     raise
-                self.repeats.append(error)
+                self.retried_errors.append(error)
             else:
                 return Take(job_id, hashlib.sha256(recording).hexdigest())
 
     def upload_many(self, count: int, over_seconds: float = 0.0) -> list[Take]:
-        """Upload this many, evenly over the time."""
+        """Upload this many recordings, evenly distributed over the time."""
         start = time.monotonic()
 
         def upload(number: int) -> Take:
@@ -156,10 +156,13 @@ class Cluster:
         with ThreadPoolExecutor(16) as pool:
             return list(pool.map(upload, range(count)))
 
-    def watched_end(self, take: Take, watching: threading.Event | None = None) -> tuple[str, float]:
-        """Watch a job to its end, again and again if need be; its status, and when it was told.
+    def watch_until_end(
+        self, take: Take, watching: threading.Event | None = None
+    ) -> tuple[str, float]:
+        """Watch a job until it ends, and reconnect when the stream breaks.
 
-        watching: set as soon as the first state has come.
+        Returns the final status and the time at which it arrived, in seconds since the epoch.
+        watching: set when the first state arrives.
         """
         while True:
             try:
@@ -182,10 +185,10 @@ class Cluster:
             analysis_pb2_grpc.AnalysisServiceStub(channel).CancelAnalysis(request)
 
     def query(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
-        """Ask PostgreSQL, as often as it takes."""
+        """Query PostgreSQL; retries until it responds, for 60 s."""
         found: list[asyncpg.Record] = []
 
-        def ask() -> bool:
+        def has_responded() -> bool:
             nonlocal found
             try:
                 found = asyncio.run(_query(self.stack.database_url, statement, *arguments))
@@ -193,11 +196,11 @@ class Cluster:
                 return False
             return True
 
-        eventually(ask)
+        eventually(has_responded)
         return found
 
     def jobs(self, takes: list[Take]) -> dict[str, asyncpg.Record]:
-        """The rows of jobs by their ids."""
+        """The rows of the jobs, by job id."""
         rows = self.query(
             "SELECT job_id, state, failure_reason, dispatches, counted_attempts, end_time"
             " FROM analysis.jobs WHERE job_id = ANY($1)",
@@ -205,16 +208,16 @@ class Cluster:
         )
         return {str(row["job_id"]): row for row in rows}
 
-    def await_ends(self, takes: list[Take], seconds: float = PATIENCE_SECONDS) -> None:
+    def wait_until_ended(self, takes: list[Take], seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until every job has ended."""
 
-        def under_way() -> list[asyncpg.Record]:
+        def unfinished() -> list[asyncpg.Record]:
             return [row for row in self.jobs(takes).values() if row["state"] not in ENDS]
 
-        eventually(lambda: not under_way(), seconds, under_way)
+        eventually(lambda: not unfinished(), seconds, unfinished)
 
     def results(self, takes: list[Take]) -> dict[str, dict[str, Any]]:
-        """The results of completed jobs by their ids."""
+        """The results of the completed jobs, by job id."""
         rows = self.query(
             "SELECT job_id, result FROM analysis.jobs WHERE result IS NOT NULL"
             " AND job_id = ANY($1)",
@@ -225,17 +228,18 @@ class Cluster:
             for row in rows
         }
 
-    def ends_of(self, takes: list[Take]) -> dict[str, list[tuple[str, str]]]:
-        """How each job came to its ends: the state before and the end."""
+    def final_transitions(self, takes: list[Take]) -> dict[str, list[tuple[str, str]]]:
+        """The transitions of each job into a final state: the state before, and the final state."""
         rows = self.query(
-            "SELECT job_id, before, after FROM public.moves WHERE job_id = ANY($1)",
+            "SELECT job_id, before, after FROM public.transitions WHERE job_id = ANY($1)",
             [UUID(take.job_id) for take in takes],
         )
-        ends: dict[str, list[tuple[str, str]]] = {}
+        transitions: dict[str, list[tuple[str, str]]] = {}
         for row in rows:
             if row["after"] in ENDS:
-                ends.setdefault(str(row["job_id"]), []).append((row["before"], row["after"]))
-        return ends
+                transition = (row["before"], row["after"])
+                transitions.setdefault(str(row["job_id"]), []).append(transition)
+        return transitions
 
     def _upload_once(self, token_id: int, recording: bytes, request_id: str) -> str:
         metadata = pb.UploadAudioMetadata(token_id=token_id, request_id=request_id)
@@ -249,20 +253,20 @@ class Cluster:
             return stub.UploadAudio(iter(messages), timeout=20).job_id
 
 
-REPEATED = (
+RETRYABLE = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.ABORTED,
     grpc.StatusCode.DEADLINE_EXCEEDED,
-    # Of a connection that broke.
+    # The connection broke.
     grpc.StatusCode.INTERNAL,
     grpc.StatusCode.UNKNOWN,
-    # The job of an upload that was thought dead.
+    # The job failed because the upload was considered dead.
     grpc.StatusCode.FAILED_PRECONDITION,
 )
 
 
 def client_channel(target: str) -> grpc.Channel:
-    """A channel as clients open it, with the service config that they are given."""
+    """A channel with the service config that clients use."""
     return grpc.insecure_channel(
         target,
         options=[
@@ -276,13 +280,16 @@ def client_channel(target: str) -> grpc.Channel:
 def eventually(
     holds: Callable[[], bool],
     seconds: float = PATIENCE_SECONDS,
-    said: Callable[[], object] = lambda: "it did not happen in time",
+    describe: Callable[[], object] = lambda: "the condition did not hold in time",
 ) -> None:
-    """Wait for what no event tells."""
+    """Poll until the condition holds, where no event announces it.
+
+    describe: called after this many seconds, for the message of the failure.
+    """
     deadline = time.monotonic() + seconds
     pause = 0.01
     while not holds():
-        assert time.monotonic() < deadline, said()
+        assert time.monotonic() < deadline, describe()
         time.sleep(pause)
         pause = min(2 * pause, 0.1)
 

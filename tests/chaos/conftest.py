@@ -1,4 +1,4 @@
-"""Worlds in which things die. `CHAOS=long` runs them as long as the promises are worth."""
+"""Clusters whose programs the tests kill. `CHAOS=long` runs the tests at full length."""
 
 from __future__ import annotations
 
@@ -37,8 +37,11 @@ def is_long() -> bool:
 
 @pytest.fixture(scope="package")
 def make_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeCluster]:
-    """Makes a world of two replicas of each service, and two workers."""
-    with ExitStack() as worlds:
+    """Makes clusters of two replicas of each service and two workers.
+
+    only: the one behaviour of the fake analysis server; by default it has all.
+    """
+    with ExitStack() as resources:
 
         def make(only: str | None = None, **environment: str) -> Cluster:
             folder: Path = tmp_path_factory.mktemp("cluster")
@@ -46,7 +49,7 @@ def make_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeClust
                 free_ports(1)[0], folder / "journal", only, outside()
             )
             analysis_server.start()
-            worlds.callback(analysis_server.kill)
+            resources.callback(analysis_server.kill)
             chosen = {**ENVIRONMENT, "TARGET_SERVER_URL": analysis_server.url, **environment}
             stack = new_stack(
                 folder / "stack",
@@ -56,7 +59,7 @@ def make_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeClust
                 replicas=2,
                 analysis_workers=2,
             )
-            cluster = Cluster(worlds.enter_context(stack), analysis_server)
+            cluster = Cluster(resources.enter_context(stack), analysis_server)
             for statement in AUDIT.split(";\nCREATE"):
                 cluster.query(statement if "TABLE" in statement else f"CREATE{statement}")
             return cluster
@@ -66,12 +69,12 @@ def make_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeClust
 
 @pytest.fixture(scope="package")
 def shared_cluster(make_cluster: MakeCluster) -> Cluster:
-    """A cluster for the tests that leave it as it was."""
+    """A cluster for all tests that restore its state."""
     return make_cluster("accepts", DISPATCH_TIMEOUT_SECONDS="20", ANALYSIS_TIMEOUT_SECONDS="60")
 
 
 @pytest.fixture
 def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
-    """A cluster whose analysis server behaves."""
+    """The shared cluster, with an analysis server that works correctly."""
     yield shared_cluster
     shared_cluster.analysis_server.behave("accepts")

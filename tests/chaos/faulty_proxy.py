@@ -1,4 +1,4 @@
-"""A bad network between a client and a server: cuts, stalls, trickles, flipped bytes."""
+"""A TCP proxy that injects faults of a network: resets, stalls, slow transfers, flipped bits."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ PIECE_BYTES = 65536
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with connections, from the client to the server.
+    """A fault of a connection, in the direction from the client to the server.
 
-    after: bytes of a connection that pass unharmed. Then one of:
-    reset: both ends get a reset. half_close: the server sees the end, the client nothing.
-    stall: nothing passes any more. flip: one bit of the next byte is flipped.
-    answer: the client gets this instead of what the server would say, and the end.
-    bytes_per_second: how many pass, in pieces of at most `piece` bytes.
+    after: the number of bytes that pass before the fault. Then one of:
+    reset: both ends receive a reset. half_close: only the server sees the end of the stream.
+    stall: no more bytes pass. flip: one bit of the next byte is flipped.
+    answer: the client receives this instead of the server's answer, then the end of the stream.
+    bytes_per_second: the speed, in pieces of at most `piece` bytes.
     """
 
     after: int = 0
@@ -41,24 +41,24 @@ NO_FAULT = Fault()
 
 
 class FaultyProxy:
-    """Forwards a port to another, in a thread of its own, with whatever fault is set.
+    """Forwards a port to another with the current fault, in a thread of its own.
 
-    A fault counts for connections that are opened after it was set.
+    A new fault applies to connections that open later.
     """
 
     def __init__(self, target: str) -> None:
-        """Lead to host:port."""
+        """target: host:port."""
         host, _, port = target.rpartition(":")
         self._target = (host, int(port))
         self._fault = NO_FAULT
-        self._left = 0
+        self._remaining = 0
         self._open: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._server: asyncio.Server | None = None
         self.address = ""
         self.faults = 0
-        """How many connections were harmed."""
+        """The number of connections that had a fault."""
 
     def __enter__(self) -> FaultyProxy:
         self._thread.start()
@@ -68,46 +68,46 @@ class FaultyProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        async def ended() -> None:
+        async def stop() -> None:
             others = asyncio.all_tasks() - {asyncio.current_task()}
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
 
-        self._run(ended())
+        self._run(stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
-    def lead_to(self, target: str) -> None:
-        """Lead somewhere else from the next connection on."""
+    def forward_to(self, target: str) -> None:
+        """Forward new connections to another host:port."""
         host, _, port = target.rpartition(":")
         self._target = (host, int(port))
 
-    def break_with(self, fault: Fault, times: int = 1_000_000) -> None:
-        """Have this fault from the next connection on, so many times."""
-        self._fault, self._left = fault, times
+    def inject(self, fault: Fault, times: int = 1_000_000) -> None:
+        """Inject this fault into new connections, at most `times` times."""
+        self._fault, self._remaining = fault, times
 
-    def cut(self) -> None:
+    def close_connections(self) -> None:
         """Close all connections."""
 
-        async def closed() -> None:
+        async def close() -> None:
             for end in self._open:
                 end.close()
 
-        self._run(closed())
+        self._run(close())
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         done: Future[T] = asyncio.run_coroutine_threadsafe(work, self._loop)
         return done.result()
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        fault = self._fault if self._left > 0 else NO_FAULT
-        self._left -= 1
+        fault = self._fault if self._remaining > 0 else NO_FAULT
+        self._remaining -= 1
         if fault.answer:
             self.faults += 1
             await reader.read(PIECE_BYTES)
             writer.write(fault.answer)
-            await _end(fault, reader, writer, writer.close)
+            await _end_stream(fault, reader, writer, writer.close)
             return
         try:
             far_reader, far_writer = await asyncio.open_connection(*self._target)
@@ -116,9 +116,9 @@ class FaultyProxy:
             return
         ends = (writer, far_writer)
         self._open.update(ends)
-        back = asyncio.create_task(_pass(far_reader, writer))
+        back = asyncio.create_task(_copy(far_reader, writer))
         try:
-            await self._pass_with(fault, reader, far_writer, lambda: _reset(*ends))
+            await self._copy_with(fault, reader, far_writer, lambda: _reset(*ends))
             await back
         except OSError:
             pass
@@ -128,21 +128,21 @@ class FaultyProxy:
             for end in ends:
                 end.close()
 
-    async def _pass_with(
+    async def _copy_with(
         self,
         fault: Fault,
         source: asyncio.StreamReader,
         sink: asyncio.StreamWriter,
         reset: Callable[[], None],
     ) -> None:
-        await _pass(source, sink, fault.after if fault != NO_FAULT else None)
+        await _copy(source, sink, fault.after if fault != NO_FAULT else None)
         piece = await source.read(fault.piece)
         if not piece:
             sink.write_eof()
             return
         self.faults += 1
         if fault.reset or fault.half_close or fault.stall:
-            await _end(fault, source, sink, reset)
+            await _end_stream(fault, source, sink, reset)
             return
         if fault.flip:
             piece = bytes([piece[0] ^ 1]) + piece[1:]
@@ -155,10 +155,10 @@ class FaultyProxy:
         sink.write_eof()
 
 
-async def _pass(
+async def _copy(
     source: asyncio.StreamReader, sink: asyncio.StreamWriter, size: int | None = None
 ) -> None:
-    """Pass so many bytes, by default all."""
+    """Copy `size` bytes, by default all."""
     left = size if size is not None else 2**62
     while left and (piece := await source.read(min(left, PIECE_BYTES))):
         left -= len(piece)
@@ -166,7 +166,7 @@ async def _pass(
         await sink.drain()
 
 
-async def _end(
+async def _end_stream(
     fault: Fault,
     source: asyncio.StreamReader,
     sink: asyncio.StreamWriter,
@@ -176,7 +176,7 @@ async def _end(
         reset()
     elif fault.half_close or fault.answer:
         sink.write_eof()
-    # What still comes goes nowhere.
+    # Discard the rest.
     while await source.read(PIECE_BYTES):
         pass
 

@@ -1,4 +1,4 @@
-"""A TCP proxy that can make a connection half-open: both ends stay, nothing passes."""
+"""A TCP proxy that freezes connections: they stay open, but no more bytes pass."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import threading
 from concurrent.futures import Future
 
 PIECE_BYTES = 65536
-# Where a connection says what it is: after the question for TLS, in the start-up message.
-FIRST_PIECES = 3
+# PostgreSQL clients name themselves in the start-up message, which follows the TLS request.
+NAMING_PIECES = 3
 
 
 class HalfOpenProxy:
-    """Forwards a port to another, in a thread of its own."""
+    """Forwards a port to another, in a thread of its own. See `freeze`."""
 
     def __init__(self, port: int, target_port: int) -> None:
         self._port = port
         self._target_port = target_port
         self._frozen_writers: set[asyncio.StreamWriter] = set()
-        self._named: dict[asyncio.StreamWriter, bytes] = {}
+        self._first_bytes: dict[asyncio.StreamWriter, bytes] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -34,14 +34,14 @@ class HalfOpenProxy:
         self._thread.join()
 
     def freeze(self, mark: bytes) -> int:
-        """Let nothing more pass on connections that began with this; returns how many."""
+        """Freeze the connections whose first bytes contain this; returns their number."""
 
-        async def frozen() -> int:
-            found = [writer for writer, start in self._named.items() if mark in start]
+        async def freeze() -> int:
+            found = [writer for writer, start in self._first_bytes.items() if mark in start]
             self._frozen_writers.update(found)
             return len(found)
 
-        return asyncio.run_coroutine_threadsafe(frozen(), self._loop).result()
+        return asyncio.run_coroutine_threadsafe(freeze(), self._loop).result()
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -49,15 +49,15 @@ class HalfOpenProxy:
         except OSError:
             writer.close()
             return
-        self._named[writer] = b""
+        self._first_bytes[writer] = b""
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._pump(reader, far_writer, writer, names=True))
-                tasks.create_task(self._pump(far_reader, writer, writer, names=False))
+                tasks.create_task(self._pump(reader, far_writer, writer, keeps_start=True))
+                tasks.create_task(self._pump(far_reader, writer, writer, keeps_start=False))
         except* OSError:
             pass
         finally:
-            del self._named[writer]
+            del self._first_bytes[writer]
             self._frozen_writers.discard(writer)
             writer.close()
             far_writer.close()
@@ -68,13 +68,13 @@ class HalfOpenProxy:
         sink: asyncio.StreamWriter,
         connection: asyncio.StreamWriter,
         *,
-        names: bool,
+        keeps_start: bool,
     ) -> None:
         pieces = 0
         while piece := await source.read(PIECE_BYTES):
             pieces += 1
-            if names and pieces <= FIRST_PIECES:
-                self._named[connection] += piece
+            if keeps_start and pieces <= NAMING_PIECES:
+                self._first_bytes[connection] += piece
             if connection in self._frozen_writers:
                 continue
             sink.write(piece)

@@ -1,4 +1,4 @@
-"""What a program that may be killed has seen, one JSON object a line."""
+"""A journal that survives the death of the program that writes it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Journal:
-    """An append-only file; a line is written whole or not at all."""
+    """An append-only file with one JSON object per line. Each line is written atomically."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

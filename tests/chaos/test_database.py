@@ -1,4 +1,4 @@
-"""Faults of PostgreSQL: watchers see the end in spite of restarts and broken connections."""
+"""Faults of PostgreSQL: watchers see the end of a job despite restarts and broken connections."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from tests.chaos.half_open_proxy import HalfOpenProxy
 
 SOON_SECONDS = 10.0
 
-CUT_ALL = (
+CLOSE_ALL_CONNECTIONS = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
     " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
 )
 
 
 @pytest.fixture(scope="module")
-def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, HalfOpenProxy]]:
+def cluster_with_proxy(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Cluster, HalfOpenProxy]]:
     """A cluster whose services reach PostgreSQL through a proxy."""
-    folder: Path = tmp_path_factory.mktemp("proxied")
+    folder: Path = tmp_path_factory.mktemp("database-proxy")
     analysis_port, proxy_port = free_ports(2)
     analysis_server = FakeAnalysisServer(analysis_port, folder / "journal", "is_silent")
     environment = {
@@ -54,14 +56,14 @@ def test_watchers_see_the_end_after_three_restarts_of_postgresql(cluster: Cluste
     watching = [threading.Event() for _ in takes]
     with ThreadPoolExecutor(len(takes)) as pool:
         ends: list[Future[tuple[str, float]]] = [
-            pool.submit(cluster.watched_end, take, event)
+            pool.submit(cluster.watch_until_end, take, event)
             for take, event in zip(takes, watching, strict=True)
         ]
         for event in watching:
             event.wait()
         for _ in range(3):
             cluster.stack.restart("postgres")
-        cluster.query(CUT_ALL)
+        cluster.query(CLOSE_ALL_CONNECTIONS)
         cluster.analysis_server.behave("accepts")
         seen = [end.result() for end in ends]
     assert {status for status, _ in seen} == {"completed"}
@@ -72,13 +74,13 @@ def test_watchers_see_the_end_after_three_restarts_of_postgresql(cluster: Cluste
 
 @pytest.mark.timeout(180)
 def test_watchers_see_the_end_when_the_listening_connection_is_frozen(
-    proxied: tuple[Cluster, HalfOpenProxy],
+    cluster_with_proxy: tuple[Cluster, HalfOpenProxy],
 ) -> None:
-    cluster, proxy = proxied
+    cluster, proxy = cluster_with_proxy
     take, watching = cluster.upload(), threading.Event()
     eventually(lambda: cluster.analysis_server.dispatches(take.job_id) > 0)
     with ThreadPoolExecutor(1) as pool:
-        end = pool.submit(cluster.watched_end, take, watching)
+        end = pool.submit(cluster.watch_until_end, take, watching)
         watching.wait()
         assert proxy.freeze(b"analysis-listen") > 0
         cluster.query(
@@ -89,5 +91,5 @@ def test_watchers_see_the_end_when_the_listening_connection_is_frozen(
         )
         status, time_seen = end.result()
     assert status == "failed"
-    ended = cluster.jobs([take])[take.job_id]["end_time"].timestamp()
-    assert time_seen - ended < SOON_SECONDS
+    end_time = cluster.jobs([take])[take.job_id]["end_time"].timestamp()
+    assert time_seen - end_time < SOON_SECONDS

@@ -1,4 +1,4 @@
-"""Kills of random programs: every answered upload ends once, with the right result."""
+"""Kills of random programs: the job of every uploaded take ends once, with the right result."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def cluster(make_cluster: MakeCluster) -> Cluster:
 
 
 @pytest.mark.timeout(400)
-def test_kills_lose_no_answered_upload(
+def test_kills_lose_no_uploaded_take(
     cluster: Cluster, is_long: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     count, seconds = (200, 60.0) if is_long else (40, 10.0)
@@ -40,14 +40,18 @@ def test_kills_lose_no_answered_upload(
     takes = cluster.upload_many(count, seconds)
     killer.join()
     last_kill = time.time()
-    cluster.await_ends(takes, 120)
-    jobs, results, ends = cluster.jobs(takes), cluster.results(takes), cluster.ends_of(takes)
+    cluster.wait_until_ended(takes, 120)
+    jobs, results, ends = (
+        cluster.jobs(takes),
+        cluster.results(takes),
+        cluster.final_transitions(takes),
+    )
     lost = [take for take in takes if take.job_id not in jobs]
     wrong = [take for take in takes if is_wrong(take, results)]
-    twice = [job_id for job_id, transitions in ends.items() if not is_one_end(transitions)]
+    twice = [job_id for job_id, transitions in ends.items() if not ended_once(transitions)]
     journal = cluster.analysis_server.journal.read()
-    dispatched = Counter(entry["job_id"] for entry in journal if entry["what"] == "dispatch")
-    callbacks = Counter(entry["effect"] for entry in journal if entry["what"] == "callback")
+    dispatched = Counter(entry["job_id"] for entry in journal if entry["kind"] == "dispatch")
+    callbacks = Counter(entry["effect"] for entry in journal if entry["kind"] == "callback")
     longest = max(row["end_time"].timestamp() - last_kill for row in jobs.values())
     table = {
         "jobs": len(takes),
@@ -69,12 +73,12 @@ def test_kills_lose_no_answered_upload(
 
 
 def is_wrong(take: Take, results: dict[str, dict[str, str]]) -> bool:
-    """Whether a completed job has the result of another recording."""
+    """Whether a job has the result of another recording."""
     return take.job_id in results and results[take.job_id]["sha256"] != take.sha256
 
 
-def is_one_end(transitions: list[tuple[str, str]]) -> bool:
-    """Whether a job ended once, or completed by a late result after it had failed."""
+def ended_once(transitions: list[tuple[str, str]]) -> bool:
+    """Whether a job ended once; a late result may still complete a failed job."""
     return len(transitions) == 1 or transitions[1:] == [("failed", "completed")]
 
 

@@ -1,4 +1,4 @@
-"""Long outages of the analysis server and S3: jobs wait, lose no attempts, and continue."""
+"""Long outages of the analysis server and S3: jobs wait, use up no attempts, and complete."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def takes_count(is_long: bool) -> int:
 
 
 @pytest.fixture
-def s3_restarted(cluster: Cluster) -> Iterator[None]:
+def restart_s3(cluster: Cluster) -> Iterator[None]:
     yield
     cluster.stack.start("s3")
     cluster.stack.wait_ready("s3")
 
 
 @pytest.mark.timeout(300)
-def test_an_analysis_server_that_is_down_costs_no_job_its_attempts(
+def test_an_outage_of_the_analysis_server_uses_up_no_attempts(
     cluster: Cluster, is_long: bool, takes_count: int
 ) -> None:
     cluster.analysis_server.kill()
@@ -34,7 +34,7 @@ def test_an_analysis_server_that_is_down_costs_no_job_its_attempts(
     # Each of the two workers may be sending a probe now.
     assert sum(row["counted_attempts"] for row in jobs) <= 2
     cluster.analysis_server.start()
-    cluster.await_ends(takes)
+    cluster.wait_until_ended(takes)
     assert {row["state"] for row in cluster.jobs(takes).values()} == {"completed"}
     assert {cluster.analysis_server.dispatches(take.job_id) for take in takes} == {1}
 
@@ -50,14 +50,14 @@ def test_a_job_cancelled_while_the_analysis_server_is_down_is_never_dispatched(
         cluster.cancel(cancelled)
     finally:
         cluster.analysis_server.start()
-    cluster.await_ends([other])
+    cluster.wait_until_ended([other])
     assert cluster.jobs([cancelled])[cancelled.job_id]["state"] == "cancelled"
     assert cluster.analysis_server.dispatches(cancelled.job_id) == 0
 
 
 @pytest.mark.timeout(300)
 def test_jobs_complete_after_an_outage_of_s3_during_their_dispatch(
-    cluster: Cluster, is_long: bool, takes_count: int, s3_restarted: None
+    cluster: Cluster, is_long: bool, takes_count: int, restart_s3: None
 ) -> None:
     cluster.analysis_server.kill()
     takes = cluster.upload_many(takes_count)
@@ -66,7 +66,7 @@ def test_jobs_complete_after_an_outage_of_s3_during_their_dispatch(
     eventually(lambda: all(cluster.analysis_server.dispatches(take.job_id) for take in takes))
     time.sleep(20 if is_long else 2)
     cluster.stack.start("s3")
-    cluster.await_ends(takes)
+    cluster.wait_until_ended(takes)
     results = cluster.results(takes)
     assert {take.job_id: take.sha256 for take in takes} == {
         job_id: result["sha256"] for job_id, result in results.items()

@@ -1,4 +1,4 @@
-"""Everything is lost, the operators' scripts restore the last back-up, and the product goes on."""
+"""After a loss of all data, the operators' scripts restore the last back-up."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from stack.drill import After, Before, drill
 
 
 @pytest.fixture(scope="module")
-def drilled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Before, After]:
+def drill_result(tmp_path_factory: pytest.TempPathFactory) -> tuple[Before, After]:
     return drill(tmp_path_factory.mktemp("drill"))
 
 
-def test_every_job_of_the_back_up_reaches_its_end(drilled: tuple[Before, After]) -> None:
-    _, after = drilled
+def test_every_job_of_the_back_up_completes(drill_result: tuple[Before, After]) -> None:
+    _, after = drill_result
     assert after.done == "completed, score 90"
-    assert after.dispatched == "completed, score 90", "its webhook_url was made before the loss"
+    assert after.dispatched == "completed, score 90", "its webhook_url is older than the loss"
     assert after.queued == "completed, score 90"
 
 
-def test_no_job_is_dispatched_again(drilled: tuple[Before, After]) -> None:
-    before, after = drilled
+def test_no_job_is_dispatched_twice(drill_result: tuple[Before, After]) -> None:
+    before, after = drill_result
     for job_id in (before.done, before.dispatched, before.queued):
         assert after.dispatches[job_id] == 1
 
 
-def test_an_upload_goes_on_or_says_that_it_must_begin_anew(drilled: tuple[Before, After]) -> None:
-    _, after = drilled
+def test_an_upload_resumes_or_asks_for_a_new_start(drill_result: tuple[Before, After]) -> None:
+    _, after = drill_result
     assert after.small_upload == "UPLOAD_STATE_COMPLETED"
-    assert "Upload again from the start." in after.large_upload, "parts are lost with the bucket"
+    assert "Upload again from the start." in after.large_upload, "S3 lost its parts"
 
 
-def test_what_came_after_the_back_up_is_unknown(drilled: tuple[Before, After]) -> None:
-    _, after = drilled
+def test_jobs_after_the_back_up_do_not_exist(drill_result: tuple[Before, After]) -> None:
+    _, after = drill_result
     assert after.after_backup == "HTTP 404"

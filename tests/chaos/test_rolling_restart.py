@@ -1,4 +1,4 @@
-"""Everything restarts, one after another, under load: clients that retry see no error."""
+"""A rolling restart under load: clients that retry see no error."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Clients:
     def upload_and_watch(self, _: grpc.Channel) -> None:
         take = self._cluster.upload()
         self.takes.append(take)
-        assert self._cluster.watched_end(take)[0] == "completed"
+        assert self._cluster.watch_until_end(take)[0] == "completed"
 
     def _repeat(self, call: Callable[[grpc.Channel], None]) -> int:
         done = 0
@@ -67,21 +67,21 @@ class Clients:
 @pytest.mark.timeout(300)
 def test_no_error_reaches_a_client_that_retries(cluster: Cluster, is_long: bool) -> None:
     clients = Clients(cluster)
-    before = list(cluster.repeats)
+    earlier_errors = list(cluster.retried_errors)
     with ThreadPoolExecutor(6) as pool:
         loads = clients.start(pool)
         try:
             for name in ALL if is_long else PROGRAMS:
                 cluster.stack.restart(name)
-            repeated_by_services = cluster.repeats[len(before) :]
+            errors_of_services = cluster.retried_errors[len(earlier_errors) :]
             # There is one gateway: the client repeats an upload that its restart cuts.
             cluster.stack.restart("gateway")
         finally:
             clients.restarted.set()
         calls = sum(load.result() for load in loads)
     assert calls
-    assert repeated_by_services == []
-    repeated = {error.code() for error in cluster.repeats[len(before) :]}
-    assert repeated <= {grpc.StatusCode.UNAVAILABLE}
-    cluster.await_ends(clients.takes)
+    assert errors_of_services == []
+    codes = {error.code() for error in cluster.retried_errors[len(earlier_errors) :]}
+    assert codes <= {grpc.StatusCode.UNAVAILABLE}
+    cluster.wait_until_ended(clients.takes)
     assert {row["state"] for row in cluster.jobs(clients.takes).values()} == {"completed"}

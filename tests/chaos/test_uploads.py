@@ -1,4 +1,4 @@
-"""An upload survives its network, its client and its servers."""
+"""Resumable uploads survive faults of the network, of clients and of servers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.e2e.uploading import MIB, Uploader, assert_analysed, messages, wav
 from tests.stacks import new_stack
 
 ENVIRONMENT = {
-    # Nobody analyses: the jobs stay queued.
+    # No analysis server runs here, so the jobs stay queued.
     "TARGET_SERVER_URL": "http://127.0.0.1:9/analyze-voice",
     "UPLOAD_IDLE_SECONDS": "3",
     "UPLOAD_SWEEP_SECONDS": "0.5",
@@ -48,10 +48,10 @@ def product(stack: Stack) -> Iterator[Product]:
 
 @pytest.fixture
 def token_id(product: Product) -> int:
-    """A token of this test alone."""
+    """A token that only this test uses."""
     actor = product.gateway.post("/actors", json={"name": f"actor {uuid4()}"}).json()
     token = product.gateway.post(
-        "/tokens", json={"name": "kept", "actor_ids": [actor["id"]], "end_time": 5}
+        "/tokens", json={"name": "token", "actor_ids": [actor["id"]], "end_time": 5}
     ).json()
     found: int = token["id"]
     return found
@@ -69,22 +69,24 @@ def proxy(stack: Stack) -> Iterator[FaultyProxy]:
         yield proxy
 
 
-def written(proxy: FaultyProxy, upload_id: str, offset: int, content: bytes, finish: bool) -> bool:
-    """Write over a link until the link or the server breaks; whether it was answered."""
+def try_write(
+    proxy: FaultyProxy, upload_id: str, offset: int, content: bytes, finish: bool
+) -> bool:
+    """Write through the proxy; returns whether the write succeeded."""
     with grpc.insecure_channel(proxy.address) as channel:
-        sent = messages(upload_id, offset, content, finish, step=256 * 1024)
+        requests = messages(upload_id, offset, content, finish, step=256 * 1024)
         try:
-            Uploader(channel).stub.WriteUpload(iter(sent), timeout=5)
+            Uploader(channel).stub.WriteUpload(iter(requests), timeout=5)
         except grpc.RpcError:
             return False
     return True
 
 
 def finish(uploader: Uploader, upload_id: str, content: bytes) -> pb.Upload:
-    """Go on to the end, as often as it takes."""
+    """Resume the upload and finish it; retries until that succeeds."""
     upload = uploader.get(upload_id)
 
-    def done() -> bool:
+    def has_finished() -> bool:
         nonlocal upload
         try:
             at = uploader.get(upload_id).committed_size
@@ -93,63 +95,63 @@ def finish(uploader: Uploader, upload_id: str, content: bytes) -> pb.Upload:
             return False
         return True
 
-    eventually(done)
+    eventually(has_finished)
     return upload
 
 
 @pytest.mark.timeout(900)
-def test_an_upload_survives_cuts_and_kills(
+def test_an_upload_survives_resets_and_kills(
     product: Product, uploader: Uploader, proxy: FaultyProxy, token_id: int, is_long: bool
 ) -> None:
-    size, cuts, kills = (200 * MIB, 50, 10) if is_long else (30 * MIB, 10, 3)
+    size, writes, kills = (200 * MIB, 50, 10) if is_long else (30 * MIB, 10, 3)
     random = Random(5)
     content = wav(size, seed=5)
     upload_id = uploader.create(token_id, sha256=hashlib.sha256(content).digest()).upload_id
-    killed = set(random.sample(range(cuts), kills))
+    killed = set(random.sample(range(writes), kills))
     at = 0
-    for cut in range(cuts):
-        name = REPLICAS[cut % 2]
+    for number in range(writes):
+        name = REPLICAS[number % 2]
         product.stack.wait_ready(name)
-        proxy.lead_to(product.stack.address(name))
-        passes = random.randint(1, 3 * size // cuts)
-        proxy.break_with(Fault(after=passes, reset=True))
-        if cut in killed:
-            proxy.break_with(Fault(after=passes, stall=True))
+        proxy.forward_to(product.stack.address(name))
+        fault_at = random.randint(1, 3 * size // writes)
+        proxy.inject(Fault(after=fault_at, reset=True))
+        if number in killed:
+            proxy.inject(Fault(after=fault_at, stall=True))
             victim = grpc.insecure_channel(proxy.address)
-            sent = messages(upload_id, at, content[at:], finish=False, step=256 * 1024)
-            call = Uploader(victim).stub.WriteUpload.future(iter(sent), timeout=10)
+            requests = messages(upload_id, at, content[at:], finish=False, step=256 * 1024)
+            call = Uploader(victim).stub.WriteUpload.future(iter(requests), timeout=10)
             product.stack.kill(name)
             assert call.code() is not grpc.StatusCode.OK
             victim.close()
         else:
-            written(proxy, upload_id, at, content[at:], finish=False)
-        told = committed(uploader, upload_id)
-        assert told >= at
-        at = told
+            try_write(proxy, upload_id, at, content[at:], finish=False)
+        size_now = committed_size(uploader, upload_id)
+        assert size_now >= at
+        at = size_now
     upload = finish(uploader, upload_id, content)
-    # What the dead left is swept a while later: now.
-    run_out(product, upload_id)
+    # The reaper deletes the leftovers of killed sessions when the upload is due: make it due now.
+    make_due(product, upload_id)
     assert_analysed(product, upload, content)
 
 
-def committed(uploader: Uploader, upload_id: str) -> int:
-    """The committed size, as soon as a replica tells it."""
+def committed_size(uploader: Uploader, upload_id: str) -> int:
+    """The committed size, as soon as a replica reports it."""
     sizes: list[int] = []
 
-    def told() -> bool:
+    def has_responded() -> bool:
         try:
             sizes.append(uploader.get(upload_id).committed_size)
         except grpc.RpcError:
             return False
         return True
 
-    eventually(told)
+    eventually(has_responded)
     return sizes[-1]
 
 
 FAULTS = {
     "reset": Fault(after=7 * MIB, reset=True),
-    "reset at once": Fault(after=500, reset=True),
+    "reset at the start": Fault(after=500, reset=True),
     "half-closed": Fault(after=7 * MIB, half_close=True),
     "stalled": Fault(after=7 * MIB, stall=True),
     "a byte at a time": Fault(after=2 * MIB, bytes_per_second=2000, piece=1),
@@ -158,23 +160,23 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_an_upload_goes_on_after_a_fault_of_the_network(
+def test_an_upload_resumes_after_a_network_fault(
     product: Product, uploader: Uploader, proxy: FaultyProxy, token_id: int, fault: Fault
 ) -> None:
     upload_id = uploader.create(token_id).upload_id
-    proxy.break_with(fault)
-    assert not written(proxy, upload_id, 0, CONTENT, finish=True)
+    proxy.inject(fault)
+    assert not try_write(proxy, upload_id, 0, CONTENT, finish=True)
     assert proxy.faults
     assert_analysed(product, finish(uploader, upload_id, CONTENT), CONTENT)
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_tus_goes_on_after_a_fault_of_the_network(
+def test_a_tus_upload_resumes_after_a_network_fault(
     product: Product, uploader: Uploader, proxy: FaultyProxy, token_id: int, fault: Fault
 ) -> None:
     upload_id = uploader.create(token_id, size=len(CONTENT)).upload_id
-    proxy.lead_to(product.stack.gateway_address)
-    proxy.break_with(fault)
+    proxy.forward_to(product.stack.gateway_address)
+    proxy.inject(fault)
     headers = {
         "Tus-Resumable": "1.0.0",
         "Upload-Offset": "0",
@@ -190,29 +192,31 @@ def test_tus_goes_on_after_a_fault_of_the_network(
 
 
 @pytest.mark.timeout(300)
-def test_a_write_may_be_cancelled_at_any_moment(
+def test_an_upload_completes_after_a_write_was_cancelled_at_any_moment(
     product: Product, uploader: Uploader, token_id: int, is_long: bool
 ) -> None:
     random = Random(7)
 
-    def cancelled(_: int) -> None:
+    def cancel_and_finish(_: int) -> None:
         content = wav(6 * MIB, seed=random.randrange(1_000_000))
         upload_id = uploader.create(token_id).upload_id
         uploader.write(upload_id, 0, content[: 4 * MIB])
-        # A part is put together of what is in S3 and what comes.
-        sent = messages(upload_id, 4 * MIB, content[4 * MIB :], finish=True, step=MIB)
-        call = uploader.stub.WriteUpload.future(iter(sent), timeout=30)
+        # The first part consists of the tail in S3 and of new bytes.
+        requests = messages(upload_id, 4 * MIB, content[4 * MIB :], finish=True, step=MIB)
+        call = uploader.stub.WriteUpload.future(iter(requests), timeout=30)
         time.sleep(random.uniform(0, 0.15))
         call.cancel()
         upload = finish(uploader, upload_id, content)
         key = f"recordings/{token_id}/{upload.job_id}"
-        assert hashlib.sha256(product.content(key)).digest() == hashlib.sha256(content).digest()
+        assert (
+            hashlib.sha256(product.object_content(key)).digest() == hashlib.sha256(content).digest()
+        )
 
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(cancelled, range(100 if is_long else 24)))
+        list(pool.map(cancel_and_finish, range(100 if is_long else 24)))
 
 
-def test_a_flipped_byte_on_the_way_is_caught(
+def test_a_flipped_bit_on_the_way_to_the_service_is_detected(
     product: Product, uploader: Uploader, proxy: FaultyProxy, token_id: int
 ) -> None:
     digest = hashlib.sha256(CONTENT).digest()
@@ -221,26 +225,26 @@ def test_a_flipped_byte_on_the_way_is_caught(
     with pytest.raises(grpc.RpcError) as caught:
         uploader.write(upload.upload_id, 0, flipped, finish=True)
     assert "SHA-256" in str(caught.value.details())
-    assert product.stored(token_id) == []
+    assert product.recording_keys(token_id) == []
 
 
-def test_a_replica_that_is_replaced_keeps_what_came(
+def test_a_restarted_replica_keeps_the_received_bytes(
     product: Product, uploader: Uploader, proxy: FaultyProxy, token_id: int
 ) -> None:
     upload_id = uploader.create(token_id).upload_id
-    proxy.break_with(Fault(after=7 * MIB, bytes_per_second=1000, piece=100))
+    proxy.inject(Fault(after=7 * MIB, bytes_per_second=1000, piece=100))
     with grpc.insecure_channel(proxy.address) as channel:
-        sent = messages(upload_id, 0, CONTENT, finish=False, step=64 * 1024)
-        call = Uploader(channel).stub.WriteUpload.future(iter(sent), timeout=60)
-        eventually(lambda: committed(uploader, upload_id) >= 5 * MIB)
+        requests = messages(upload_id, 0, CONTENT, finish=False, step=64 * 1024)
+        call = Uploader(channel).stub.WriteUpload.future(iter(requests), timeout=60)
+        eventually(lambda: committed_size(uploader, upload_id) >= 5 * MIB)
         product.stack.restart("upload")
         assert call.code() is not grpc.StatusCode.OK
-    # Not only the parts that were full.
-    assert committed(uploader, upload_id) > 5 * MIB
+    # The tail is durable too, not only the full parts.
+    assert committed_size(uploader, upload_id) > 5 * MIB
     assert_analysed(product, finish(uploader, upload_id, CONTENT), CONTENT)
 
 
-def test_what_was_whole_is_finished_though_nobody_is_left(
+def test_the_reaper_completes_an_upload_whose_client_is_gone(
     product: Product, uploader: Uploader, token_id: int
 ) -> None:
     upload_id = uploader.create(token_id, size=len(CONTENT)).upload_id
@@ -253,20 +257,20 @@ def test_what_was_whole_is_finished_though_nobody_is_left(
         for name in ("analysis", "analysis-2"):
             product.stack.start(name)
             product.stack.wait_ready(name)
-    run_out(product, upload_id)
+    make_due(product, upload_id)
     eventually(lambda: uploader.get(upload_id).state == pb.UPLOAD_STATE_COMPLETED)
     assert_analysed(product, uploader.get(upload_id), CONTENT)
 
 
-def run_out(product: Product, upload_id: str) -> None:
-    """Let the time of who had an upload be over now."""
+def make_due(product: Product, upload_id: str) -> None:
+    """Make an upload due for the reaper now."""
     product.execute(
         "UPDATE upload.uploads SET due_time = now() WHERE upload_id = $1::uuid", upload_id
     )
 
 
 def expire(product: Product, token_id: int) -> None:
-    """Let the time of a token's uploads be over now."""
+    """Let all uploads of a token expire now."""
     product.execute(
         "UPDATE upload.uploads SET expire_time = now(), due_time = now() WHERE token_id = $1",
         token_id,
@@ -274,7 +278,7 @@ def expire(product: Product, token_id: int) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_abandoned_uploads_leave_nothing(
+def test_abandoned_uploads_expire_and_leave_nothing_in_s3(
     product: Product, uploader: Uploader, token_id: int, is_long: bool
 ) -> None:
     count = 100 if is_long else 20
@@ -282,8 +286,8 @@ def test_abandoned_uploads_leave_nothing(
     uploads = [uploader.create(token_id) for _ in range(count)]
     for number, upload in enumerate(uploads):
         uploader.write(upload.upload_id, 0, CONTENT[: sizes[number % len(sizes)]])
-    assert product.objects("tails/")
-    assert product.stored(token_id)
+    assert product.object_keys("tails/")
+    assert product.recording_keys(token_id)
 
     expire(product, token_id)
 
@@ -291,11 +295,11 @@ def test_abandoned_uploads_leave_nothing(
         return {uploader.get(each.upload_id).state for each in uploads}
 
     eventually(lambda: states() == {pb.UPLOAD_STATE_EXPIRED})
-    eventually(lambda: not product.stored(token_id))
-    eventually(lambda: not any(product.objects(f"tails/{each.upload_id}/") for each in uploads))
+    eventually(lambda: not product.recording_keys(token_id))
+    eventually(lambda: not any(product.object_keys(f"tails/{each.upload_id}/") for each in uploads))
     for upload in uploads[:3]:
-        assert product.ended(upload.job_id)["failure_reason"] == "UPLOAD_EXPIRED"
-    # They are forgotten in the end.
+        assert product.final_result(upload.job_id)["failure_reason"] == "UPLOAD_EXPIRED"
+    # The reaper finally deletes their rows.
     expire(product, token_id)
     with pytest.raises(grpc.RpcError) as caught:
         eventually(lambda: not exists(uploader, uploads[0].upload_id))
@@ -308,7 +312,8 @@ def exists(uploader: Uploader, upload_id: str) -> bool:
     return True
 
 
-def without_an_end(token_id: int) -> Iterator[pb.UploadAudioRequest]:
+def endless_upload(token_id: int) -> Iterator[pb.UploadAudioRequest]:
+    """A one-shot upload that is never finished."""
     metadata = pb.UploadAudioMetadata(token_id=token_id)
     yield pb.UploadAudioRequest(metadata=metadata)
     for start in range(0, len(CONTENT), MIB):
@@ -318,51 +323,51 @@ def without_an_end(token_id: int) -> Iterator[pb.UploadAudioRequest]:
         yield pb.UploadAudioRequest(chunk=b"more")
 
 
-def test_what_comes_at_once_and_whose_replica_is_killed_leaves_nothing(
+def test_a_one_shot_upload_leaves_nothing_in_s3_when_its_replica_is_killed(
     product: Product, token_id: int, stack: Stack
 ) -> None:
     with grpc.insecure_channel(stack.address("upload")) as channel:
         call = upload_pb2_grpc.UploadServiceStub(channel).UploadAudio.future(
-            without_an_end(token_id), timeout=30
+            endless_upload(token_id), timeout=30
         )
-        eventually(lambda: bool(product.stored(token_id)))
+        eventually(lambda: bool(product.recording_keys(token_id)))
         stack.kill("upload")
         assert call.code() is not grpc.StatusCode.OK
     stack.wait_ready("upload")
     expire(product, token_id)
-    eventually(lambda: not product.stored(token_id))
+    eventually(lambda: not product.recording_keys(token_id))
     (job_id,) = product.jobs_of(token_id)
-    assert product.ended(job_id)["failure_reason"] == "UPLOAD_TIMED_OUT"
+    assert product.final_result(job_id)["failure_reason"] == "UPLOAD_TIMED_OUT"
 
 
-def test_a_multipart_upload_that_vanished_ends_the_upload(
+def test_a_lost_multipart_upload_fails_the_upload(
     product: Product, uploader: Uploader, token_id: int
 ) -> None:
     upload = uploader.create(token_id)
     uploader.write(upload.upload_id, 0, CONTENT[: 6 * MIB])
-    product.abort_multiparts(f"recordings/{token_id}/")
+    product.abort_multipart_uploads(f"recordings/{token_id}/")
     with pytest.raises(grpc.RpcError) as caught:
         uploader.write(upload.upload_id, 6 * MIB, CONTENT[6 * MIB :], finish=True)
     assert caught.value.code() is grpc.StatusCode.DATA_LOSS
     assert uploader.get(upload.upload_id).failure_reason == "UPLOAD_LOST"
-    assert product.ended(upload.job_id)["failure_reason"] == "UPLOAD_LOST"
-    assert product.stored(token_id) == []
+    assert product.final_result(upload.job_id)["failure_reason"] == "UPLOAD_LOST"
+    assert product.recording_keys(token_id) == []
 
 
-def test_a_tail_that_was_changed_ends_the_upload(
+def test_a_changed_tail_object_fails_the_upload(
     product: Product, uploader: Uploader, token_id: int
 ) -> None:
     upload = uploader.create(token_id)
     uploader.write(upload.upload_id, 0, CONTENT[:1000])
-    (key,) = product.objects(f"tails/{upload.upload_id}/")
-    product.replace(key, bytes([CONTENT[0] ^ 1]) + CONTENT[1:1000])
+    (key,) = product.object_keys(f"tails/{upload.upload_id}/")
+    product.replace_object(key, bytes([CONTENT[0] ^ 1]) + CONTENT[1:1000])
     with pytest.raises(grpc.RpcError) as caught:
         uploader.write(upload.upload_id, 1000, CONTENT[1000:], finish=True)
     assert caught.value.code() is grpc.StatusCode.DATA_LOSS
-    assert product.stored(token_id) == []
+    assert product.recording_keys(token_id) == []
 
 
-def test_an_idle_upload_is_cut_and_kept(
+def test_an_idle_upload_is_interrupted_and_can_resume(
     product: Product, uploader: Uploader, token_id: int
 ) -> None:
     upload_id = uploader.create(token_id).upload_id

@@ -1,4 +1,4 @@
-"""However large, however many, however slow: uploads keep to their memory and to their turn."""
+"""Large, many and slow uploads stay within the memory budget and do not block others."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def uploader(stack: Stack) -> Iterator[Uploader]:
 
 
 class Large:
-    """A recording too large to be held: noise that repeats, each MiB with its number."""
+    """A recording too large for memory: each MiB has its number and the same noise."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -72,18 +72,18 @@ class Large:
 
 
 class Memory:
-    """The memory of the upload service while something happens."""
+    """Measures how much the memory of the upload service grows."""
 
     def __init__(self, stack: Stack) -> None:
         pid = stack.pid("upload")
         assert pid is not None
         self._process = Path(f"/proc/{pid}")
         self._before = self._kilobytes("VmRSS")
-        # The most that there is from now on.
+        # Resets the peak, VmHWM.
         (self._process / "clear_refs").write_text("5")
 
-    def grown(self) -> int:
-        """Bytes by which it was larger than before, at most."""
+    def growth(self) -> int:
+        """The difference between the peak and the memory before, in bytes."""
         return (self._kilobytes("VmHWM") - self._before) * 1024
 
     def _kilobytes(self, name: str) -> int:
@@ -91,14 +91,14 @@ class Memory:
         return int(status.partition(f"{name}:")[2].split()[0])
 
 
-def warm(product: Product) -> None:
-    """Let the service load what it loads but once."""
+def warm_up(product: Product) -> None:
+    """Upload a few takes, so that the service has allocated all that it keeps."""
     for _ in range(8):
         assert product.upload(1, "ref_0890.wav").status_code == 200
 
 
-def digest_in_s3(product: Product, key: str) -> bytes:
-    """The SHA-256 of an object, without holding it."""
+def digest_and_delete(product: Product, key: str) -> bytes:
+    """Stream an object to compute its SHA-256, then delete it."""
 
     async def read() -> bytes:
         s3, digest = product.stack.s3, hashlib.sha256()
@@ -128,10 +128,10 @@ def large(is_long: bool) -> Large:
 
 
 @pytest.mark.timeout(1200)
-def test_a_large_upload_by_grpc_needs_little_memory(
+def test_a_large_upload_by_grpc_uses_little_memory(
     product: Product, uploader: Uploader, large: Large
 ) -> None:
-    warm(product)
+    warm_up(product)
     upload_id = uploader.create(1, size=large.size).upload_id
     memory = Memory(product.stack)
 
@@ -142,54 +142,56 @@ def test_a_large_upload_by_grpc_needs_little_memory(
         yield pb.WriteUploadRequest(finish_write=True)
 
     upload = uploader.stub.WriteUpload(messages(), timeout=900)
-    assert memory.grown() < 64 * MIB
+    assert memory.growth() < 64 * MIB
     assert upload.state == pb.UPLOAD_STATE_COMPLETED
-    assert digest_in_s3(product, key_of(upload)) == large.sha256()
+    assert digest_and_delete(product, key_of(upload)) == large.sha256()
 
 
 @pytest.mark.timeout(1200)
-def test_a_large_upload_by_tus_needs_little_memory(
+def test_a_large_upload_by_tus_uses_little_memory(
     product: Product, uploader: Uploader, large: Large
 ) -> None:
-    warm(product)
-    told = {"Tus-Resumable": "1.0.0", "Upload-Metadata": "token_id MQ=="}
-    created = product.gateway.post("/uploads", headers=told | {"Upload-Length": str(large.size)})
+    warm_up(product)
+    headers = {"Tus-Resumable": "1.0.0", "Upload-Metadata": "token_id MQ=="}
+    created = product.gateway.post("/uploads", headers=headers | {"Upload-Length": str(large.size)})
     memory = Memory(product.stack)
     answer = product.gateway.patch(
         created.headers["location"],
-        headers=told | {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"},
+        headers=headers | {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"},
         content=iter(large),
     )
     assert answer.status_code == 204, answer.text
-    assert memory.grown() < 64 * MIB
+    assert memory.growth() < 64 * MIB
     upload = uploader.get(created.headers["location"].rpartition("/")[2])
     assert upload.state == pb.UPLOAD_STATE_COMPLETED
-    assert digest_in_s3(product, key_of(upload)) == large.sha256()
+    assert digest_and_delete(product, key_of(upload)) == large.sha256()
 
 
 @pytest.mark.timeout(600)
-def test_many_at_once_wait_for_their_turn(product: Product, stack: Stack, is_long: bool) -> None:
-    """The budget, and what gRPC holds of each stream: messages of 1 MiB that wait to be taken."""
-    warm(product)
+def test_concurrent_uploads_share_the_memory_budget(
+    product: Product, stack: Stack, is_long: bool
+) -> None:
+    """Memory stays below the budget plus the messages of 1 MiB that gRPC buffers per stream."""
+    warm_up(product)
     content = wav((24 if is_long else 8) * MIB)
     memory = Memory(stack)
 
     def upload(number: int) -> int:
         with client_channel(stack.gateway_address) as channel:
             uploader = Uploader(channel)
-            # Small ones among large ones.
-            sent = TAKE if number % 4 == 0 else content
+            # Small uploads compete with large ones.
+            recording = TAKE if number % 4 == 0 else content
             upload_id = uploader.create(1).upload_id
-            return uploader.write(upload_id, 0, sent, finish=True).state
+            return uploader.write(upload_id, 0, recording, finish=True).state
 
     with ThreadPoolExecutor(64) as pool:
         states = set(pool.map(upload, range(64)))
     assert states == {pb.UPLOAD_STATE_COMPLETED}
-    assert memory.grown() < BUDGET + 64 * 4 * MIB
+    assert memory.growth() < BUDGET + 64 * 4 * MIB
 
 
 async def trickle(address: tuple[str, int], stop: asyncio.Event) -> None:
-    """One upload that sends a byte a second."""
+    """Upload one byte per second until `stop` is set."""
     _, writer = await asyncio.open_connection(*address)
     head = (
         "POST /tokens/1/upload-audio HTTP/1.1\r\nHost: sori\r\nContent-Length: 1000000\r\n"
@@ -210,8 +212,8 @@ async def trickle(address: tuple[str, int], stop: asyncio.Event) -> None:
         writer.close()
 
 
-async def takes(gateway_url: str, count: int) -> list[float]:
-    """Seconds that whole takes need, one after another."""
+async def upload_takes(gateway_url: str, count: int) -> list[float]:
+    """Upload takes one after another; returns the seconds that each needed."""
     times = []
     async with httpx.AsyncClient(base_url=gateway_url, timeout=60) as client:
         for _ in range(count):
@@ -225,31 +227,31 @@ async def takes(gateway_url: str, count: int) -> list[float]:
 
 
 @pytest.mark.timeout(300)
-def test_slow_uploads_in_their_hundreds_keep_no_take_from_being_taken(
+def test_hundreds_of_slow_uploads_do_not_block_a_take(
     product: Product,
     stack: Stack,
     is_long: bool,
     record_property: Callable[[str, object], None],
 ) -> None:
-    warm(product)
+    warm_up(product)
     count = 1000 if is_long else 200
 
-    async def during() -> tuple[list[float], list[float]]:
-        usual = await takes(stack.gateway_url, 20)
+    async def measure() -> tuple[list[float], list[float]]:
+        without_load = await upload_takes(stack.gateway_url, 20)
         stop = asyncio.Event()
         host, port = stack.gateway_address.split(":")
         slow = [asyncio.create_task(trickle((host, int(port)), stop)) for _ in range(count)]
-        # Until all are there: none of them is refused.
+        # Wait until all have connected: none of them is refused.
         await asyncio.sleep(10 if is_long else 5)
         assert not any(task.done() for task in slow)
-        beside = await takes(stack.gateway_url, 20)
+        with_load = await upload_takes(stack.gateway_url, 20)
         assert not any(task.done() for task in slow)
         stop.set()
         await asyncio.gather(*slow)
-        return usual, beside
+        return without_load, with_load
 
-    usual, beside = asyncio.run(during())
-    ratio = statistics.median(beside) / statistics.median(usual)
-    record_property("times as long", round(ratio, 2))
+    without_load, with_load = asyncio.run(measure())
+    ratio = statistics.median(with_load) / statistics.median(without_load)
+    record_property("slowdown", round(ratio, 2))
     if is_long:
         assert ratio < 2

@@ -1,4 +1,4 @@
-"""An upload survives an S3 that misbehaves."""
+"""Resumable uploads survive faults of S3."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SLOW_DOWN = (
 
 @pytest.fixture(scope="module")
 def proxy() -> Iterator[FaultyProxy]:
-    """The way from the upload service to S3."""
+    """The proxy between the upload service and S3."""
     with FaultyProxy(f"127.0.0.1:{free_ports(1)[0]}") as proxy:
         yield proxy
 
@@ -40,7 +40,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, proxy: FaultyProxy) -> Itera
     }
     folder = tmp_path_factory.mktemp("s3")
     stack = Stack.on_free_ports(folder, environment, without=("analyzer",))
-    proxy.lead_to(f"127.0.0.1:{stack.settings.s3_port}")
+    proxy.forward_to(f"127.0.0.1:{stack.settings.s3_port}")
     with stack:
         yield stack
 
@@ -55,45 +55,45 @@ def product(stack: Stack) -> Iterator[Product]:
 def uploader(stack: Stack, proxy: FaultyProxy) -> Iterator[Uploader]:
     with client_channel(stack.gateway_address) as channel:
         yield Uploader(channel)
-    proxy.break_with(Fault(), 0)
-    proxy.cut()
+    proxy.inject(Fault(), 0)
+    proxy.close_connections()
 
 
-def broken(proxy: FaultyProxy, fault: Fault, times: int) -> None:
-    """Break what is said to S3 from now on, so many times."""
-    proxy.cut()
+def inject_fault(proxy: FaultyProxy, fault: Fault, times: int) -> None:
+    """Close the connections to S3 and inject this fault into the next ones, `times` times."""
+    proxy.close_connections()
     proxy.faults = 0
-    proxy.break_with(fault, times)
+    proxy.inject(fault, times)
 
 
-def test_an_s3_that_asks_to_slow_down_gets_time(
+def test_a_part_is_retried_when_s3_asks_to_slow_down(
     product: Product, uploader: Uploader, proxy: FaultyProxy
 ) -> None:
     upload = uploader.create(1)
-    broken(proxy, Fault(answer=SLOW_DOWN), times=3)
+    inject_fault(proxy, Fault(answer=SLOW_DOWN), times=3)
     upload = uploader.write(upload.upload_id, 0, CONTENT, finish=True)
     assert proxy.faults
-    product.stored(1)
+    product.recording_keys(1)
     assert upload.state == pb.UPLOAD_STATE_COMPLETED
 
 
-def test_a_byte_that_is_flipped_on_the_way_to_s3_is_never_kept(
+def test_a_flipped_bit_on_the_way_to_s3_is_never_stored(
     product: Product, uploader: Uploader, proxy: FaultyProxy
 ) -> None:
     upload_id = uploader.create(2).upload_id
-    broken(proxy, Fault(after=3 * MIB, flip=True), times=2)
+    inject_fault(proxy, Fault(after=3 * MIB, flip=True), times=2)
     with pytest.raises(grpc.RpcError) as caught:
         uploader.stub.WriteUpload(iter(messages(upload_id, 0, CONTENT, finish=True)), timeout=60)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     assert proxy.faults
-    # A connection that has yet to flip its byte is not used again, either.
-    broken(proxy, Fault(), times=0)
+    # This also closes connections that have not flipped their bit yet.
+    inject_fault(proxy, Fault(), times=0)
     at = uploader.get(upload_id).committed_size
     upload = uploader.write(upload_id, at, CONTENT[at:], finish=True)
     assert_analysed(product, upload, CONTENT)
 
 
-def test_an_s3_that_is_away_costs_no_byte_that_was_told(
+def test_an_outage_of_s3_loses_no_reported_byte(
     product: Product, uploader: Uploader, proxy: FaultyProxy
 ) -> None:
     upload_id = uploader.create(3).upload_id

@@ -1,4 +1,4 @@
-"""Two of every program, each on its own host, and two gateways behind one address."""
+"""A cluster of two replicas of every program, each on its own host, behind two gateways."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Hosted:
-    """The replicated product, each program on its own host."""
+    """The cluster, with the hosts of its programs."""
 
     product: Cluster
     hosts: Namespaces
@@ -37,23 +37,24 @@ class Hosted:
         return self.product.stack
 
     def cut(self, name: str) -> None:
-        """Cut a program's host off: it does not even refuse connections."""
+        """Disconnect the host of a program, so that connections to it time out."""
         self.hosts.cut(name)
 
     def heal(self, name: str) -> None:
-        """Connect it again, and wait until it receives calls."""
+        """Reconnect the host of a program, and wait until the program receives calls."""
         self.hosts.heal(name)
-        self.wait_back(name)
+        self.wait_until_serving(name)
 
     def replace(self, name: str) -> None:
-        """Stop a program and start it at another address, as a rollout does with a pod."""
+        """Restart a program at another address, as a rollout does with a pod."""
         self.stack.stop(name)
         if not name.startswith("gateway"):
             self.hosts.move(name)
         self.stack.start(name)
-        self.wait_back(name)
+        self.wait_until_serving(name)
 
-    def wait_back(self, name: str) -> None:
+    def wait_until_serving(self, name: str) -> None:
+        """Wait until a program is ready and receives calls."""
         self.stack.wait_ready(name)
         self.stack.wait_routed(name)
 

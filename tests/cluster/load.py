@@ -1,4 +1,4 @@
-"""A constant load of every kind of client, and the calls that failed."""
+"""A constant load by every kind of client, which counts failed calls."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Load:
         self.takes: list[Take] = [cluster.upload()]
 
     def wait_for_more(self, count: int = 20, seconds: float = PATIENCE_SECONDS) -> None:
-        """Wait for this many more calls of each kind of read, and a quarter as many uploads."""
+        """Wait for `count` more calls of each kind of read, and a quarter as many uploads."""
         before = Counter(self.done)
         kinds = (self.read_by_grpc, self.read_by_http)
         wanted = {kind.__name__: before[kind.__name__] + count for kind in kinds}
@@ -50,11 +50,11 @@ class Load:
             lambda: (wanted, self.done, self.failed),
         )
 
-    def assert_nothing_is_lost(self) -> None:
-        """The job of every uploaded take completes."""
-        self._cluster.await_ends(self.takes)
-        ended = self._cluster.jobs(self.takes).values()
-        assert {row["state"] for row in ended} == {"completed"}
+    def assert_all_takes_complete(self) -> None:
+        """Wait until the job of every uploaded take has completed."""
+        self._cluster.wait_until_ended(self.takes)
+        jobs = self._cluster.jobs(self.takes).values()
+        assert {row["state"] for row in jobs} == {"completed"}
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -103,7 +103,7 @@ class Load:
             try:
                 call()
             except (grpc.RpcError, httpx.HTTPError) as error:
-                self.failed.append((name, _text_of(error)))
+                self.failed.append((name, _describe(error)))
             with self._lock:
                 self.done[name] += 1
             self._stopping.wait(PAUSE_SECONDS)
@@ -113,7 +113,7 @@ def _get(client: httpx.Client, path: str) -> None:
     client.get(path).raise_for_status()
 
 
-def _text_of(error: grpc.RpcError | httpx.HTTPError) -> str:
+def _describe(error: grpc.RpcError | httpx.HTTPError) -> str:
     if isinstance(error, grpc.RpcError):
         return f"{error.code()}: {error.details()}"
     return repr(error)

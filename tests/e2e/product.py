@@ -38,7 +38,7 @@ class Product:
                 f"/tokens/{token_id}/upload-audio", files={"file": recording}, headers=headers
             )
 
-    def uploaded(self, token_id: int, file_name: str = "ref_0890.wav") -> str:
+    def upload_sample(self, token_id: int, file_name: str = "ref_0890.wav") -> str:
         """Upload a sample recording; returns the job's id."""
         answer = self.upload(token_id, file_name)
         assert answer.status_code == 200, answer.text
@@ -53,7 +53,7 @@ class Product:
         return analysis
 
     def states(self, job_id: str) -> Iterator[Json]:
-        """The states of a job as EventSource receives them, until the stream ends."""
+        """The states of a job, as an EventSource receives them until the stream ends."""
         with self.gateway.stream(
             "GET",
             f"/tokens/analysis-progress/{job_id}",
@@ -72,8 +72,8 @@ class Product:
         result: Json = answer.json()
         return result
 
-    def ended(self, job_id: str) -> Json:
-        """The result of a job after it has ended."""
+    def final_result(self, job_id: str) -> Json:
+        """The response of the result call after the job has ended."""
         for _ in self.states(job_id):
             pass
         return self.result(job_id)
@@ -94,12 +94,12 @@ class Product:
 
         return asyncio.run(read())
 
-    def stored(self, token_id: int) -> list[str]:
-        """Keys in S3 of the token's recordings, completed and in multipart uploads."""
-        return self.objects(f"recordings/{token_id}/")
+    def recording_keys(self, token_id: int) -> list[str]:
+        """Keys in S3 of the token's recordings, those of open multipart uploads included."""
+        return self.object_keys(f"recordings/{token_id}/")
 
-    def objects(self, prefix: str) -> list[str]:
-        """Keys in S3 with this prefix, completed and in multipart uploads."""
+    def object_keys(self, prefix: str) -> list[str]:
+        """Keys in S3 with this prefix, those of open multipart uploads included."""
 
         async def read(client: S3Client) -> list[str]:
             bucket = self.stack.s3.bucket
@@ -112,7 +112,7 @@ class Product:
 
         return self._with_s3(read)
 
-    def content(self, key: str) -> bytes:
+    def object_content(self, key: str) -> bytes:
         """The content of an object in S3."""
 
         async def read(client: S3Client) -> bytes:
@@ -122,7 +122,7 @@ class Product:
 
         return self._with_s3(read)
 
-    def replace(self, key: str, content: bytes) -> None:
+    def replace_object(self, key: str, content: bytes) -> None:
         """Replace the content of an object in S3."""
 
         async def put(client: S3Client) -> None:
@@ -130,7 +130,7 @@ class Product:
 
         self._with_s3(put)
 
-    def abort_multiparts(self, prefix: str) -> None:
+    def abort_multipart_uploads(self, prefix: str) -> None:
         """Abort the multipart uploads with this prefix."""
 
         async def abort(client: S3Client) -> None:
@@ -158,7 +158,7 @@ class Product:
     def _with_s3(self, call: Callable[[S3Client], Awaitable[T]]) -> T:
         s3 = self.stack.s3
 
-        # asyncio.run formats the result of its task, which takes long for a result of some MiB.
+        # asyncio.run formats the result of its task, which is slow for a result of several MiB.
         answers: list[T] = []
 
         async def run() -> None:

@@ -17,8 +17,8 @@ def test_an_analysis_has_its_recording_and_its_attempts(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
     analysis_server.answer(held_token, (503, {}), (200, RESULTS))
-    job_id = product.uploaded(held_token)
-    product.ended(job_id)
+    job_id = product.upload_sample(held_token)
+    product.final_result(job_id)
     analysis = product.analysis(job_id)
     assert (analysis["job_id"], analysis["token_id"]) == (job_id, held_token)
     assert (analysis["status"], analysis["state"]) == ("completed", "ANALYSIS_STATE_COMPLETED")
@@ -47,7 +47,7 @@ class TestLists:
     def test_the_analyses_of_a_token_are_listed_in_pages_newest_first(
         self, product: Product, held_token: int
     ) -> None:
-        job_ids = [product.uploaded(held_token) for _ in range(3)]
+        job_ids = [product.upload_sample(held_token) for _ in range(3)]
         query: dict[str, str | int] = {"token_id": held_token, "page_size": 2}
         first = product.gateway.get("/analyses", params=query).json()
         query["page_token"] = first["next_page_token"]
@@ -60,9 +60,9 @@ class TestLists:
         self, product: Product, held_token: int, analysis_server: AnalysisServer
     ) -> None:
         analysis_server.answer(held_token, (200, RESULTS))
-        completed = product.uploaded(held_token)
-        product.ended(completed)
-        waiting = product.uploaded(held_token, "take_0890_close.webm")
+        completed = product.upload_sample(held_token)
+        product.final_result(completed)
+        waiting = product.upload_sample(held_token, "take_0890_close.webm")
 
         def listed(**query: str) -> list[str]:
             answer = product.gateway.get("/analyses", params={"token_id": held_token, **query})
@@ -95,7 +95,7 @@ class TestLists:
         self, product: Product, held_token: int
     ) -> None:
         for _ in range(2):
-            product.uploaded(held_token)
+            product.upload_sample(held_token)
         query: dict[str, str | int] = {"token_id": held_token, "page_size": 1}
         token = product.gateway.get("/analyses", params=query).json()["next_page_token"]
         answer = product.gateway.get("/analyses", params={"page_token": token})
@@ -107,7 +107,7 @@ class TestCancel:
     def test_a_dispatched_analysis_is_cancelled_and_its_late_result_is_ignored(
         self, product: Product, held_token: int, analysis_server: AnalysisServer
     ) -> None:
-        job_id = product.uploaded(held_token)
+        job_id = product.upload_sample(held_token)
         analysis_server.job(job_id)
         states = product.states(job_id)
         next(states)
@@ -120,7 +120,7 @@ class TestCancel:
         assert product.analysis(job_id)["status"] == "cancelled"
 
     def test_cancelling_again_changes_nothing(self, product: Product, held_token: int) -> None:
-        job_id = product.uploaded(held_token)
+        job_id = product.upload_sample(held_token)
         # Until then the dispatch under way may still add to the history.
         next(state for state in product.states(job_id) if state["progress"] >= 90)
         once = product.gateway.post(f"/analyses/{job_id}:cancel")
@@ -132,8 +132,8 @@ class TestCancel:
         self, product: Product, held_token: int, analysis_server: AnalysisServer
     ) -> None:
         analysis_server.answer(held_token, (200, RESULTS))
-        job_id = product.uploaded(held_token)
-        product.ended(job_id)
+        job_id = product.upload_sample(held_token)
+        product.final_result(job_id)
         answer = product.gateway.post(f"/analyses/{job_id}:cancel")
         assert answer.status_code == 400
         assert error_info(answer)["reason"] == "ANALYSIS_ENDED"
@@ -144,19 +144,19 @@ class TestRetry:
         self, product: Product, held_token: int, analysis_server: AnalysisServer
     ) -> None:
         analysis_server.answer(held_token, (400, {}), (200, RESULTS))
-        failed = product.uploaded(held_token)
-        product.ended(failed)
+        failed = product.upload_sample(held_token)
+        product.final_result(failed)
         answer = product.gateway.post(f"/analyses/{failed}:retry")
         assert answer.status_code == 200, answer.text
         retry = answer.json()["job_id"]
         assert answer.json()["retried_job_id"] == failed
-        assert product.ended(retry)["result"] == {"score": 1}
+        assert product.final_result(retry)["result"] == {"score": 1}
         assert product.result(failed)["status"] == "failed"
         again = product.gateway.post(f"/analyses/{failed}:retry")
         assert again.json()["job_id"] == retry
 
     def test_only_a_failed_analysis_can_be_retried(self, product: Product, held_token: int) -> None:
-        answer = product.gateway.post(f"/analyses/{product.uploaded(held_token)}:retry")
+        answer = product.gateway.post(f"/analyses/{product.upload_sample(held_token)}:retry")
         assert answer.status_code == 400
         assert error_info(answer)["reason"] == "ANALYSIS_NOT_FAILED"
 

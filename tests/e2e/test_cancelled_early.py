@@ -62,7 +62,7 @@ def test_an_upload_of_a_cancelled_job_is_refused_and_leaves_no_object(
     finally:
         cancelled.set()
     assert (call.code(), reason(call)) == (grpc.StatusCode.FAILED_PRECONDITION, "JOB_ENDED")
-    assert product.stored(held_token) == []
+    assert product.recording_keys(held_token) == []
     assert product.analysis(job_id)["status"] == "cancelled"
     assert not analysis_server.was_dispatched(job_id)
 
@@ -72,7 +72,7 @@ def test_a_job_that_is_cancelled_during_its_dispatch_stays_cancelled(
 ) -> None:
     resumed = analysis_server.stall(held_token)
     try:
-        job_id = product.uploaded(held_token)
+        job_id = product.upload_sample(held_token)
         analysis_server.job(job_id)
         assert product.analysis(job_id)["state"] == "ANALYSIS_STATE_QUEUED"
         cancel(product, job_id)

@@ -156,7 +156,7 @@ def test_resources_in_use_are_deleted_only_with_force(
 def test_a_token_with_analyses_is_deleted_only_with_force(
     gateway: httpx.Client, product: Product, token: Json
 ) -> None:
-    product.ended(product.uploaded(token["id"]))
+    product.final_result(product.upload_sample(token["id"]))
     answer = gateway.delete(f"/tokens/{token['id']}")
     assert reason(answer, 409) == "TOKEN_IN_USE"
     assert error_info(answer)["metadata"]["users"] == "analyses"

@@ -12,7 +12,7 @@ def test_an_answer_with_results_completes_the_job(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
     analysis_server.answer(held_token, (200, {"analysis_results": {"score": 1}}))
-    ended = product.ended(product.uploaded(held_token))
+    ended = product.final_result(product.upload_sample(held_token))
     assert (ended["status"], ended["result"]) == ("completed", {"score": 1})
 
 
@@ -22,7 +22,7 @@ def test_a_transient_failure_is_retried(
 ) -> None:
     results = {"analysis_results": {"score": 1}}
     analysis_server.answer(held_token, (status, {}), (status, {}), (200, results))
-    assert product.ended(product.uploaded(held_token))["status"] == "completed"
+    assert product.final_result(product.upload_sample(held_token))["status"] == "completed"
 
 
 @pytest.mark.parametrize("status", [301, 400, 404, 422])
@@ -30,7 +30,7 @@ def test_a_refusal_fails_the_job(
     product: Product, held_token: int, analysis_server: AnalysisServer, status: int
 ) -> None:
     analysis_server.answer(held_token, (status, {}))
-    ended = product.ended(product.uploaded(held_token))
+    ended = product.final_result(product.upload_sample(held_token))
     assert (ended["status"], ended["failure_reason"]) == ("failed", "ANALYSIS_SERVER_REFUSED")
 
 
@@ -38,7 +38,7 @@ def test_a_server_that_always_fails_fails_the_job(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
     analysis_server.answer(held_token, *[(503, {})] * 20)
-    ended = product.ended(product.uploaded(held_token))
+    ended = product.final_result(product.upload_sample(held_token))
     assert (ended["status"], ended["failure_reason"]) == ("failed", "ANALYSIS_SERVER_UNAVAILABLE")
 
 
@@ -46,8 +46,8 @@ def test_every_dispatch_of_a_job_has_the_same_idempotency_key(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
     analysis_server.answer(held_token, (503, {}), (200, {"analysis_results": {}}))
-    job_id = product.uploaded(held_token)
-    product.ended(job_id)
+    job_id = product.upload_sample(held_token)
+    product.final_result(job_id)
     keys = [headers["idempotency-key"] for headers in analysis_server.dispatches(job_id)]
     assert keys == [job_id, job_id]
 
@@ -57,7 +57,7 @@ def test_an_answer_with_a_failure_fails_the_job(
 ) -> None:
     failure = {"status": "failed", "reason": "NO_PITCH", "error": "음높이를 찾지 못했습니다."}
     analysis_server.answer(held_token, (200, failure))
-    ended = product.ended(product.uploaded(held_token))
+    ended = product.final_result(product.upload_sample(held_token))
     assert (ended["status"], ended["failure_reason"]) == ("failed", "NO_PITCH")
     assert ended["message"] == "음높이를 찾지 못했습니다."
 
@@ -66,7 +66,7 @@ def test_a_lost_report_is_read_at_the_status_url(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
     analysis_server.offer_status(held_token, {"analysis_results": {"score": 7}})
-    ended = product.ended(product.uploaded(held_token))
+    ended = product.final_result(product.upload_sample(held_token))
     assert (ended["status"], ended["result"]) == ("completed", {"score": 7})
 
 
@@ -74,7 +74,7 @@ def test_a_failure_is_read_at_the_status_url(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
     analysis_server.offer_status(held_token, {"status": "failed", "reason": "SILENT_AUDIO"})
-    ended = product.ended(product.uploaded(held_token))
+    ended = product.final_result(product.upload_sample(held_token))
     assert (ended["status"], ended["failure_reason"]) == ("failed", "SILENT_AUDIO")
 
 
@@ -83,7 +83,7 @@ def test_progress_at_the_status_url_reaches_watchers(
 ) -> None:
     status = {"status": "processing", "progress": 50, "message": "음높이 분석 중..."}
     analysis_server.offer_status(held_token, status)
-    states = product.states(product.uploaded(held_token))
+    states = product.states(product.upload_sample(held_token))
     assert any(
         (state["progress"], state["message"]) == (94, "음높이 분석 중...") for state in states
     )
@@ -92,7 +92,7 @@ def test_progress_at_the_status_url_reaches_watchers(
 def test_reported_progress_reaches_watchers(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
-    job_id = product.uploaded(held_token)
+    job_id = product.upload_sample(held_token)
     report = {"status": "processing", "progress": 100, "message": "거의 끝났습니다."}
     answer = analysis_server.report(job_id, report)
     assert answer.json()["effect"] == "REPORT_EFFECT_APPLIED"

@@ -85,7 +85,7 @@ def test_an_invalid_form_is_refused_and_leaves_nothing(
     )
     assert answer.status_code == status, answer.text
     assert error_info(answer)["reason"] == reason
-    assert product.stored(held_token) == []
+    assert product.recording_keys(held_token) == []
     assert {product.result(job)["status"] for job in product.jobs_of(held_token)} <= {"failed"}
 
 
@@ -120,7 +120,7 @@ def test_the_size_limit_holds_while_the_recording_streams(
         # A client that keeps sending into a closed connection may miss the response.
         pass
     assert sent < 10 * MAX_RECORDING_BYTES
-    assert product.stored(held_token) == []
+    assert product.recording_keys(held_token) == []
 
 
 def upload(channel: grpc.Channel, *requests: pb.UploadAudioRequest) -> grpc.StatusCode:
@@ -148,7 +148,7 @@ def test_a_recording_that_differs_from_its_declaration_is_refused(
         pb.UploadAudioRequest(finish=finish),
     )
     assert code is grpc.StatusCode.INVALID_ARGUMENT
-    assert product.stored(held_token) == []
+    assert product.recording_keys(held_token) == []
 
 
 def test_a_stream_that_ends_without_finish_is_refused(
@@ -160,7 +160,7 @@ def test_a_stream_that_ends_without_finish_is_refused(
         pb.UploadAudioRequest(chunk=WAV),
     )
     assert code is grpc.StatusCode.INVALID_ARGUMENT
-    assert product.stored(held_token) == []
+    assert product.recording_keys(held_token) == []
 
 
 def test_a_stream_begins_with_metadata(channel: grpc.Channel) -> None:
@@ -176,7 +176,7 @@ class TestWebhook:
         return gateway.post(f"{self.PATH}?{query}", **body)  # type: ignore[arg-type]
 
     def test_a_report_without_signature_is_refused(self, product: Product, held_token: int) -> None:
-        job_id = product.uploaded(held_token)
+        job_id = product.upload_sample(held_token)
         answer = self.post(product.gateway, f"job_id={job_id}", json={"analysis_results": {}})
         assert answer.status_code == 401
         assert error_info(answer)["reason"] == "SIGNATURE_MISSING"
@@ -184,7 +184,7 @@ class TestWebhook:
     def test_a_report_with_a_wrong_signature_is_refused(
         self, product: Product, held_token: int
     ) -> None:
-        job_id = product.uploaded(held_token)
+        job_id = product.upload_sample(held_token)
         answer = self.post(
             product.gateway, f"job_id={job_id}&signature=x", json={"analysis_results": {}}
         )
@@ -195,7 +195,7 @@ class TestWebhook:
     def test_a_malformed_body_is_an_error(
         self, product: Product, held_token: int, analysis_server: AnalysisServer
     ) -> None:
-        url = analysis_server.job(product.uploaded(held_token))["webhook_url"]
+        url = analysis_server.job(product.upload_sample(held_token))["webhook_url"]
         answer = httpx.post(url, content=b'{"analysis', headers={"content-type": "text/plain"})
         assert answer.status_code == 400
         assert error_info(answer)["reason"] == "REQUEST_MALFORMED"
@@ -203,14 +203,14 @@ class TestWebhook:
     def test_a_report_without_content_is_an_error(
         self, product: Product, held_token: int, analysis_server: AnalysisServer
     ) -> None:
-        answer = analysis_server.report(product.uploaded(held_token), {"score": 1})
+        answer = analysis_server.report(product.upload_sample(held_token), {"score": 1})
         assert answer.status_code == 400
         assert error_info(answer)["reason"] == "INVALID_FIELD"
 
     def test_the_first_report_wins_and_repeats_change_nothing(
         self, product: Product, held_token: int, analysis_server: AnalysisServer
     ) -> None:
-        job_id = product.uploaded(held_token)
+        job_id = product.upload_sample(held_token)
         for body, effect in (
             ({"analysis_results": {"score": 1}}, "REPORT_EFFECT_APPLIED"),
             ({"analysis_results": {"score": 2}}, "REPORT_EFFECT_REPEATED"),
@@ -225,7 +225,7 @@ class TestWebhook:
     def test_unknown_fields_of_reports_are_ignored(
         self, product: Product, held_token: int, analysis_server: AnalysisServer
     ) -> None:
-        job_id = product.uploaded(held_token)
+        job_id = product.upload_sample(held_token)
         url = analysis_server.job(job_id)["webhook_url"]
         body = {"analysis_results": {"score": 1}, "elapsed": 3, "worker": {"id": str(uuid4())}}
         assert httpx.post(f"{url}&source=gpu-7", json=body).status_code == 200
@@ -234,15 +234,15 @@ class TestWebhook:
     def test_a_reported_failure_ends_the_job_with_its_message(
         self, product: Product, held_token: int, analysis_server: AnalysisServer
     ) -> None:
-        job_id = product.uploaded(held_token)
+        job_id = product.upload_sample(held_token)
         analysis_server.report(job_id, {"status": "failed", "error": "Sing louder."})
-        result = product.ended(job_id)
+        result = product.final_result(job_id)
         assert (result["status"], result["message"]) == ("failed", "Sing louder.")
 
     def test_a_large_result_is_accepted_and_a_larger_one_refused(
         self, product: Product, held_token: int, analysis_server: AnalysisServer
     ) -> None:
-        job_id = product.uploaded(held_token)
+        job_id = product.upload_sample(held_token)
         too_large = analysis_server.report(job_id, {"analysis_results": {"x": "y" * 9_000_000}})
         assert too_large.status_code == 413
         results = {"contour": [1.5] * 1_500_000}

@@ -36,7 +36,7 @@ def test_without_s3_an_upload_is_refused_as_unavailable(product: Product, held_t
 def test_without_postgresql_calls_are_refused_as_unavailable(
     product: Product, held_token: int
 ) -> None:
-    job_id = product.uploaded(held_token)
+    job_id = product.upload_sample(held_token)
     product.stack.stop("postgres")
     try:
         for path in ("/tokens/1", f"/tokens/analysis-result/{job_id}"):
@@ -53,7 +53,7 @@ def test_without_postgresql_calls_are_refused_as_unavailable(
 def test_a_watcher_sees_the_end_after_postgresql_was_down(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
-    job_id = product.uploaded(held_token)
+    job_id = product.upload_sample(held_token)
     analysis_server.job(job_id)
     states = product.states(job_id)
     next(states)
@@ -70,7 +70,7 @@ def test_a_watcher_sees_the_end_after_postgresql_was_down(
 def test_a_job_continues_after_the_analysis_service_was_killed(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
-    job_id = product.uploaded(held_token)
+    job_id = product.upload_sample(held_token)
     product.stack.kill("analysis")
     analysis_server.job(job_id)
     eventually(
@@ -79,4 +79,4 @@ def test_a_job_continues_after_the_analysis_service_was_killed(
         )
     )
     eventually(lambda: is_healthy(product.gateway))
-    assert product.ended(job_id)["status"] == "completed"
+    assert product.final_result(job_id)["status"] == "completed"

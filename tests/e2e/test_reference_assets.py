@@ -1,4 +1,4 @@
-"""What takes are compared with: uploaded like a recording, used from then on."""
+"""Reference assets are uploaded like recordings and replace the ones before."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def token(gateway: httpx.Client, token_id: int) -> dict[str, Any]:
         ("alignment", b" [1, 2]", "application/json"),
     ],
 )
-def test_an_asset_is_read_as_it_was_uploaded(
+def test_an_asset_can_be_downloaded_unchanged(
     gateway: httpx.Client, held_token: int, kind: str, content: bytes, content_type: str
 ) -> None:
     answer = post(gateway, held_token, kind, content)
@@ -46,7 +46,7 @@ def test_an_asset_is_read_as_it_was_uploaded(
     assert httpx.get(asset["url"]).content == content
 
 
-def test_a_replaced_asset_raises_the_token_s_revision(
+def test_replacing_an_asset_raises_the_revision_of_the_token(
     gateway: httpx.Client, held_token: int
 ) -> None:
     first = post(gateway, held_token, "voice", VOICE).json()
@@ -56,14 +56,14 @@ def test_a_replaced_asset_raises_the_token_s_revision(
     assert token(gateway, held_token)["revision"] == second["token_revision"]
 
 
-def test_other_assets_stay_when_one_is_replaced(gateway: httpx.Client, held_token: int) -> None:
+def test_replacing_an_asset_keeps_the_others(gateway: httpx.Client, held_token: int) -> None:
     pitch = post(gateway, held_token, "pitch", PITCH).json()
     post(gateway, held_token, "voice", VOICE)
     assets = token(gateway, held_token)["reference_assets"]
     assert assets["pitch"]["object_key"] == pitch["object_key"]
 
 
-def test_an_asset_is_uploaded_by_stream(
+def test_an_asset_can_be_uploaded_by_a_grpc_stream(
     gateway: httpx.Client, channel: grpc.Channel, held_token: int
 ) -> None:
     def messages() -> Iterator[pb.UploadReferenceAssetRequest]:
@@ -87,23 +87,23 @@ def test_an_asset_is_uploaded_by_stream(
         ("face", VOICE, 400, "INVALID_FIELD"),
     ],
 )
-def test_a_bad_asset_is_a_clear_error_and_changes_nothing(
+def test_an_invalid_asset_is_refused_and_changes_nothing(
     product: Product, held_token: int, kind: str, content: bytes, status: int, reason: str
 ) -> None:
     before = token(product.gateway, held_token)
     answer = post(product.gateway, held_token, kind, content)
     assert (answer.status_code, error_info(answer)["reason"]) == (status, reason)
     assert token(product.gateway, held_token) == before
-    assert product.objects(f"references/{held_token}/") == []
+    assert product.object_keys(f"references/{held_token}/") == []
 
 
-def test_an_asset_of_no_token_is_not_found(gateway: httpx.Client) -> None:
+def test_an_asset_for_an_unknown_token_is_refused(gateway: httpx.Client) -> None:
     answer = post(gateway, 2_000_000_000, "voice", VOICE)
     assert answer.status_code == 404
     assert error_info(answer)["reason"] == "TOKEN_NOT_FOUND"
 
 
-def test_a_stream_that_is_cut_short_leaves_nothing(
+def test_an_interrupted_stream_leaves_nothing_in_s3(
     product: Product, channel: grpc.Channel, held_token: int
 ) -> None:
     def messages() -> Iterator[pb.UploadReferenceAssetRequest]:
@@ -114,4 +114,4 @@ def test_a_stream_that_is_cut_short_leaves_nothing(
     with pytest.raises(grpc.RpcError) as error:
         upload_pb2_grpc.UploadServiceStub(channel).UploadReferenceAsset(messages())
     assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert product.objects(f"references/{held_token}/") == []
+    assert product.object_keys(f"references/{held_token}/") == []

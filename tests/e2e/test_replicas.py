@@ -55,7 +55,7 @@ def create(client: httpx.Client) -> httpx.Response:
 
 @contextmanager
 def constant_calls(stack: Stack, *calls: Call) -> Iterator[Counter[int]]:
-    """Calls that repeat while the context lasts; yields the count of each status."""
+    """Repeat these calls while the context lasts; yields the number of answers of each status."""
     statuses: Counter[int] = Counter()
     enough = threading.Event()
 
@@ -75,15 +75,15 @@ def constant_calls(stack: Stack, *calls: Call) -> Iterator[Counter[int]]:
 
 
 def holds_calls(stack: Stack, program: str) -> bool:
-    """Whether a replica has unanswered calls of a gateway."""
-    none = f"catalog::{stack.address(program)}::rq_active::0"
+    """Whether a gateway waits for answers of a replica."""
+    no_calls = f"catalog::{stack.address(program)}::rq_active::0"
     urls = [f"{stack.admin_url(each)}/clusters" for each in stack.settings.gateways]
     pages = (httpx.get(url, verify=False) for url in urls)
-    return any(none not in page.text.splitlines() for page in pages)
+    return any(no_calls not in page.text.splitlines() for page in pages)
 
 
 def answers_after_death(product: Product, call: Call) -> list[httpx.Response]:
-    """The responses to calls, at least one of which was at a replica when it died."""
+    """The responses to calls; at least one call was at a replica when it died."""
     stack = product.stack
     is_holding = partial(holds_calls, stack, "catalog-2")
     with ThreadPoolExecutor(16) as executor:
@@ -93,7 +93,7 @@ def answers_after_death(product: Product, call: Call) -> list[httpx.Response]:
             while not is_holding():
                 assert len(answers) < 16, "no call was sent to the frozen replica"
                 answers.append(executor.submit(call, product.gateway))
-                # The other replica answers it, or the frozen one holds it.
+                # Either the other replica answers the call, or the frozen one holds it.
                 eventually(lambda: answers[-1].done() or is_holding())
         finally:
             stack.kill("catalog-2")
@@ -101,7 +101,7 @@ def answers_after_death(product: Product, call: Call) -> list[httpx.Response]:
 
 
 @pytest.mark.parametrize("end", [Stack.kill, Stack.restart], ids=["killed", "restarted"])
-def test_no_read_fails_while_replicas_end_one_by_one(
+def test_no_read_fails_while_replicas_restart_one_by_one(
     stack: Stack, end: Callable[[Stack, str], None]
 ) -> None:
     with constant_calls(stack, read, read, read, read) as statuses:
@@ -130,14 +130,14 @@ def test_a_take_is_analysed_with_one_replica_of_each_service_left(
     for name in stopped:
         product.stack.stop(name)
     try:
-        assert product.ended(product.uploaded(held_token))["status"] == "completed"
+        assert product.final_result(product.upload_sample(held_token))["status"] == "completed"
     finally:
         for name in stopped:
             product.stack.start(name)
             product.stack.wait_ready(name)
 
 
-@pytest.mark.skipif(ON_CLUSTER, reason="another gateway answers in its place")
+@pytest.mark.skipif(ON_CLUSTER, reason="the other gateway answers instead")
 def test_a_frozen_gateway_responds_when_it_continues(stack: Stack, gateway: httpx.Client) -> None:
     stack.signal("gateway", "STOP")
     try:
@@ -158,7 +158,7 @@ def test_separate_workers_dispatch_takes(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
     product.stack.stop("analysis-worker")
-    job_id = product.uploaded(held_token)
+    job_id = product.upload_sample(held_token)
     assert product.result(job_id)["progress"] == 70
     product.stack.start("analysis-worker")
     assert analysis_server.job(job_id)["job_id"] == job_id

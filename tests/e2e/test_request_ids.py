@@ -33,7 +33,7 @@ def test_the_same_recording_with_the_same_key_returns_the_first_job(
     assert again.status_code == 200
     assert again.json() == first.json()
     assert product.jobs_of(held_token) == [first.json()["job_id"]]
-    assert len(product.stored(held_token)) == 1
+    assert len(product.recording_keys(held_token)) == 1
 
 
 def test_a_quoted_key_is_the_same_key(product: Product, held_token: int) -> None:
@@ -98,4 +98,4 @@ def test_a_repeat_supersedes_an_upload_under_way(
     assert answer.status_code == 200
     may_continue.set()
     assert call.code() is grpc.StatusCode.ABORTED
-    assert len(product.stored(held_token)) == 1
+    assert len(product.recording_keys(held_token)) == 1

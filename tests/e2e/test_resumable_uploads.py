@@ -1,4 +1,4 @@
-"""An upload goes on where it stopped: what a gRPC client relies on."""
+"""Resumable uploads by gRPC: an upload continues at its last committed byte."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LONG = wav(12 * MIB + 345)
 
 
 def refusal(call: Callable[[], object]) -> tuple[grpc.StatusCode, str]:
-    """The status and the reason that a call is refused with."""
+    """The status and the reason of the error that a call ends with."""
     with pytest.raises(grpc.RpcError) as caught:
         call()
     error: Any = caught.value
@@ -35,7 +35,7 @@ def refusal(call: Callable[[], object]) -> tuple[grpc.StatusCode, str]:
 
 
 @pytest.mark.parametrize("content", [CONTENT, LONG], ids=["one part", "several parts"])
-def test_all_in_one_write(
+def test_a_file_is_uploaded_in_one_write(
     product: Product, held_token: int, uploader: Uploader, content: bytes
 ) -> None:
     upload = uploader.create(held_token, file_name="a.wav", size=len(content))
@@ -56,7 +56,7 @@ def test_all_in_one_write(
         pytest.param([len(LONG)], id="at the end"),
     ],
 )
-def test_over_several_writes(
+def test_a_file_is_uploaded_in_several_writes(
     product: Product, held_token: int, uploader: Uploader, cuts: list[int]
 ) -> None:
     upload = uploader.create(held_token, sha256=hashlib.sha256(LONG).digest())
@@ -70,7 +70,7 @@ def test_over_several_writes(
     assert_analysed(product, upload, LONG)
 
 
-def test_messages_without_bytes_mean_nothing(
+def test_messages_without_bytes_are_ignored(
     product: Product, held_token: int, uploader: Uploader
 ) -> None:
     upload_id = uploader.create(held_token).upload_id
@@ -80,7 +80,7 @@ def test_messages_without_bytes_mean_nothing(
     assert_analysed(product, uploader.stub.WriteUpload(iter(sent), timeout=60), LONG)
 
 
-def test_bytes_sent_again_are_skipped_over(
+def test_bytes_sent_again_are_skipped(
     product: Product, held_token: int, uploader: Uploader
 ) -> None:
     upload_id = uploader.create(held_token).upload_id
@@ -88,7 +88,7 @@ def test_bytes_sent_again_are_skipped_over(
     assert_analysed(product, uploader.write(upload_id, 0, LONG, finish=True), LONG)
 
 
-def test_a_gap_is_refused_and_harms_nothing(
+def test_a_gap_is_refused_and_the_upload_continues(
     product: Product, held_token: int, uploader: Uploader
 ) -> None:
     upload_id = uploader.create(held_token).upload_id
@@ -100,7 +100,9 @@ def test_a_gap_is_refused_and_harms_nothing(
     assert_analysed(product, uploader.write(upload_id, 1000, CONTENT[1000:], finish=True), CONTENT)
 
 
-def test_the_end_may_be_stated_again(product: Product, held_token: int, uploader: Uploader) -> None:
+def test_finishing_a_complete_upload_again_changes_nothing(
+    product: Product, held_token: int, uploader: Uploader
+) -> None:
     upload_id = uploader.create(held_token).upload_id
     first = uploader.write(upload_id, 0, CONTENT, finish=True)
     again = uploader.write(upload_id, len(CONTENT), b"", finish=True)
@@ -108,7 +110,7 @@ def test_the_end_may_be_stated_again(product: Product, held_token: int, uploader
     assert_analysed(product, again, CONTENT)
 
 
-def test_the_job_can_be_watched_from_the_beginning(
+def test_the_job_shows_progress_from_the_creation_of_its_upload(
     product: Product, held_token: int, uploader: Uploader
 ) -> None:
     upload = uploader.create(held_token)
@@ -119,7 +121,7 @@ def test_the_job_can_be_watched_from_the_beginning(
     assert product.result(upload.job_id)["progress"] >= 70
 
 
-def test_the_same_request_has_one_upload(
+def test_a_repeated_request_id_returns_the_same_upload(
     product: Product, held_token: int, uploader: Uploader
 ) -> None:
     request_id = str(uuid4())
@@ -133,7 +135,7 @@ def test_the_same_request_has_one_upload(
 
 
 class SlowWrite:
-    """A write whose messages are sent one by one."""
+    """A write whose messages the test sends one by one."""
 
     def __init__(self, uploader: Uploader) -> None:
         self._messages: queue.Queue[pb.WriteUploadRequest | None] = queue.Queue()
@@ -143,21 +145,23 @@ class SlowWrite:
         return self._messages.get()
 
     def send(self, message: pb.WriteUploadRequest | None) -> None:
-        """The next message; None for the end of the stream."""
+        """Send a message; None ends the stream."""
         self._messages.put(message)
 
 
-def committed(uploader: Uploader, upload_id: str, size: int) -> None:
-    """Wait until so many bytes are durable."""
+def wait_until_committed(uploader: Uploader, upload_id: str, size: int) -> None:
+    """Wait until at least `size` bytes are durable."""
     eventually(lambda: uploader.get(upload_id).committed_size >= size)
 
 
-def test_a_newer_writer_takes_over(product: Product, held_token: int, uploader: Uploader) -> None:
+def test_a_newer_writer_supersedes_an_older_one(
+    product: Product, held_token: int, uploader: Uploader
+) -> None:
     upload_id = uploader.create(held_token).upload_id
     older = SlowWrite(uploader)
     for message in messages(upload_id, 0, LONG[: 6 * MIB], finish=False):
         older.send(message)
-    committed(uploader, upload_id, 5 * MIB)
+    wait_until_committed(uploader, upload_id, 5 * MIB)
     upload = uploader.write(upload_id, 5 * MIB, LONG[5 * MIB :], finish=True)
     older.send(pb.WriteUploadRequest(chunk=b"too late", finish_write=True))
     assert refusal(older.call.result)[0] in (
@@ -167,12 +171,12 @@ def test_a_newer_writer_takes_over(product: Product, held_token: int, uploader: 
     assert_analysed(product, upload, LONG)
 
 
-def test_a_writer_that_was_superseded_is_told(held_token: int, uploader: Uploader) -> None:
+def test_a_superseded_writer_receives_an_error(held_token: int, uploader: Uploader) -> None:
     upload_id = uploader.create(held_token).upload_id
     older = SlowWrite(uploader)
     for message in messages(upload_id, 0, LONG[: 6 * MIB], finish=False):
         older.send(message)
-    committed(uploader, upload_id, 5 * MIB)
+    wait_until_committed(uploader, upload_id, 5 * MIB)
     uploader.write(upload_id, 5 * MIB, LONG[5 * MIB : 6 * MIB])
     older.send(None)
     assert refusal(older.call.result) == (grpc.StatusCode.ABORTED, "UPLOAD_SUPERSEDED")
@@ -180,25 +184,25 @@ def test_a_writer_that_was_superseded_is_told(held_token: int, uploader: Uploade
 
 
 @pytest.mark.parametrize("size", [1000, 3 * MIB, 8 * MIB])
-def test_what_a_vanished_client_sent_is_kept(
+def test_bytes_of_a_vanished_client_are_kept(
     product: Product, held_token: int, uploader: Uploader, size: int
 ) -> None:
     upload_id = uploader.create(held_token).upload_id
     write = SlowWrite(uploader)
     for message in messages(upload_id, 0, LONG[:size], finish=False):
         write.send(message)
-    # Nothing is told of bytes below a part before the stream ends; the job tells that it began.
+    # The committed size does not change before a part is full; the job's progress does.
     job_id = uploader.get(upload_id).job_id
     next(state for state in product.states(job_id) if state["progress"] >= 40)
     if size > 5 * MIB:
-        committed(uploader, upload_id, 5 * MIB)
+        wait_until_committed(uploader, upload_id, 5 * MIB)
     write.call.cancel()
     at = uploader.get(upload_id).committed_size
     assert at <= size
     assert_analysed(product, uploader.write(upload_id, at, LONG[at:], finish=True), LONG)
 
 
-def test_a_cancelled_upload_leaves_nothing(
+def test_a_cancelled_upload_leaves_nothing_in_s3(
     product: Product, held_token: int, uploader: Uploader
 ) -> None:
     upload = uploader.create(held_token)
@@ -206,16 +210,16 @@ def test_a_cancelled_upload_leaves_nothing(
     cancelled = uploader.cancel(upload.upload_id)
     assert cancelled.state == pb.UPLOAD_STATE_CANCELLED
     assert uploader.cancel(upload.upload_id).state == pb.UPLOAD_STATE_CANCELLED
-    assert product.stored(held_token) == []
-    assert product.objects(f"tails/{upload.upload_id}/") == []
-    assert product.ended(upload.job_id)["failure_reason"] == "UPLOAD_CANCELLED"
+    assert product.recording_keys(held_token) == []
+    assert product.object_keys(f"tails/{upload.upload_id}/") == []
+    assert product.final_result(upload.job_id)["failure_reason"] == "UPLOAD_CANCELLED"
     assert refusal(lambda: uploader.write(upload.upload_id, 8 * MIB, b"more")) == (
         grpc.StatusCode.FAILED_PRECONDITION,
         "UPLOAD_ENDED",
     )
 
 
-def test_a_finished_upload_is_not_cancelled(
+def test_a_complete_upload_cannot_be_cancelled(
     product: Product, held_token: int, uploader: Uploader
 ) -> None:
     upload = uploader.create(held_token)
@@ -227,46 +231,48 @@ def test_a_finished_upload_is_not_cancelled(
     assert_analysed(product, uploader.get(upload.upload_id), CONTENT)
 
 
-REFUSED = {
-    "no audio": (b"no audio at all" * 1000, "UNSUPPORTED_AUDIO"),
+INVALID_RECORDINGS = {
+    "not audio": (b"no audio at all" * 1000, "UNSUPPORTED_AUDIO"),
     "too large": (wav(25 * MIB), "RECORDING_TOO_LARGE"),
     "too long": (wav(40_000, byte_rate=2), "RECORDING_TOO_LONG"),
 }
 
 
-@pytest.mark.parametrize(("content", "reason"), REFUSED.values(), ids=REFUSED)
-def test_a_recording_that_is_refused_ends_its_upload(
+@pytest.mark.parametrize(("content", "reason"), INVALID_RECORDINGS.values(), ids=INVALID_RECORDINGS)
+def test_an_invalid_recording_fails_its_upload(
     product: Product, held_token: int, uploader: Uploader, content: bytes, reason: str
 ) -> None:
     upload = uploader.create(held_token)
-    write = refusal(lambda: uploader.write(upload.upload_id, 0, content, finish=True))
-    assert write[1] == reason
+    refused = refusal(lambda: uploader.write(upload.upload_id, 0, content, finish=True))
+    assert refused[1] == reason
     upload = uploader.get(upload.upload_id)
     assert (upload.state, upload.failure_reason) == (pb.UPLOAD_STATE_FAILED, reason)
-    assert product.ended(upload.job_id)["failure_reason"] == reason
-    assert product.stored(held_token) == []
+    assert product.final_result(upload.job_id)["failure_reason"] == reason
+    assert product.recording_keys(held_token) == []
 
 
-def test_no_audio_is_refused_before_it_is_all_here(held_token: int, uploader: Uploader) -> None:
+def test_a_file_that_is_not_audio_is_refused_before_all_bytes_arrive(
+    held_token: int, uploader: Uploader
+) -> None:
     upload_id = uploader.create(held_token, size=20 * MIB).upload_id
     write = SlowWrite(uploader)
     write.send(messages(upload_id, 0, b"x" * 5000, finish=False)[0])
     assert refusal(write.call.result)[1] == "UNSUPPORTED_AUDIO"
 
 
-def test_a_wrong_digest_ends_the_upload(
+def test_a_wrong_sha256_fails_the_upload(
     product: Product, held_token: int, uploader: Uploader
 ) -> None:
     upload = uploader.create(held_token, sha256=hashlib.sha256(LONG).digest())
     uploader.write(upload.upload_id, 0, LONG[: 6 * MIB])
     flipped = LONG[6 * MIB : -1] + bytes([LONG[-1] ^ 1])
-    write = refusal(lambda: uploader.write(upload.upload_id, 6 * MIB, flipped, finish=True))
-    assert write[1] == "CHECKSUM_MISMATCH"
-    assert product.stored(held_token) == []
+    refused = refusal(lambda: uploader.write(upload.upload_id, 6 * MIB, flipped, finish=True))
+    assert refused[1] == "CHECKSUM_MISMATCH"
+    assert product.recording_keys(held_token) == []
     assert uploader.get(upload.upload_id).state == pb.UPLOAD_STATE_FAILED
 
 
-def test_an_end_before_the_declared_size_ends_nothing(
+def test_a_finish_before_the_declared_size_is_refused_and_the_upload_continues(
     product: Product, held_token: int, uploader: Uploader
 ) -> None:
     upload_id = uploader.create(held_token, size=len(CONTENT)).upload_id
@@ -276,7 +282,7 @@ def test_an_end_before_the_declared_size_ends_nothing(
     assert_analysed(product, uploader.write(upload_id, 1000, CONTENT[1000:], finish=True), CONTENT)
 
 
-def test_bytes_after_the_declared_size_are_refused(
+def test_bytes_beyond_the_declared_size_are_refused(
     product: Product, held_token: int, uploader: Uploader
 ) -> None:
     upload_id = uploader.create(held_token, size=len(CONTENT)).upload_id
@@ -285,8 +291,8 @@ def test_bytes_after_the_declared_size_are_refused(
     assert_analysed(product, uploader.write(upload_id, 0, CONTENT, finish=True), CONTENT)
 
 
-BAD: dict[str, tuple[dict[str, object], str]] = {
-    "no such token": ({"token_id": 999_999_999}, "TOKEN_NOT_FOUND"),
+INVALID_CREATIONS: dict[str, tuple[dict[str, object], str]] = {
+    "unknown token": ({"token_id": 999_999_999}, "TOKEN_NOT_FOUND"),
     "no token": ({"token_id": 0}, "INVALID_FIELD"),
     "size 0": ({"size": 0}, "INVALID_FIELD"),
     "digest too short": ({"sha256": b"short"}, "INVALID_FIELD"),
@@ -294,8 +300,8 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
 }
 
 
-@pytest.mark.parametrize(("fields", "reason"), BAD.values(), ids=BAD)
-def test_what_cannot_be_begun_is_refused(
+@pytest.mark.parametrize(("fields", "reason"), INVALID_CREATIONS.values(), ids=INVALID_CREATIONS)
+def test_an_invalid_creation_is_refused_without_a_job(
     product: Product, held_token: int, uploader: Uploader, fields: dict[str, object], reason: str
 ) -> None:
     wanted = {"token_id": held_token, **fields}
@@ -303,7 +309,7 @@ def test_what_cannot_be_begun_is_refused(
     assert product.jobs_of(held_token) == []
 
 
-def test_an_upload_nobody_knows(uploader: Uploader) -> None:
+def test_calls_for_an_unknown_upload_are_refused(uploader: Uploader) -> None:
     for call in (uploader.get, uploader.cancel, lambda each: uploader.write(each, 0, b"x")):
         assert refusal(lambda call=call: call(str(uuid4()))) == (  # type: ignore[misc]
             grpc.StatusCode.NOT_FOUND,
@@ -312,6 +318,6 @@ def test_an_upload_nobody_knows(uploader: Uploader) -> None:
         assert refusal(lambda call=call: call("no id"))[1] == "INVALID_FIELD"  # type: ignore[misc]
 
 
-def test_a_write_without_a_message(uploader: Uploader) -> None:
-    nothing: Iterator[pb.WriteUploadRequest] = iter(())
-    assert refusal(lambda: uploader.stub.WriteUpload(nothing))[1] == "INVALID_FIELD"
+def test_a_write_without_a_message_is_refused(uploader: Uploader) -> None:
+    no_messages: Iterator[pb.WriteUploadRequest] = iter(())
+    assert refusal(lambda: uploader.stub.WriteUpload(no_messages))[1] == "INVALID_FIELD"

@@ -39,11 +39,11 @@ def test_an_old_analysis_is_deleted_with_its_recording_and_others_stay(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
     analysis_server.answer(held_token, (200, RESULTS), (200, RESULTS))
-    old = product.uploaded(held_token)
-    recent = product.uploaded(held_token, "take_0890_close_48k_stereo.flac")
+    old = product.upload_sample(held_token)
+    recent = product.upload_sample(held_token, "take_0890_close_48k_stereo.flac")
     for job_id in (old, recent):
-        product.ended(job_id)
-    waiting = product.uploaded(held_token, "take_0890_close.webm")
+        product.final_result(job_id)
+    waiting = product.upload_sample(held_token, "take_0890_close.webm")
     product.execute(
         "UPDATE analysis.jobs SET end_time = end_time - interval '2 days' WHERE job_id = $1",
         UUID(old),
@@ -51,5 +51,5 @@ def test_an_old_analysis_is_deleted_with_its_recording_and_others_stay(
     with worker_with_retention(product.stack, days=1):
         eventually(lambda: product.gateway.get(f"/analyses/{old}").status_code == 404)
     assert product.jobs_of(held_token) == [recent, waiting]
-    stored = {key.rpartition("/")[2] for key in product.stored(held_token)}
+    stored = {key.rpartition("/")[2] for key in product.recording_keys(held_token)}
     assert stored == {recent, waiting}

@@ -1,4 +1,4 @@
-"""A stopping service finishes running calls, loses nothing and exits with 0."""
+"""A service that shuts down finishes running calls, loses nothing and exits with 0."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def assert_exited_with_0(product: Product, name: str) -> None:
     assert f"exited: {name} (exit status 0" in log
 
 
-def test_watchers_are_ended_and_can_watch_again(
+def test_watchers_receive_unavailable_and_can_reconnect(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
-    job_id = product.uploaded(held_token)
+    job_id = product.upload_sample(held_token)
     analysis_server.job(job_id)
     request = analysis_pb2.WatchAnalysisRequest(job_id=job_id)
     with grpc.insecure_channel(product.stack.address("analysis")) as channel:
@@ -47,7 +47,7 @@ def test_watchers_are_ended_and_can_watch_again(
     assert list(product.states(job_id))[-1]["status"] == "completed"
 
 
-def test_a_running_upload_is_finished_first(
+def test_a_running_upload_completes_before_the_exit(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
     stopping = threading.Event()

@@ -59,8 +59,8 @@ def test_a_take_by_form_goes_from_upload_to_result(product: Product) -> None:
 
 def test_scores_rank_takes_by_similarity(product: Product) -> None:
     takes = TAKES[:5]
-    jobs = [product.uploaded(SEEDED_TOKEN, take) for take in takes]
-    scores = [product.ended(job)["result"]["overall_score"] for job in jobs]
+    jobs = [product.upload_sample(SEEDED_TOKEN, take) for take in takes]
+    scores = [product.final_result(job)["result"]["overall_score"] for job in jobs]
     reference, webm, flac, other_voice, wrong_line = scores
     assert reference > max(webm, flac)
     assert abs(webm - flac) <= 2
@@ -77,7 +77,7 @@ def test_scores_rank_takes_by_similarity(product: Product) -> None:
 def test_a_recording_that_cannot_be_analysed_fails_with_a_message(
     product: Product, recording: str, reason: str
 ) -> None:
-    ended = product.ended(product.uploaded(SEEDED_TOKEN, recording))
+    ended = product.final_result(product.upload_sample(SEEDED_TOKEN, recording))
     assert ended["status"] == "failed"
     assert ended["failure_reason"] == reason
     assert "다시" in ended["message"]
@@ -87,7 +87,7 @@ def test_a_recording_that_cannot_be_analysed_fails_with_a_message(
 def test_a_watcher_receives_each_stage_of_the_progress(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
-    job_id = product.uploaded(held_token)
+    job_id = product.upload_sample(held_token)
     analysis_server.job(job_id)
     states = product.states(job_id)
     waiting = next(state for state in states if state["progress"] == 90)
@@ -107,7 +107,7 @@ def test_messages_are_english_if_the_client_asks_for_english(
 def test_the_dispatch_contains_the_token_with_scripts_and_assets(
     product: Product, analysis_server: AnalysisServer
 ) -> None:
-    job_id = product.uploaded(SEEDED_TOKEN, "ref_0930.wav")
+    job_id = product.upload_sample(SEEDED_TOKEN, "ref_0930.wav")
     body = analysis_server.job(job_id)
     assert set(body) == {"job_id", "audio_url", "token", "webhook_url"}
     assert body["token"]["id"] == SEEDED_TOKEN
@@ -152,14 +152,14 @@ def test_a_take_by_grpcurl(product: Product) -> None:
         text=True,
         check=True,
     )
-    assert product.ended(json.loads(answer.stdout)["job_id"])["status"] == "completed"
+    assert product.final_result(json.loads(answer.stdout)["job_id"])["status"] == "completed"
 
 
 def test_twenty_concurrent_takes_all_complete(product: Product) -> None:
     with ThreadPoolExecutor(20) as pool:
         takes = [TAKES[number % len(TAKES)] for number in range(20)]
-        jobs = list(pool.map(lambda take: product.uploaded(SEEDED_TOKEN, take), takes))
-        ended = list(pool.map(product.ended, jobs))
+        jobs = list(pool.map(lambda take: product.upload_sample(SEEDED_TOKEN, take), takes))
+        ended = list(pool.map(product.final_result, jobs))
     assert [job["status"] for job in ended] == ["completed"] * 20
 
 
@@ -174,7 +174,9 @@ def test_a_file_name_is_never_part_of_an_object_key(
         f"/tokens/{held_token}/upload-audio", files={"file": (file_name, recording)}
     )
     assert answer.status_code == 200, answer.text
-    assert product.stored(held_token) == [f"recordings/{held_token}/{answer.json()['job_id']}"]
+    assert product.recording_keys(held_token) == [
+        f"recordings/{held_token}/{answer.json()['job_id']}"
+    ]
 
 
 def test_a_recording_of_several_parts_arrives_unchanged(

@@ -1,4 +1,4 @@
-"""tus 1.0.0 at /uploads, as its specification has it."""
+"""tus 1.0.0 at /uploads, as its specification requires."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def metadata(**values: object) -> str:
 
 
 class Tus:
-    """A client that says what it is told to."""
+    """A client that sends exactly the given headers and bytes."""
 
     def __init__(self, gateway: httpx.Client, token_id: int) -> None:
         self.gateway = gateway
         self.token_id = token_id
 
-    def ask(
+    def request(
         self, method: str, path: str, headers: Json | None = None, content: object = None
     ) -> httpx.Response:
         wanted = {"Tus-Resumable": "1.0.0", **(headers or {})}
@@ -53,28 +53,29 @@ class Tus:
         self, size: int | None, content: bytes = b"", headers: Json | None = None
     ) -> httpx.Response:
         length = {"Upload-Defer-Length": "1"} if size is None else {"Upload-Length": str(size)}
-        told = {"Upload-Metadata": metadata(token_id=self.token_id, filename="한글.wav")}
-        sent = BYTES if content else {}
-        return self.ask("POST", "/uploads", {**length, **told, **sent, **(headers or {})}, content)
+        described = {"Upload-Metadata": metadata(token_id=self.token_id, filename="한글.wav")}
+        content_type = BYTES if content else {}
+        wanted = {**length, **described, **content_type, **(headers or {})}
+        return self.request("POST", "/uploads", wanted, content)
 
-    def created(self, size: int | None) -> str:
+    def create_upload(self, size: int | None) -> str:
         answer = self.create(size)
         assert answer.status_code == 201, answer.text
         location: str = answer.headers["location"]
         return location
 
     def patch(self, location: str, offset: int, content: object, **headers: str) -> httpx.Response:
-        sent = {"Upload-Offset": str(offset), **BYTES, **headers}
-        return self.ask("PATCH", location, sent, content)
+        wanted = {"Upload-Offset": str(offset), **BYTES, **headers}
+        return self.request("PATCH", location, wanted, content)
 
     def head(self, location: str) -> httpx.Response:
-        return self.ask("HEAD", location)
+        return self.request("HEAD", location)
 
     def offset(self, location: str) -> int:
         return int(self.head(location).headers["upload-offset"])
 
-    def rest_is_taken(self, location: str, content: bytes) -> bool:
-        """Go on as clients do: where the upload is, and again if that was news."""
+    def sends_rest(self, location: str, content: bytes) -> bool:
+        """Resume at the current offset, as clients do; False if the offset has moved meanwhile."""
         offset = self.offset(location)
         answer = self.patch(location, offset, content[offset:])
         assert answer.status_code in (204, 409)
@@ -90,7 +91,7 @@ def upload_of(uploader: Uploader, location: str) -> pb.Upload:
     return uploader.get(location.rpartition("/")[2])
 
 
-def test_options_tell_what_is_spoken(gateway: httpx.Client) -> None:
+def test_options_list_the_supported_extensions(gateway: httpx.Client) -> None:
     answer = gateway.options("/uploads")
     assert (answer.status_code, answer.content) == (204, b"")
     assert answer.headers["tus-version"] == "1.0.0"
@@ -107,7 +108,7 @@ def test_options_tell_what_is_spoken(gateway: httpx.Client) -> None:
     ]
 
 
-def test_creation(tus: Tus) -> None:
+def test_a_created_upload_can_be_looked_up(tus: Tus) -> None:
     answer = tus.create(len(CONTENT))
     assert (answer.status_code, answer.content) == (201, b"")
     assert answer.headers["location"].startswith("/uploads/")
@@ -121,8 +122,8 @@ def test_creation(tus: Tus) -> None:
     assert head.headers["x-job-id"] == answer.headers["x-job-id"]
 
 
-def test_the_last_byte_starts_the_analysis(product: Product, uploader: Uploader, tus: Tus) -> None:
-    location = tus.created(len(LONG))
+def test_the_last_byte_completes_the_upload(product: Product, uploader: Uploader, tus: Tus) -> None:
+    location = tus.create_upload(len(LONG))
     first = tus.patch(location, 0, LONG[: 7 * MIB])
     assert (first.status_code, first.headers["upload-offset"]) == (204, str(7 * MIB))
     assert tus.head(location).headers["upload-offset"] == str(7 * MIB)
@@ -136,7 +137,9 @@ def test_the_last_byte_starts_the_analysis(product: Product, uploader: Uploader,
 
 
 @pytest.mark.parametrize("sent", [1000, len(CONTENT)], ids=["the first bytes", "all"])
-def test_creation_with_upload(product: Product, uploader: Uploader, tus: Tus, sent: int) -> None:
+def test_a_creation_may_carry_bytes(
+    product: Product, uploader: Uploader, tus: Tus, sent: int
+) -> None:
     answer = tus.create(len(CONTENT), CONTENT[:sent])
     assert answer.status_code == 201, answer.text
     assert answer.headers["upload-offset"] == str(sent)
@@ -146,8 +149,10 @@ def test_creation_with_upload(product: Product, uploader: Uploader, tus: Tus, se
     assert_analysed(product, upload_of(uploader, location), CONTENT)
 
 
-def test_the_length_may_come_later(product: Product, uploader: Uploader, tus: Tus) -> None:
-    location = tus.created(None)
+def test_the_length_may_be_declared_in_a_later_request(
+    product: Product, uploader: Uploader, tus: Tus
+) -> None:
+    location = tus.create_upload(None)
     assert tus.head(location).headers["upload-defer-length"] == "1"
     tus.patch(location, 0, CONTENT[:1000])
     tus.patch(location, 1000, CONTENT[1000:2000], **{"Upload-Length": str(len(CONTENT))})
@@ -156,8 +161,10 @@ def test_the_length_may_come_later(product: Product, uploader: Uploader, tus: Tu
     assert_analysed(product, upload_of(uploader, location), CONTENT)
 
 
-def test_the_length_may_come_last(product: Product, uploader: Uploader, tus: Tus) -> None:
-    location = tus.created(None)
+def test_the_length_may_be_declared_after_all_bytes(
+    product: Product, uploader: Uploader, tus: Tus
+) -> None:
+    location = tus.create_upload(None)
     tus.patch(location, 0, CONTENT)
     assert upload_of(uploader, location).state == pb.UPLOAD_STATE_RECEIVING
     tus.patch(location, len(CONTENT), b"", **{"Upload-Length": str(len(CONTENT))})
@@ -165,8 +172,8 @@ def test_the_length_may_come_last(product: Product, uploader: Uploader, tus: Tus
 
 
 @pytest.mark.parametrize("offset", [0, 999, 1001])
-def test_another_offset_is_a_conflict(tus: Tus, offset: int) -> None:
-    location = tus.created(len(CONTENT))
+def test_a_wrong_offset_is_a_conflict(tus: Tus, offset: int) -> None:
+    location = tus.create_upload(len(CONTENT))
     tus.patch(location, 0, CONTENT[:1000])
     answer = tus.patch(location, offset, CONTENT[offset:])
     assert answer.status_code == 409
@@ -183,38 +190,38 @@ DIGESTS: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("algorithm", DIGESTS)
 @pytest.mark.parametrize("size", [1000, 11 * MIB], ids=["within a part", "over parts"])
-def test_a_checksum_is_verified_before_anything_is_kept(
+def test_a_checksum_is_verified_before_bytes_are_kept(
     product: Product, uploader: Uploader, tus: Tus, algorithm: str, size: int
 ) -> None:
-    location = tus.created(len(LONG))
+    location = tus.create_upload(len(LONG))
     piece = LONG[:size]
     digest = base64.b64encode(DIGESTS[algorithm](piece)).decode()
     checksum = {"Upload-Checksum": f"{algorithm} {digest}"}
     flipped = piece[:-1] + bytes([piece[-1] ^ 1])
     assert tus.patch(location, 0, flipped, **checksum).status_code == 460
     assert tus.head(location).headers["upload-offset"] == "0"
-    assert product.objects(f"tails{location.removeprefix('/uploads')}/") == []
+    assert product.object_keys(f"tails{location.removeprefix('/uploads')}/") == []
     assert tus.patch(location, 0, piece, **checksum).status_code == 204
     assert tus.patch(location, size, LONG[size:]).status_code == 204
     assert_analysed(product, upload_of(uploader, location), LONG)
 
 
-def test_termination(product: Product, tus: Tus) -> None:
+def test_a_terminated_upload_leaves_nothing_in_s3(product: Product, tus: Tus) -> None:
     answer = tus.create(len(LONG))
     location = answer.headers["location"]
     tus.patch(location, 0, LONG[: 6 * MIB])
-    ended = tus.ask("DELETE", location)
-    assert (ended.status_code, ended.content) == (204, b"")
+    deleted = tus.request("DELETE", location)
+    assert (deleted.status_code, deleted.content) == (204, b"")
     for again in (tus.head(location), tus.patch(location, 6 * MIB, b"x")):
         assert again.status_code == 410
-    assert product.ended(answer.headers["x-job-id"])["failure_reason"] == "UPLOAD_CANCELLED"
-    assert product.stored(tus.token_id) == []
+    assert product.final_result(answer.headers["x-job-id"])["failure_reason"] == "UPLOAD_CANCELLED"
+    assert product.recording_keys(tus.token_id) == []
 
 
-def partial(tus: Tus, content: bytes) -> str:
-    """A piece of a recording, whole."""
-    told = {"Upload-Concat": "partial", "Upload-Length": str(len(content))}
-    created = tus.ask("POST", "/uploads", told)
+def upload_partial(tus: Tus, content: bytes) -> str:
+    """Create and complete a partial upload; returns its location."""
+    headers = {"Upload-Concat": "partial", "Upload-Length": str(len(content))}
+    created = tus.request("POST", "/uploads", headers)
     assert created.status_code == 201, created.text
     location: str = created.headers["location"]
     assert tus.patch(location, 0, content).status_code == 204
@@ -222,19 +229,19 @@ def partial(tus: Tus, content: bytes) -> str:
     return location
 
 
-def final(tus: Tus, *locations: str) -> httpx.Response:
-    told = {
+def concatenate(tus: Tus, *locations: str) -> httpx.Response:
+    headers = {
         "Upload-Concat": f"final;{' '.join(locations)}",
         "Upload-Metadata": metadata(token_id=tus.token_id),
     }
-    return tus.ask("POST", "/uploads", told)
+    return tus.request("POST", "/uploads", headers)
 
 
-def test_concatenation(product: Product, uploader: Uploader, tus: Tus) -> None:
+def test_partial_uploads_are_concatenated(product: Product, uploader: Uploader, tus: Tus) -> None:
     cuts = [0, 1000, 7 * MIB, len(LONG)]
-    pieces = [partial(tus, LONG[start:end]) for start, end in pairwise(cuts)]
-    absolute = str(tus.gateway.base_url.join(pieces[2]))
-    answer = final(tus, pieces[0], pieces[1], absolute)
+    partials = [upload_partial(tus, LONG[start:end]) for start, end in pairwise(cuts)]
+    absolute = str(tus.gateway.base_url.join(partials[2]))
+    answer = concatenate(tus, partials[0], partials[1], absolute)
     assert answer.status_code == 201, answer.text
     location = answer.headers["location"]
     head = tus.head(location).headers
@@ -244,16 +251,16 @@ def test_concatenation(product: Product, uploader: Uploader, tus: Tus) -> None:
     assert_analysed(product, upload_of(uploader, location), LONG)
 
 
-def test_pieces_that_are_not_whole_are_not_put_together(product: Product, tus: Tus) -> None:
-    told = {"Upload-Concat": "partial", "Upload-Length": "1000"}
-    half = tus.ask("POST", "/uploads", told).headers["location"]
-    assert error_info(final(tus, half))["reason"] == "UPLOAD_INCOMPLETE"
-    assert error_info(final(tus, f"/uploads/{uuid4()}"))["reason"] == "UPLOAD_NOT_FOUND"
-    assert error_info(final(tus, tus.created(5)))["reason"] == "INVALID_FIELD"
-    assert product.stored(tus.token_id) == []
+def test_incomplete_partial_uploads_are_not_concatenated(product: Product, tus: Tus) -> None:
+    headers = {"Upload-Concat": "partial", "Upload-Length": "1000"}
+    incomplete = tus.request("POST", "/uploads", headers).headers["location"]
+    assert error_info(concatenate(tus, incomplete))["reason"] == "UPLOAD_INCOMPLETE"
+    assert error_info(concatenate(tus, f"/uploads/{uuid4()}"))["reason"] == "UPLOAD_NOT_FOUND"
+    assert error_info(concatenate(tus, tus.create_upload(5)))["reason"] == "INVALID_FIELD"
+    assert product.recording_keys(tus.token_id) == []
 
 
-def test_a_repeated_creation_with_the_same_key_is_one_upload(tus: Tus) -> None:
+def test_a_repeated_idempotency_key_returns_the_same_upload(tus: Tus) -> None:
     key = {"Idempotency-Key": str(uuid4())}
     first = tus.create(1000, headers=key)
     again = tus.create(1000, headers=key)
@@ -261,30 +268,34 @@ def test_a_repeated_creation_with_the_same_key_is_one_upload(tus: Tus) -> None:
     assert tus.create(1001, headers=key).status_code == 422
 
 
-def test_a_client_that_cannot_patch(product: Product, uploader: Uploader, tus: Tus) -> None:
-    location = tus.created(len(CONTENT))
+def test_a_client_may_override_the_http_method(
+    product: Product, uploader: Uploader, tus: Tus
+) -> None:
+    location = tus.create_upload(len(CONTENT))
     override = {"X-HTTP-Method-Override": "PATCH", "Upload-Offset": "0", **BYTES}
-    assert tus.ask("POST", location, override, CONTENT).status_code == 204
+    assert tus.request("POST", location, override, CONTENT).status_code == 204
     assert_analysed(product, upload_of(uploader, location), CONTENT)
-    other = tus.created(5)
-    assert tus.ask("POST", other, {"X-HTTP-Method-Override": "DELETE"}).status_code == 204
+    other = tus.create_upload(5)
+    assert tus.request("POST", other, {"X-HTTP-Method-Override": "DELETE"}).status_code == 204
 
 
-def test_a_body_of_unknown_length(product: Product, uploader: Uploader, tus: Tus) -> None:
+def test_a_body_of_unknown_length_is_accepted(
+    product: Product, uploader: Uploader, tus: Tus
+) -> None:
     def pieces() -> Iterator[bytes]:
         for start in range(0, len(LONG), 300_000):
             yield LONG[start : start + 300_000]
 
-    location = tus.created(len(LONG))
+    location = tus.create_upload(len(LONG))
     assert tus.patch(location, 0, pieces()).status_code == 204
     assert_analysed(product, upload_of(uploader, location), LONG)
 
 
 @pytest.mark.parametrize("sent", [1000, 6 * MIB])
-def test_what_a_vanished_client_sent_is_kept(
+def test_bytes_of_a_vanished_client_are_kept(
     product: Product, uploader: Uploader, tus: Tus, sent: int
 ) -> None:
-    location = tus.created(len(LONG))
+    location = tus.create_upload(len(LONG))
     url = urlsplit(str(tus.gateway.base_url))
     head = (
         f"PATCH {location} HTTP/1.1\r\nHost: sori\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n"
@@ -293,46 +304,48 @@ def test_what_a_vanished_client_sent_is_kept(
     job_id = tus.head(location).headers["x-job-id"]
     with socket.create_connection((url.hostname, url.port or 80)) as connection:
         connection.sendall(head.encode() + LONG[:sent])
-        # The first bytes have arrived when the job shows it.
+        # Once the job shows progress, the first bytes have arrived.
         next(state for state in product.states(job_id) if state["progress"] >= 40)
         eventually(lambda: tus.offset(location) >= sent // (5 * MIB) * 5 * MIB)
     eventually(lambda: tus.offset(location) > 0)
-    eventually(lambda: tus.rest_is_taken(location, LONG))
+    eventually(lambda: tus.sends_rest(location, LONG))
     assert_analysed(product, upload_of(uploader, location), LONG)
 
 
-BAD_CREATIONS: dict[str, tuple[Json, int]] = {
+INVALID_CREATIONS: dict[str, tuple[Json, int]] = {
     "no length": ({"Upload-Metadata": metadata(token_id=1)}, 400),
-    "length that is none": ({"Upload-Length": "-1"}, 400),
+    "negative length": ({"Upload-Length": "-1"}, 400),
     "both lengths": ({"Upload-Length": "5", "Upload-Defer-Length": "1"}, 400),
-    "deferred by another number": ({"Upload-Defer-Length": "2"}, 400),
-    "empty": ({"Upload-Length": "0"}, 400),
+    "invalid Upload-Defer-Length": ({"Upload-Defer-Length": "2"}, 400),
+    "empty file": ({"Upload-Length": "0"}, 400),
     "too large": ({"Upload-Length": str(25 * MIB)}, 413),
     "no token": ({"Upload-Length": "5", "Upload-Metadata": metadata(filename="a")}, 400),
-    "no such token": (
+    "unknown token": (
         {"Upload-Length": "5", "Upload-Metadata": metadata(token_id=2**31 - 1)},
         404,
     ),
-    "metadata that are none": ({"Upload-Length": "5", "Upload-Metadata": "token_id !"}, 400),
-    "a key twice": (
+    "malformed metadata": ({"Upload-Length": "5", "Upload-Metadata": "token_id !"}, 400),
+    "duplicate metadata key": (
         {"Upload-Length": "5", "Upload-Metadata": f"{metadata(token_id=1)},token_id MQ=="},
         400,
     ),
     "concatenation of nothing": ({"Upload-Concat": "final;"}, 400),
-    "concatenation of no paths": ({"Upload-Concat": "final;a b"}, 400),
-    "other concatenation": ({"Upload-Length": "5", "Upload-Concat": "some"}, 400),
-    "checksum of no algorithm": ({"Upload-Length": "5", "Upload-Checksum": "md4 AAAA"}, 400),
+    "concatenation of invalid paths": ({"Upload-Concat": "final;a b"}, 400),
+    "unknown Upload-Concat": ({"Upload-Length": "5", "Upload-Concat": "some"}, 400),
+    "unknown checksum algorithm": ({"Upload-Length": "5", "Upload-Checksum": "md4 AAAA"}, 400),
     "checksum too short": ({"Upload-Length": "5", "Upload-Checksum": "sha1 AAAA"}, 400),
-    "other version": ({"Upload-Length": "5", "Tus-Resumable": "0.2.2"}, 412),
-    "no bytes of an upload": ({"Upload-Length": "5", "Content-Type": "text/plain"}, 415),
+    "unsupported version": ({"Upload-Length": "5", "Tus-Resumable": "0.2.2"}, 412),
+    "wrong content type": ({"Upload-Length": "5", "Content-Type": "text/plain"}, 415),
 }
 
 
-@pytest.mark.parametrize(("headers", "status"), BAD_CREATIONS.values(), ids=BAD_CREATIONS)
-def test_a_bad_creation(product: Product, tus: Tus, headers: Json, status: int) -> None:
-    told = {"Upload-Metadata": metadata(token_id=tus.token_id), **headers}
+@pytest.mark.parametrize(("headers", "status"), INVALID_CREATIONS.values(), ids=INVALID_CREATIONS)
+def test_an_invalid_creation_is_refused_without_a_job(
+    product: Product, tus: Tus, headers: Json, status: int
+) -> None:
+    wanted = {"Upload-Metadata": metadata(token_id=tus.token_id), **headers}
     body = b"hello" if "Content-Type" in headers else b""
-    answer = tus.ask("POST", "/uploads", told, body)
+    answer = tus.request("POST", "/uploads", wanted, body)
     assert answer.status_code == status, answer.text
     assert error_info(answer)["reason"]
     if status == 412:
@@ -340,92 +353,96 @@ def test_a_bad_creation(product: Product, tus: Tus, headers: Json, status: int) 
     assert product.jobs_of(tus.token_id) == []
 
 
-BAD_WRITES: dict[str, tuple[Json, int]] = {
-    "no offset": ({"Upload-Offset": ""}, 400),
-    "offset that is none": ({"Upload-Offset": "1e3"}, 400),
-    "other media type": ({"Content-Type": "audio/wav"}, 415),
-    "no version": ({"Tus-Resumable": ""}, 412),
-    "more than the length": ({"Upload-Length": "7"}, 400),
+INVALID_WRITES: dict[str, tuple[Json, int]] = {
+    "missing offset": ({"Upload-Offset": ""}, 400),
+    "malformed offset": ({"Upload-Offset": "1e3"}, 400),
+    "wrong content type": ({"Content-Type": "audio/wav"}, 415),
+    "missing version": ({"Tus-Resumable": ""}, 412),
+    "more bytes than the length": ({"Upload-Length": "7"}, 400),
 }
 
 
-@pytest.mark.parametrize(("headers", "status"), BAD_WRITES.values(), ids=BAD_WRITES)
-def test_a_bad_write(tus: Tus, headers: Json, status: int) -> None:
-    location = tus.created(len(CONTENT))
+@pytest.mark.parametrize(("headers", "status"), INVALID_WRITES.values(), ids=INVALID_WRITES)
+def test_an_invalid_write_is_refused_and_keeps_nothing(
+    tus: Tus, headers: Json, status: int
+) -> None:
+    location = tus.create_upload(len(CONTENT))
     answer = tus.patch(location, 0, CONTENT, **headers)
     assert answer.status_code == status, answer.text
     assert tus.head(location).headers["upload-offset"] == "0"
 
 
 @pytest.mark.parametrize("surplus", [1, 3 * MIB])
-def test_bytes_after_the_length_are_refused(
+def test_bytes_beyond_the_length_are_refused(
     product: Product, uploader: Uploader, tus: Tus, surplus: int
 ) -> None:
-    location = tus.created(len(CONTENT))
+    location = tus.create_upload(len(CONTENT))
     assert tus.patch(location, 0, CONTENT + bytes(surplus)).status_code == 400
     assert tus.offset(location) == 0
     assert tus.patch(location, 0, CONTENT).status_code == 204
     assert_analysed(product, upload_of(uploader, location), CONTENT)
 
 
-def test_a_recording_that_is_refused_ends_its_upload(product: Product, tus: Tus) -> None:
+def test_an_invalid_recording_fails_its_upload(product: Product, tus: Tus) -> None:
     answer = tus.create(20_000)
     location = answer.headers["location"]
     assert tus.patch(location, 0, b"no audio" * 2500).status_code == 415
     assert tus.head(location).status_code == 410
-    assert product.ended(answer.headers["x-job-id"])["failure_reason"] == "UNSUPPORTED_AUDIO"
-    assert product.stored(tus.token_id) == []
+    assert product.final_result(answer.headers["x-job-id"])["failure_reason"] == "UNSUPPORTED_AUDIO"
+    assert product.recording_keys(tus.token_id) == []
 
 
-def test_as_many_pieces_as_are_taken_fit_into_the_headers(tus: Tus) -> None:
+def test_the_maximum_number_of_partial_uploads_fits_into_the_headers(tus: Tus) -> None:
     origin = str(tus.gateway.base_url).rstrip("/")
-    pieces = [f"{origin}/uploads/{uuid4()}" for _ in range(MAX_PARTIAL_UPLOADS)]
-    answer = final(tus, *pieces)
+    partials = [f"{origin}/uploads/{uuid4()}" for _ in range(MAX_PARTIAL_UPLOADS)]
+    answer = concatenate(tus, *partials)
     assert (answer.status_code, error_info(answer)["reason"]) == (404, "UPLOAD_NOT_FOUND")
-    answer = final(tus, *pieces, f"/uploads/{uuid4()}")
+    answer = concatenate(tus, *partials, f"/uploads/{uuid4()}")
     assert (answer.status_code, error_info(answer)["reason"]) == (400, "INVALID_FIELD")
 
 
 UNKNOWN = ["/uploads/none", f"/uploads/{uuid4()}", f"/uploads/{'x' * 20_000}"]
 
 
-@pytest.mark.parametrize("path", UNKNOWN, ids=["no id", "an id", "a long one"])
+@pytest.mark.parametrize("path", UNKNOWN, ids=["invalid id", "unknown id", "long id"])
 @pytest.mark.parametrize("method", ["HEAD", "PATCH", "DELETE"])
-def test_an_upload_nobody_knows(tus: Tus, method: str, path: str) -> None:
-    answer = tus.ask(method, path, {"Upload-Offset": "0", **BYTES} if method == "PATCH" else None)
+def test_requests_for_an_unknown_upload_are_refused(tus: Tus, method: str, path: str) -> None:
+    answer = tus.request(
+        method, path, {"Upload-Offset": "0", **BYTES} if method == "PATCH" else None
+    )
     assert answer.status_code == 404
     assert (answer.content == b"") == (method == "HEAD")
 
 
 def test_pages_of_other_origins_may_upload(gateway: httpx.Client) -> None:
-    asked = "tus-resumable,upload-offset,upload-checksum,content-type"
+    wanted = "tus-resumable,upload-offset,upload-checksum,content-type"
     answer = gateway.options(
         "/uploads/some",
         headers={
             "Origin": "https://page.example",
             "Access-Control-Request-Method": "PATCH",
-            "Access-Control-Request-Headers": asked,
+            "Access-Control-Request-Headers": wanted,
         },
     )
     assert answer.status_code == 200
     assert "PATCH" in answer.headers["access-control-allow-methods"]
     allowed = answer.headers["access-control-allow-headers"].replace(" ", "").split(",")
-    assert set(asked.split(",")) <= set(allowed)
+    assert set(wanted.split(",")) <= set(allowed)
 
 
 @pytest.mark.parametrize("chunk_size", [5 * MIB + 1, MIB])
-@pytest.mark.parametrize("checksum", [False, True], ids=["", "with checksums"])
-def test_tuspy(
+@pytest.mark.parametrize("checksum", [False, True], ids=["without checksums", "with checksums"])
+def test_tuspy_uploads_and_resumes(
     product: Product, uploader: Uploader, tus: Tus, chunk_size: int, checksum: bool
 ) -> None:
     client = TusClient(str(tus.gateway.base_url.join("/uploads")))
-    told = {"token_id": str(tus.token_id), "filename": "take.wav", "filetype": "audio/wav"}
+    described = {"token_id": str(tus.token_id), "filename": "take.wav", "filetype": "audio/wav"}
     stream = io.BytesIO(LONG)
     first = client.uploader(
-        file_stream=stream, chunk_size=chunk_size, metadata=told, upload_checksum=checksum
+        file_stream=stream, chunk_size=chunk_size, metadata=described, upload_checksum=checksum
     )
     first.upload_chunk()  # type: ignore[no-untyped-call]
-    # Another process, which knows the URL alone.
+    # As another process would: it has only the URL.
     second = client.uploader(
         file_stream=stream, chunk_size=chunk_size, url=first.url, upload_checksum=checksum
     )

@@ -1,4 +1,4 @@
-"""tus-js-client, in Node and in a browser whose page is reloaded."""
+"""tus-js-client uploads from Node and from a browser, and resumes after a reload of the page."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def take(tmp_path: Path) -> Path:
     return path
 
 
-def run(script: str, asked: Json) -> Json:
-    """What a script prints."""
+def run(script: str, options: Json) -> Json:
+    """Run a script; returns the JSON that it prints."""
     assert NODE is not None
     done = subprocess.run(
-        [NODE, SCRIPTS / script, json.dumps(asked)], capture_output=True, text=True, timeout=100
+        [NODE, SCRIPTS / script, json.dumps(options)], capture_output=True, text=True, timeout=100
     )
     assert done.returncode == 0, done.stderr
     printed: Json = json.loads(done.stdout)
@@ -49,10 +49,10 @@ def run(script: str, asked: Json) -> Json:
         pytest.param({}, id="in one request"),
         pytest.param({"chunkSize": 5 * MIB}, id="in chunks"),
         pytest.param({"chunkSize": MIB, "deferred": True}, id="of unknown length"),
-        pytest.param({"chunkSize": MIB, "cutAt": 7 * MIB}, id="cut and resumed"),
+        pytest.param({"chunkSize": MIB, "interruptAt": 7 * MIB}, id="interrupted and resumed"),
     ],
 )
-def test_in_node(
+def test_node_uploads_a_file(
     product: Product,
     gateway: httpx.Client,
     held_token: int,
@@ -75,8 +75,8 @@ def test_in_node(
     assert_analysed(product, upload, LONG)
 
 
-def in_a_page(gateway: httpx.Client, token_id: int, take: Path, **options: int) -> Json:
-    """What a page that uploads a take says in the end."""
+def upload_in_a_page(gateway: httpx.Client, token_id: int, take: Path, **options: int) -> Json:
+    """Upload a take from a page; returns the state of the page after the upload."""
     printed = run(
         "reload.mjs",
         {
@@ -92,19 +92,19 @@ def in_a_page(gateway: httpx.Client, token_id: int, take: Path, **options: int) 
 
 
 @in_a_browser
-def test_a_page_that_is_reloaded_goes_on(
+def test_a_reloaded_page_resumes_its_upload(
     product: Product, gateway: httpx.Client, held_token: int, uploader: Uploader, take: Path
 ) -> None:
-    said = in_a_page(gateway, held_token, take, chunkSize=MIB, reloadAt=4 * MIB)
-    assert said["offsets"][0] >= 4 * MIB
-    upload = uploader.get(said["url"].rpartition("/")[2])
-    assert said["jobId"] == upload.job_id
+    page = upload_in_a_page(gateway, held_token, take, chunkSize=MIB, reloadAt=4 * MIB)
+    assert page["offsets"][0] >= 4 * MIB
+    upload = uploader.get(page["url"].rpartition("/")[2])
+    assert page["jobId"] == upload.job_id
     assert_analysed(product, upload, LONG)
 
 
 @in_a_browser
-def test_a_page_that_uploads_in_parallel(
+def test_a_page_uploads_in_parallel(
     product: Product, gateway: httpx.Client, held_token: int, uploader: Uploader, take: Path
 ) -> None:
-    said = in_a_page(gateway, held_token, take, chunkSize=5 * MIB, parallelUploads=3)
-    assert_analysed(product, uploader.get(said["url"].rpartition("/")[2]), LONG)
+    page = upload_in_a_page(gateway, held_token, take, chunkSize=5 * MIB, parallelUploads=3)
+    assert_analysed(product, uploader.get(page["url"].rpartition("/")[2]), LONG)

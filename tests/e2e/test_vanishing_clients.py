@@ -1,4 +1,4 @@
-"""A client killed in mid-upload leaves nothing behind but a failed job."""
+"""A client that disappears during a one-shot upload leaves only a failed job."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from tests.e2e.product import AUDIO, Product
 
 WAV = (AUDIO / "ref_0890.wav").read_bytes()
 LONG = WAV + bytes(10 * 1024 * 1024)
-"""More than one part, so that a multipart upload is open when the client dies."""
+"""More than one part, so that a multipart upload is open when the client disappears."""
 
 PART = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
 
 
-def assert_nothing_remains(
+def assert_only_a_failed_job_remains(
     product: Product, token_id: int, analysis_server: AnalysisServer
 ) -> None:
     (job_id,) = product.jobs_of(token_id)
-    ended = product.ended(job_id)
-    assert (ended["status"], ended["failure_reason"]) == ("failed", "INCOMPLETE_UPLOAD")
-    assert product.stored(token_id) == []
+    result = product.final_result(job_id)
+    assert (result["status"], result["failure_reason"]) == ("failed", "INCOMPLETE_UPLOAD")
+    assert product.recording_keys(token_id) == []
     assert not analysis_server.was_dispatched(job_id)
 
 
-def opened_job(product: Product, token_id: int) -> str:
-    """The job of an upload under way, once it shows progress."""
+def job_of_upload(product: Product, token_id: int) -> str:
+    """The job of a running upload, as soon as it shows progress."""
     while not (jobs := product.jobs_of(token_id)):
         pass
     next(state for state in product.states(jobs[0]) if state["progress"] >= 40)
@@ -54,7 +54,7 @@ def opened_job(product: Product, token_id: int) -> str:
         ),
     ],
 )
-def test_an_http_client_that_vanishes(
+def test_an_http_client_that_vanishes_leaves_only_a_failed_job(
     product: Product,
     held_token: int,
     analysis_server: AnalysisServer,
@@ -70,15 +70,15 @@ def test_an_http_client_that_vanishes(
             + b"Content-Type: multipart/form-data; boundary=b\r\n%b\r\n\r\n" % header
             + framed(PART + content)
         )
-        opened_job(product, held_token)
+        job_of_upload(product, held_token)
         if reset:
             linger = (1).to_bytes(4, "little") + (0).to_bytes(4, "little")
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-    assert_nothing_remains(product, held_token, analysis_server)
+    assert_only_a_failed_job_remains(product, held_token, analysis_server)
 
 
 @pytest.mark.parametrize("content", [WAV, LONG], ids=["one part", "several parts"])
-def test_a_grpc_client_that_vanishes(
+def test_a_grpc_client_that_vanishes_leaves_only_a_failed_job(
     product: Product, held_token: int, analysis_server: AnalysisServer, content: bytes
 ) -> None:
     gone = threading.Event()
@@ -92,13 +92,13 @@ def test_a_grpc_client_that_vanishes(
     address = product.stack.gateway_url.removeprefix("http://")
     with grpc.insecure_channel(address) as channel:
         call = upload_pb2_grpc.UploadServiceStub(channel).UploadAudio.future(requests())
-        opened_job(product, held_token)
+        job_of_upload(product, held_token)
     gone.set()
     assert not call.running()
-    assert_nothing_remains(product, held_token, analysis_server)
+    assert_only_a_failed_job_remains(product, held_token, analysis_server)
 
 
-def test_a_watcher_of_a_vanished_upload_sees_it_fail(
+def test_a_watcher_sees_that_an_interrupted_upload_failed(
     product: Product, held_token: int, channel: grpc.Channel
 ) -> None:
     def requests() -> Iterator[pb.UploadAudioRequest]:

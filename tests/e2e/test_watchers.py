@@ -18,7 +18,7 @@ from tests.e2e.waiting import PATIENCE_SECONDS
 def test_early_late_and_slow_watchers_all_see_the_end(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:
-    job_id = product.uploaded(held_token)
+    job_id = product.upload_sample(held_token)
     analysis_server.job(job_id)
     slow, is_watching = product.states(job_id), threading.Event()
     next(slow)
@@ -40,7 +40,7 @@ def test_early_late_and_slow_watchers_all_see_the_end(
 
 
 def test_the_state_is_repeated_as_a_heartbeat(product: Product, held_token: int) -> None:
-    states = product.states(product.uploaded(held_token))
+    states = product.states(product.upload_sample(held_token))
     # At most three states come before the job waits: uploading, queued, dispatched.
     first_five = list(islice(states, 5))
     assert first_five[-1] == first_five[-2]

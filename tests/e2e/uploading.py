@@ -1,4 +1,4 @@
-"""What a client of resumable uploads does by gRPC."""
+"""A gRPC client of resumable uploads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MIB = 1024**2
 
 
 def wav(size: int, seed: int = 1, byte_rate: int = 48_000 * 2) -> bytes:
-    """A WAV file of so many bytes whose samples are noise: 16 bits, one channel."""
+    """A WAV file of `size` bytes: noise, 16 bits, one channel."""
     data = size - 44
     head = struct.pack(
         "<4sI4s4sIHHIIHH4sI",
@@ -29,7 +29,7 @@ def wav(size: int, seed: int = 1, byte_rate: int = 48_000 * 2) -> bytes:
 
 
 class Uploader:
-    """Uploads by gRPC, through one channel."""
+    """Uploads by gRPC over one channel."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self.stub = upload_pb2_grpc.UploadServiceStub(channel)
@@ -47,14 +47,14 @@ class Uploader:
     def write(
         self, upload_id: str, offset: int, content: bytes, *, finish: bool = False
     ) -> pb.Upload:
-        """Send bytes and, if asked for, the end, in one stream."""
+        """Send bytes in one stream, which states the end of the upload if `finish` is set."""
         return self.stub.WriteUpload(iter(messages(upload_id, offset, content, finish)), timeout=60)
 
 
 def messages(
     upload_id: str, offset: int, content: bytes, finish: bool, step: int = MIB
 ) -> Sequence[pb.WriteUploadRequest]:
-    """One write as its messages."""
+    """The messages of one write."""
     chunks = [content[start : start + step] for start in range(0, len(content), step)]
     sent = [pb.WriteUploadRequest(chunk=chunk) for chunk in chunks] or [pb.WriteUploadRequest()]
     sent[0].upload_id, sent[0].write_offset = upload_id, offset
@@ -63,13 +63,13 @@ def messages(
 
 
 def assert_analysed(product: Product, upload: pb.Upload, content: bytes) -> None:
-    """The upload is whole, its recording is what was sent, and its job goes on."""
+    """The upload is complete, S3 has exactly the sent bytes, and the analysis has the recording."""
     assert upload.state == pb.UPLOAD_STATE_COMPLETED
     assert upload.committed_size == len(content)
     recording = product.analysis(upload.job_id)["recording"]
     assert int(recording["size"]) == len(content)
     key = f"recordings/{upload.token_id}/{upload.job_id}"
-    assert hashlib.sha256(product.content(key)).digest() == hashlib.sha256(content).digest()
-    # A writer that was superseded removes what it put by itself.
-    eventually(lambda: product.objects(f"tails/{upload.upload_id}/") == [])
-    eventually(lambda: product.stored(upload.token_id) == [key])
+    assert hashlib.sha256(product.object_content(key)).digest() == hashlib.sha256(content).digest()
+    # A superseded writer deletes its tail objects a little later.
+    eventually(lambda: product.object_keys(f"tails/{upload.upload_id}/") == [])
+    eventually(lambda: product.recording_keys(upload.token_id) == [key])

@@ -1,4 +1,4 @@
-"""Waiting for what no event tells."""
+"""Polls for conditions that no event announces."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ PATIENCE_SECONDS = 30.0
 
 
 def eventually(holds: Callable[[], bool]) -> None:
-    """Wait for what no event tells: a health check that has noticed."""
+    """Poll until the condition holds, where no event announces it. Fails after 30 s."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     pause = 0.01
     while not holds():
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, "the condition did not hold in time"
         time.sleep(pause)
         pause = min(2 * pause, 0.1)

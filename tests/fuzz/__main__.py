@@ -1,4 +1,4 @@
-"""Fuzz one target, led by coverage: `python -m tests.fuzz form -max_total_time=60`."""
+"""Coverage-guided fuzzing of one target: `python -m tests.fuzz form -max_total_time=60`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ with atheris.instrument_imports(include=["services.upload", "multipart"]):
 
 
 def main() -> None:
-    """Run libFuzzer with its own options."""
+    """Pass the other arguments to libFuzzer as its options."""
     name, *options = sys.argv[1:]
     atheris.Setup([sys.argv[0], *options], TARGETS[name])
     atheris.Fuzz()

@@ -1,6 +1,6 @@
-"""What a fuzzer feeds: whatever comes is taken or refused, and nothing stays.
+"""Fuzz targets: the parsers of uploads accept or refuse any input, and leave no task running.
 
-Each target takes any bytes. What it raises is a finding.
+Each target accepts any bytes. An exception is a finding.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ HEADERS = (
 
 
 def form(data: bytes) -> None:
-    """A form: how its boundary is and how it is cut, then its body."""
+    """A form. The first byte selects its boundary, the second its piece size; its body follows."""
     if len(data) < 2:
         return
     boundary = BOUNDARIES[data[0] % len(BOUNDARIES)]
     size = PIECES[data[1] % len(PIECES)]
-    asyncio.run(_taken(boundary, [data[at : at + size] for at in range(2, len(data), size)]))
+    asyncio.run(_parse_form(boundary, [data[at : at + size] for at in range(2, len(data), size)]))
 
 
-async def _taken(boundary: str, pieces: list[bytes]) -> None:
+async def _parse_form(boundary: str, pieces: list[bytes]) -> None:
     items: list[bytes | Finish] = []
     with suppress(SoriError):
         file = await file_of_form(_requests(boundary, pieces), _start)
         # One by one, so that the items before an error are checked too.
         async for item in file.content:
             items.append(item)  # noqa: PERF401
-    # Not even a byte more than came, and nothing after the end.
-    taken = sum(len(item) for item in items if isinstance(item, bytes))
-    assert taken <= sum(map(len, pieces))
+    # The file has no more bytes than the body, and no item follows the finish.
+    received = sum(len(item) for item in items if isinstance(item, bytes))
+    assert received <= sum(map(len, pieces))
     assert not any(isinstance(item, Finish) for item in items[:-1])
     assert len(asyncio.all_tasks()) == 1
 
@@ -67,7 +67,7 @@ async def _requests(boundary: str, pieces: list[bytes]) -> AsyncIterator[pb.Uplo
 
 
 def tus_headers(data: bytes) -> None:
-    """The headers of tus, one after another, by line ends."""
+    """The tus headers: one value per line, in the order of HEADERS."""
     values = data.decode("latin-1").split("\n")
     headers = {name: value for name, value in zip(HEADERS, values, strict=False) if value}
     for read in (

@@ -1,4 +1,4 @@
-"""Bytes that were made to break uploads, and any others."""
+"""The fuzz targets with hostile inputs and with random ones."""
 
 from __future__ import annotations
 
@@ -21,27 +21,31 @@ FORMS = {
     "a header of 1 MB": b"--b\r\nX: " + b"x" * 1_000_000 + b"\r\n\r\n\r\n--b--\r\n",
     "a form in the form": HEAD.replace(b"\r\n\r\n", b"\r\nContent-Type: multipart/mixed\r\n\r\n")
     + b"--c\r\n\r\n--c--\r\n--b--\r\n",
-    "nothing": b"",
-    "an end without a beginning": b"--b--\r\n",
+    "an empty body": b"",
+    "a closing boundary only": b"--b--\r\n",
     "no file name": b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\nx\r\n--b--\r\n',
     "nul bytes": HEAD.replace(b"a.wav", b"\0\0") + b"\0" * 1000 + b"\r\n--b--\r\n",
 }
 
 
-@pytest.mark.parametrize("pieces", range(4), ids=["bytes", "sevens", "thousands", "large"])
+@pytest.mark.parametrize(
+    "pieces",
+    range(4),
+    ids=["1 B", "7 B", "1000 B", "64 KiB"],
+)
 @pytest.mark.parametrize("body", FORMS.values(), ids=FORMS)
-def test_forms_that_were_made_to_break_it(body: bytes, pieces: int) -> None:
+def test_hostile_forms_cause_no_unexpected_error(body: bytes, pieces: int) -> None:
     form(bytes([0, pieces]) + (body if pieces else body[:20_000]))
 
 
 @given(st.binary(max_size=2000))
 @example(b"\x00\x01" + HEAD + b"x\r\n--b--\r\n")
-def test_any_form(data: bytes) -> None:
+def test_any_bytes_as_a_form_cause_no_unexpected_error(data: bytes) -> None:
     form(data)
 
 
 @given(st.binary(max_size=2000), st.sampled_from([b"", END, END + HEAD, HEAD]))
-def test_any_content_of_a_form(content: bytes, ending: bytes) -> None:
+def test_any_bytes_as_a_file_cause_no_unexpected_error(content: bytes, ending: bytes) -> None:
     form(b"\x00\x02" + HEAD + content + ending)
 
 
@@ -62,7 +66,7 @@ some_headers = st.tuples(valid_headers, st.sets(st.integers(0, 6))).map(
 
 
 @given(st.binary(max_size=2000) | some_headers.map(lambda values: "\n".join(values).encode()))
-def test_any_headers_of_tus(data: bytes) -> None:
+def test_any_tus_headers_cause_no_unexpected_error(data: bytes) -> None:
     tus_headers(data)
 
 
@@ -75,5 +79,5 @@ first_messages = st.builds(
 
 
 @given(st.binary(max_size=200) | first_messages.map(pb.WriteUploadRequest.SerializeToString))
-def test_any_first_message(data: bytes) -> None:
+def test_any_first_message_causes_no_unexpected_error(data: bytes) -> None:
     write_requests(data)

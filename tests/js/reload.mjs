@@ -1,19 +1,19 @@
-// Uploads a file from a page in Chromium that is reloaded in the middle:
+// Uploads a file from a page in Chromium, which is reloaded during the upload:
 // `node reload.mjs '{"browser": …, "endpoint": …, "file": …, "tokenId": …}'`.
-// Prints what became of it as JSON.
+// Prints the URL of the upload, the job id and the offsets as JSON.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { chromium } from "playwright-core";
 
-const asked = JSON.parse(process.argv[2]);
-const here = (name) => readFileSync(new URL(name, import.meta.url));
+const wanted = JSON.parse(process.argv[2]);
+const read = (name) => readFileSync(new URL(name, import.meta.url));
 const files = {
-  "/": ["text/html", here("page.html")],
-  "/tus.js": ["text/javascript", here("node_modules/tus-js-client/dist/tus.min.js")],
-  "/take": ["audio/wav", readFileSync(asked.file)],
+  "/": ["text/html", read("page.html")],
+  "/tus.js": ["text/javascript", read("node_modules/tus-js-client/dist/tus.min.js")],
+  "/take": ["audio/wav", readFileSync(wanted.file)],
 };
 
-// A page of another origin than the gateway's.
+// The page has another origin than the gateway.
 const server = createServer((request, response) => {
   const found = files[new URL(request.url, "http://page").pathname];
   if (!found) return response.writeHead(404).end();
@@ -22,7 +22,7 @@ const server = createServer((request, response) => {
 await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
 
 const browser = await chromium.launch({
-  executablePath: asked.browser,
+  executablePath: wanted.browser,
   args: [
     "--no-sandbox",
     "--disable-gpu",
@@ -35,11 +35,11 @@ const browser = await chromium.launch({
 });
 try {
   const page = await browser.newPage();
-  const { endpoint, tokenId, chunkSize, parallelUploads } = asked;
+  const { endpoint, tokenId, chunkSize, parallelUploads } = wanted;
   const query = new URLSearchParams({ endpoint, tokenId, chunkSize, parallelUploads });
   await page.goto(`http://127.0.0.1:${server.address().port}/?${query}`);
-  if (asked.reloadAt) {
-    await page.waitForFunction((size) => window.accepted >= size, asked.reloadAt);
+  if (wanted.reloadAt) {
+    await page.waitForFunction((size) => window.accepted >= size, wanted.reloadAt);
     await page.reload();
   }
   await page.waitForFunction(() => window.done || window.failed, null, { timeout: 60000 });

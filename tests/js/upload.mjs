@@ -1,48 +1,48 @@
 // Uploads a file with tus-js-client in Node: `node upload.mjs '{"endpoint": …}'`.
-// Prints what became of it as JSON.
+// Prints the URL of the upload, the job id and the HTTP statuses as JSON.
 import { createReadStream, statSync } from "node:fs";
 import { PassThrough } from "node:stream";
 import * as tus from "tus-js-client";
 
-const asked = JSON.parse(process.argv[2]);
+const wanted = JSON.parse(process.argv[2]);
 
-function started(options) {
+function upload(options) {
   return new Promise((resolve, reject) => {
     const statuses = [];
     let jobId;
-    const file = createReadStream(asked.file);
-    // Of a file the client would know the size.
-    const content = asked.deferred ? file.pipe(new PassThrough()) : file;
-    const upload = new tus.Upload(content, {
-      endpoint: asked.endpoint,
-      uploadSize: asked.deferred ? undefined : statSync(asked.file).size,
-      uploadLengthDeferred: asked.deferred ?? false,
-      chunkSize: asked.chunkSize ?? Infinity,
-      metadata: asked.metadata,
+    const file = createReadStream(wanted.file);
+    // The client knows the size of a file, but not of a stream.
+    const content = wanted.deferred ? file.pipe(new PassThrough()) : file;
+    const tusUpload = new tus.Upload(content, {
+      endpoint: wanted.endpoint,
+      uploadSize: wanted.deferred ? undefined : statSync(wanted.file).size,
+      uploadLengthDeferred: wanted.deferred ?? false,
+      chunkSize: wanted.chunkSize ?? Infinity,
+      metadata: wanted.metadata,
       retryDelays: [0, 200, 500, 1000],
       onAfterResponse: (request, response) => {
         statuses.push(`${request.getMethod()} ${response.getStatus()}`);
         jobId = response.getHeader("X-Job-Id") ?? jobId;
       },
       onError: reject,
-      onSuccess: () => resolve({ url: upload.url, jobId, statuses }),
-      ...options(() => upload, resolve, statuses),
+      onSuccess: () => resolve({ url: tusUpload.url, jobId, statuses }),
+      ...options(() => tusUpload, resolve, statuses),
     });
-    upload.start();
+    tusUpload.start();
   });
 }
 
-async function cutOnce() {
-  const first = await started((upload, resolve, statuses) => ({
+async function interruptOnce() {
+  const first = await upload((current, resolve, statuses) => ({
     onChunkComplete: async (size, accepted) => {
-      if (accepted < asked.cutAt) return;
-      await upload().abort();
-      resolve({ url: upload().url, statuses });
+      if (accepted < wanted.interruptAt) return;
+      await current().abort();
+      resolve({ url: current().url, statuses });
     },
   }));
-  const second = await started(() => ({ uploadUrl: first.url }));
+  const second = await upload(() => ({ uploadUrl: first.url }));
   return { ...second, statuses: [...first.statuses, ...second.statuses] };
 }
 
-const result = asked.cutAt ? await cutOnce() : await started(() => ({}));
+const result = wanted.interruptAt ? await interruptOnce() : await upload(() => ({}));
 console.log(JSON.stringify(result));

@@ -1,4 +1,4 @@
-"""A browser's form, cut into pieces anywhere, gives the file and nothing else."""
+"""The form parser: it returns the file of a form, however the body is split into pieces."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def parse(body: bytes, cuts: list[int] | None = None, content_type: str = CONTEN
 
 
 @given(st.binary(max_size=300), st.lists(st.integers(min_value=0), max_size=30))
-def test_the_file_arrives_unchanged_however_the_body_is_cut(
+def test_the_file_arrives_unchanged_however_the_body_is_split(
     content: bytes, cuts: list[int]
 ) -> None:
     start = RecordingStart(7, "take.wav", "request")
@@ -71,7 +71,7 @@ def test_the_file_arrives_unchanged_however_the_body_is_cut(
 
 
 @given(st.integers(min_value=1, max_value=len(CLOSING) - 2))
-def test_a_body_without_its_closing_boundary_is_cut_short(missing: int) -> None:
+def test_a_body_without_its_closing_boundary_is_incomplete(missing: int) -> None:
     body = part(b"x" * 50) + CLOSING
     with pytest.raises(IncompleteUpload):
         parse(body[: -missing - 2])
@@ -88,7 +88,7 @@ FRAGMENTS = (
     st.lists(st.sampled_from(FRAGMENTS) | st.binary(max_size=50), max_size=12),
     st.lists(st.integers(min_value=0), max_size=5),
 )
-def test_any_body_without_a_boundary_at_its_end_is_a_clear_error(
+def test_any_body_without_a_closing_boundary_is_refused(
     fragments: list[bytes], cuts: list[int]
 ) -> None:
     # No fragment ends the form after this one.
@@ -101,7 +101,7 @@ def test_any_body_without_a_boundary_at_its_end_is_a_clear_error(
     st.lists(st.sampled_from(FRAGMENTS).filter(CLOSING.__ne__) | st.binary(max_size=50)),
     st.lists(st.integers(min_value=0), max_size=5),
 )
-def test_fragments_in_the_content_are_content_unless_they_begin_a_line(
+def test_a_boundary_within_a_line_belongs_to_the_content(
     fragments: list[bytes], cuts: list[int]
 ) -> None:
     content = b"x".join(fragments).replace(f"\r\n--{BOUNDARY}".encode(), b"")
@@ -112,7 +112,7 @@ def test_fragments_in_the_content_are_content_unless_they_begin_a_line(
 @pytest.mark.parametrize(
     "file_name", ["../../etc/passwd", "a" * 4096, "녹음 🎙️.wav", "semi;colon.wav"]
 )
-def test_file_names_are_kept_as_metadata_of_at_most_255_characters(file_name: str) -> None:
+def test_file_names_are_shortened_to_255_characters(file_name: str) -> None:
     start, _, _ = parse(part(b"x", file_name=file_name) + CLOSING)
     assert start == RecordingStart(7, file_name.rpartition("\\")[2][:255], "request")
 
@@ -120,18 +120,18 @@ def test_file_names_are_kept_as_metadata_of_at_most_255_characters(file_name: st
 @pytest.mark.parametrize(
     "body",
     [
-        pytest.param(CLOSING, id="no part at all"),
-        pytest.param(part(b"x", name="audio") + CLOSING, id="part of another name"),
+        pytest.param(CLOSING, id="no part"),
+        pytest.param(part(b"x", name="audio") + CLOSING, id="part with another name"),
         pytest.param(part(b"x") + part(b"y") + CLOSING, id="two files"),
         pytest.param(part(b"x") + part(b"y", name="note") + CLOSING, id="another part"),
     ],
 )
-def test_a_form_has_exactly_one_part_named_file(body: bytes) -> None:
+def test_a_form_needs_exactly_one_part_named_file(body: bytes) -> None:
     with pytest.raises(InvalidField):
         parse(body)
 
 
 @pytest.mark.parametrize("content_type", ["", "application/json", "multipart/form-data"])
-def test_a_body_that_is_no_form_is_an_error(content_type: str) -> None:
+def test_a_body_with_another_content_type_is_refused(content_type: str) -> None:
     with pytest.raises(InvalidField):
         parse(part(b"x") + CLOSING, content_type=content_type)

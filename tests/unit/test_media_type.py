@@ -1,4 +1,4 @@
-"""What counts as a recording is told from its first bytes, never from its name."""
+"""The media type of a recording depends on its first bytes, never on its name."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ AUDIO = Path(__file__).parents[1] / "audio"
         ("take_0930_fast.ogg", "audio/ogg"),
     ],
 )
-def test_recordings_are_recognised(file_name: str, content_type: str) -> None:
+def test_audio_formats_are_recognised(file_name: str, content_type: str) -> None:
     first_bytes = (AUDIO / file_name).read_bytes()[:SNIFFED_BYTES]
     assert audio_type(first_bytes) == content_type
 
 
-def test_raw_aac_of_a_phone_is_recognised() -> None:
+def test_raw_aac_is_recognised() -> None:
     assert audio_type(b"\xff\xf1\x60\x40\x1f\xff\xfc" + bytes(64)) == "audio/aac"
 
 
-def a_zip() -> bytes:
+def zip_file() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("take.wav", "RIFF")
@@ -45,12 +45,12 @@ def a_zip() -> bytes:
     "first_bytes",
     [
         pytest.param(b"%PDF-1.7\n", id="pdf"),
-        pytest.param(a_zip(), id="zip"),
+        pytest.param(zip_file(), id="zip"),
         pytest.param(b"<html></html>", id="html"),
         pytest.param(b"RIFF\0\0\0\0AVI LIST", id="avi"),
         pytest.param((AUDIO / "notaudio.wav").read_bytes(), id="notaudio.wav"),
     ],
 )
-def test_anything_else_is_refused(first_bytes: bytes) -> None:
+def test_other_files_are_refused(first_bytes: bytes) -> None:
     with pytest.raises(UnsupportedAudio):
         audio_type(first_bytes)

@@ -1,4 +1,4 @@
-"""The memory that uploads share."""
+"""The memory budget that all uploads of a process share."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from hypothesis import strategies as st
 from services.upload.memory_budget import MemoryBudget
 
 
-async def test_who_comes_first_is_served_first() -> None:
+async def test_waiting_uploads_receive_memory_in_order() -> None:
     budget = MemoryBudget(10)
     assert budget.try_acquire(8)
-    served: list[str] = []
+    acquired: list[str] = []
 
-    async def take(name: str, size: int) -> None:
+    async def acquire(name: str, size: int) -> None:
         await budget.acquire(size)
-        served.append(name)
+        acquired.append(name)
 
-    large = asyncio.create_task(take("large", 9))
+    large = asyncio.create_task(acquire("large", 9))
     await asyncio.sleep(0)
-    small = asyncio.create_task(take("small", 1))
+    small = asyncio.create_task(acquire("small", 1))
     await asyncio.sleep(0)
     assert not budget.try_acquire(1)
-    assert served == []
+    assert acquired == []
     budget.release(8)
     await asyncio.gather(large, small)
-    assert served == ["large", "small"]
+    assert acquired == ["large", "small"]
 
 
-async def test_who_gives_up_waiting_holds_up_nobody() -> None:
+async def test_a_cancelled_wait_blocks_no_other_upload() -> None:
     budget = MemoryBudget(10)
     budget.try_acquire(8)
     first = asyncio.create_task(budget.acquire(9))
@@ -43,7 +43,7 @@ async def test_who_gives_up_waiting_holds_up_nobody() -> None:
     assert budget.free == 0
 
 
-async def test_who_is_served_and_cancelled_at_once_keeps_nothing() -> None:
+async def test_an_upload_cancelled_right_after_it_acquired_memory_returns_it() -> None:
     budget = MemoryBudget(10)
     budget.try_acquire(10)
     waiting = asyncio.create_task(budget.acquire(5))
@@ -55,21 +55,21 @@ async def test_who_is_served_and_cancelled_at_once_keeps_nothing() -> None:
     assert budget.free == 10
 
 
-async def test_more_than_there_is_is_never_waited_for() -> None:
+async def test_a_request_beyond_the_budget_fails_immediately() -> None:
     with pytest.raises(ValueError, match="exceed"):
         await MemoryBudget(10).acquire(11)
 
 
 @given(st.lists(st.tuples(st.integers(1, 10), st.integers(0, 3)), max_size=40))
-async def test_no_more_is_lent_than_there_is(borrowers: list[tuple[int, int]]) -> None:
+async def test_uploads_never_hold_more_than_the_budget(uploads: list[tuple[int, int]]) -> None:
     budget = MemoryBudget(10)
 
-    async def borrow(size: int, turns: int) -> None:
+    async def upload(size: int, turns: int) -> None:
         await budget.acquire(size)
         for _ in range(turns):
             assert 0 <= budget.free <= 10 - size
             await asyncio.sleep(0)
         budget.release(size)
 
-    await asyncio.gather(*(borrow(*each) for each in borrowers))
+    await asyncio.gather(*(upload(*each) for each in uploads))
     assert budget.free == 10

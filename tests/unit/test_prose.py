@@ -183,6 +183,7 @@ Besides the gateway, each service reports its own health.
 It ran for so long that the lease expired. It was so many times that nobody else noticed.
 What is a token? A practice clip.
 The whole file is read at once.
+The deadline is None for a call without one.
 """.splitlines()
 
 

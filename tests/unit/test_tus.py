@@ -1,4 +1,4 @@
-"""Headers of tus, however they come."""
+"""tus headers are parsed, or refused with an error."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def encoded(value: str) -> str:
 
 
 @given(st.dictionaries(keys, st.text(max_size=50), max_size=8))
-def test_metadata_are_what_was_encoded(values: dict[str, str]) -> None:
+def test_encoded_metadata_are_decoded(values: dict[str, str]) -> None:
     raw = ",".join(f"{key} {encoded(value)}" for key, value in values.items())
     assert tus.metadata_of(raw) == values
 
 
-def test_a_key_may_stand_alone() -> None:
+def test_a_metadata_key_without_a_value_is_empty() -> None:
     assert tus.metadata_of("is_confidential,token_id MQ==") == {
         "is_confidential": "",
         "token_id": "1",
@@ -47,15 +47,15 @@ def test_a_key_may_stand_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("names", "expected"),
     [
         ({"filename": "a.wav", "name": "b.wav"}, "a.wav"),
         ({"name": "b.wav"}, "b.wav"),
         ({}, ""),
     ],
 )
-def test_a_file_is_called_by_either_key(told: dict[str, str], expected: str) -> None:
-    pairs = {"token_id": "7", **told}
+def test_the_file_name_is_read_from_either_key(names: dict[str, str], expected: str) -> None:
+    pairs = {"token_id": "7", **names}
     raw = ",".join(f"{key} {encoded(value)}" for key, value in pairs.items())
     headers = {"upload-length": "5", "upload-metadata": raw}
     plan = tus.creation_of(headers, "").plan
@@ -63,22 +63,22 @@ def test_a_file_is_called_by_either_key(told: dict[str, str], expected: str) -> 
 
 
 @given(st.uuids())
-def test_an_upload_is_found_by_its_location(upload_id: UUID) -> None:
+def test_an_upload_id_is_parsed(upload_id: UUID) -> None:
     assert tus.upload_id_of(str(upload_id)) == upload_id
 
 
 @given(st.text(max_size=5000).map(lambda text: f"no {text}"))
-def test_an_id_that_is_none_is_of_no_upload(text: str) -> None:
-    with pytest.raises(UploadNotFound) as refused:
+def test_an_invalid_upload_id_is_not_found(text: str) -> None:
+    with pytest.raises(UploadNotFound) as error:
         tus.upload_id_of(text)
-    assert len(refused.value.metadata["upload_id"]) <= tus.MAX_ID_LENGTH
+    assert len(error.value.metadata["upload_id"]) <= tus.MAX_ID_LENGTH
 
 
 @given(st.dictionaries(st.sampled_from(HEADERS), st.text(max_size=200)), st.text(max_size=140))
-def test_any_headers_are_read_or_refused(headers: dict[str, str], request_id: str) -> None:
-    for read in (tus.offset_of, tus.late_size_of, tus.checksum_of):
+def test_any_headers_are_parsed_or_refused(headers: dict[str, str], request_id: str) -> None:
+    for parse in (tus.offset_of, tus.late_size_of, tus.checksum_of):
         with suppress(InvalidField):
-            read(headers)
+            parse(headers)
     with suppress(InvalidField):
         tus.creation_of(headers, request_id)
 
@@ -88,7 +88,7 @@ def test_any_headers_are_read_or_refused(headers: dict[str, str], request_id: st
     st.none() | st.integers(0, 10**18 - 1),
     st.dictionaries(keys.filter(lambda key: key not in RESERVED_KEYS), st.text(max_size=50)),
 )
-def test_a_creation_has_the_token_and_the_size_of_its_headers(
+def test_a_creation_has_the_token_and_size_of_its_headers(
     token_id: int, size: int | None, others: dict[str, str]
 ) -> None:
     pairs = {**others, "token_id": str(token_id)}
@@ -100,7 +100,7 @@ def test_a_creation_has_the_token_and_the_size_of_its_headers(
 
 
 @given(st.sampled_from(list(DIGEST_BYTES)), st.data())
-def test_a_checksum_is_what_was_encoded(algorithm: Algorithm, data: st.DataObject) -> None:
+def test_an_encoded_checksum_is_decoded(algorithm: Algorithm, data: st.DataObject) -> None:
     size = DIGEST_BYTES[algorithm]
     digest = data.draw(st.binary(min_size=size, max_size=size))
     header = f"{algorithm} {base64.b64encode(digest).decode()}"
@@ -108,15 +108,15 @@ def test_a_checksum_is_what_was_encoded(algorithm: Algorithm, data: st.DataObjec
 
 
 @given(st.lists(st.uuids(), min_size=1, max_size=10), st.sampled_from(["", "http://a.example:1"]))
-def test_pieces_are_named_by_paths_or_addresses(pieces: list[UUID], host: str) -> None:
-    concat = "final;" + " ".join(f"{host}/uploads/{each}" for each in pieces)
-    told = {"upload-concat": concat, "upload-metadata": f"token_id {encoded('7')}"}
-    creation = tus.creation_of(told, "")
-    assert creation.partial_uploads == tuple(pieces)
+def test_partial_uploads_are_named_by_paths_or_urls(partials: list[UUID], host: str) -> None:
+    concat = "final;" + " ".join(f"{host}/uploads/{each}" for each in partials)
+    headers = {"upload-concat": concat, "upload-metadata": f"token_id {encoded('7')}"}
+    creation = tus.creation_of(headers, "")
+    assert creation.partial_uploads == tuple(partials)
     assert (creation.plan.kind, creation.plan.token_id) == (Kind.RECORDING, 7)
 
 
-def test_too_many_pieces_are_refused() -> None:
+def test_too_many_partial_uploads_are_refused() -> None:
     concat = "final;" + " ".join(f"/uploads/{uuid4()}" for _ in range(tus.MAX_PARTIAL_UPLOADS + 1))
     with pytest.raises(InvalidField):
         tus.creation_of({"upload-concat": concat}, "")
@@ -128,7 +128,7 @@ def test_long_metadata_are_refused() -> None:
 
 
 @given(st.integers(0, 10**18 - 1))
-def test_sizes(size: int) -> None:
+def test_an_offset_is_parsed(size: int) -> None:
     assert tus.offset_of({"upload-offset": str(size)}) == size
 
 
@@ -137,6 +137,6 @@ def test_sizes(size: int) -> None:
     | st.from_regex(r"[0-9]{0,17}[^0-9][0-9]{0,17}", fullmatch=True)
     | st.from_regex(r"[0-9]{19,30}", fullmatch=True)
 )
-def test_only_plain_numbers_of_up_to_18_digits_are_sizes(text: str) -> None:
+def test_an_offset_must_be_a_number_of_up_to_18_digits(text: str) -> None:
     with pytest.raises(InvalidField):
         tus.offset_of({"upload-offset": text})

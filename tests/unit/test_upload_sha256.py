@@ -1,4 +1,4 @@
-"""A SHA-256 that is put away and gone on with is the one of hashlib."""
+"""A SHA-256 that is saved and resumed between pieces equals that of hashlib."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from services.upload.sha256 import STATE_BYTES, Sha256
 
 
 @given(st.lists(st.binary(max_size=300), max_size=20))
-def test_over_any_pieces(pieces: list[bytes]) -> None:
+def test_a_resumed_sha256_equals_that_of_hashlib(pieces: list[bytes]) -> None:
     hasher = Sha256()
     for piece in pieces:
         hasher = Sha256(hasher.state)
@@ -20,7 +20,7 @@ def test_over_any_pieces(pieces: list[bytes]) -> None:
     assert hasher.digest() == hashlib.sha256(b"".join(pieces)).digest()
 
 
-def test_a_digest_ends_nothing() -> None:
+def test_more_bytes_may_follow_a_digest() -> None:
     hasher = Sha256()
     hasher.update(b"one")
     assert hasher.digest() == hasher.digest()
@@ -28,7 +28,7 @@ def test_a_digest_ends_nothing() -> None:
     assert hasher.digest() == hashlib.sha256(b"onetwo").digest()
 
 
-def test_a_copy_goes_on_apart() -> None:
+def test_a_copy_is_independent() -> None:
     hasher = Sha256()
     copy = hasher.copy()
     copy.update(b"more")
@@ -36,6 +36,6 @@ def test_a_copy_goes_on_apart() -> None:
 
 
 @pytest.mark.parametrize("size", [0, STATE_BYTES - 1, STATE_BYTES + 1])
-def test_what_is_no_state_is_refused(size: int) -> None:
+def test_a_state_of_the_wrong_size_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match="bytes"):
         Sha256(bytes(size))

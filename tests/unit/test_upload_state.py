@@ -1,4 +1,4 @@
-"""The life of an upload: final states are final, and the diagram in the documents is true."""
+"""The states of an upload: final states are final, and the diagram in the docs is up to date."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "uploads.md"
 
 
 def states_through(events: list[Event]) -> list[State]:
-    """The states of an upload that these events happen to; illegal events change nothing."""
+    """The states that an upload passes through with these events; it ignores illegal events."""
     states = [State.RECEIVING]
     for event in events:
         states.append(next_state(states[-1], event) or states[-1])
@@ -35,13 +35,13 @@ def test_a_stored_upload_receives_no_more_bytes(events: list[Event]) -> None:
 
 
 @given(st.lists(st.sampled_from(Event), max_size=20))
-def test_an_upload_completes_only_by_being_handed_over(events: list[Event]) -> None:
+def test_an_upload_completes_only_after_its_hand_over(events: list[Event]) -> None:
     completes = State.COMPLETED in states_through(events)
     assert not completes or Event.HANDED_OVER in events
 
 
 @given(st.sampled_from(State), st.sampled_from(Event))
-def test_an_event_is_legal_in_its_sources_alone(state: State, event: Event) -> None:
+def test_an_event_is_legal_only_in_its_source_states(state: State, event: Event) -> None:
     target = next_state(state, event)
     assert (target is not None) == (state in TRANSITIONS[event].sources)
 
@@ -52,7 +52,7 @@ def test_every_open_upload_can_complete_and_can_fail() -> None:
         assert next_state(state, Event.FAILED) is State.FAILED
 
 
-def test_the_diagram_of_the_documentation_has_every_transition() -> None:
+def test_the_diagram_in_the_docs_matches_the_transitions() -> None:
     drawn = {
         line.strip()
         for line in DOCUMENT.read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""PostgreSQL and an S3 server, without any service."""
+"""PostgreSQL and an S3 server, without the services."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.runtime.database import Database
 from services.runtime.object_store import ObjectStore
 from services.runtime.settings import DatabaseSettings, ObjectStoreSettings
 from stack.stack import Stack
-from tests.integration.upload.process import Parts
+from tests.integration.upload.process import Backends
 
 
 @pytest.fixture(scope="package")
@@ -27,7 +27,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="package")
-async def parts(storage: Stack) -> AsyncIterator[Parts]:
+async def backends(storage: Stack) -> AsyncIterator[Backends]:
     s3 = storage.s3
     settings = ObjectStoreSettings(
         s3_endpoint_url=s3.endpoint_url,
@@ -48,4 +48,4 @@ async def parts(storage: Stack) -> AsyncIterator[Parts]:
             aws_secret_access_key=s3.secret_key,
         ) as client,
     ):
-        yield Parts(database, objects, client, s3.bucket)
+        yield Backends(database, objects, client, s3.bucket)

@@ -1,7 +1,7 @@
-"""Faults at the await points of a session: every call to S3 and to PostgreSQL is one.
+"""Faults at the await points of a session: its calls to S3 and to PostgreSQL.
 
-The calls reach the real parts. One of them fails, or is answered although the answer is lost,
-or its connection is cancelled, or the process dies there: then no later call gets through.
+The calls reach the real S3 and PostgreSQL, except for the one that has the fault. After the
+process has died, no call gets through.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from services.upload.store import UploadStore
 
 
 class Fault(Enum):
-    """What happens at an await point."""
+    """A fault at an await point."""
 
     FAILS = auto()
-    """The request does not arrive."""
+    """The request does not arrive, and the caller receives an error."""
     ANSWER_LOST = auto()
-    """The request has its effect, but the caller receives an error."""
+    """The request succeeds, but the caller receives an error."""
     CANCELLED = auto()
-    """The client's connection is gone."""
+    """The client disconnects, which cancels the session; the request succeeds."""
     DIES = auto()
-    """The process dies after the request, before its answer."""
+    """The request succeeds, and the process dies before the answer."""
 
 
 class Died(BaseException):
@@ -34,13 +34,14 @@ class Died(BaseException):
 
 
 class Faults:
-    """Counts await points, and injects one fault. session: the task that is cancelled.
+    """Records await points, and injects one fault.
 
-    reached: called with the points so far, at each of them.
+    session: the task that CANCELLED cancels.
+    reached: called at each await point, with the names of all points so far.
     """
 
     def __init__(self, fault: Fault | None = None, at: int = -1) -> None:
-        """at: the number of the await point, from 0."""
+        """at: the number of the await point that has the fault, from 0."""
         self.points: list[str] = []
         self._fault = fault
         self._at = at
@@ -72,7 +73,7 @@ class Faults:
 
 
 class _Faulty:
-    """Passes calls on to the real part, through the faults."""
+    """Forwards calls to the real object, through the faults."""
 
     def __init__(self, inner: object, error: type[SoriError], faults: Faults) -> None:
         self._inner = inner
@@ -98,10 +99,10 @@ class _FaultyObjects(_Faulty):
 
 
 def faulty_store(store: UploadStore, faults: Faults) -> UploadStore:
-    """The store behind the faults."""
+    """The store, whose calls have the faults."""
     return cast(UploadStore, _Faulty(store, DatabaseUnavailable, faults))
 
 
 def faulty_objects(objects: ObjectStore, faults: Faults) -> ObjectStore:
-    """The object store behind the faults."""
+    """The object store, whose calls have the faults."""
     return cast(ObjectStore, _FaultyObjects(objects, StorageUnavailable, faults))

@@ -1,4 +1,4 @@
-"""One process of the upload service, without its gRPC server; what it leaves in S3."""
+"""A process of the upload service without its gRPC server, and checks of the objects in S3."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ LIFETIME = timedelta(hours=1)
 
 
 @dataclass
-class Parts:
-    """The real parts that every process uses."""
+class Backends:
+    """The PostgreSQL and the S3 server that all processes share."""
 
     database: Database
     objects: ObjectStore
@@ -44,22 +44,22 @@ class Parts:
     bucket: str
 
     async def execute(self, statement: str, **parameters: object) -> None:
-        """Change what PostgreSQL has, behind the back of the service."""
+        """Change rows in PostgreSQL without the service."""
         async with self.database.transaction() as connection:
             await connection.execute(text(statement), parameters)
 
-    async def stored(self, prefix: str) -> list[tuple[str, int]]:
-        """Keys and sizes of the objects with a prefix."""
+    async def stored_objects(self, prefix: str) -> list[tuple[str, int]]:
+        """Keys and sizes of the objects with a prefix, without open multipart uploads."""
         found = await self.s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix)
         return [(each["Key"], each["Size"]) for each in found.get("Contents", ())]
 
-    async def multiparts(self, key: str) -> list[str]:
+    async def multipart_uploads(self, key: str) -> list[str]:
         """Ids of the multipart uploads of an object."""
         found = await self.s3.list_multipart_uploads(Bucket=self.bucket, Prefix=key)
         return [each["UploadId"] for each in found.get("Uploads", ())]
 
-    async def sizes_of_parts(self, key: str, s3_upload_id: str) -> dict[int, int]:
-        """Sizes of the parts that S3 has of a multipart upload, by number."""
+    async def part_sizes(self, key: str, s3_upload_id: str) -> dict[int, int]:
+        """Sizes of the parts of a multipart upload in S3, by part number."""
         found = await self.s3.list_parts(Bucket=self.bucket, Key=key, UploadId=s3_upload_id)
         return {each["PartNumber"]: each["Size"] for each in found.get("Parts", ())}
 
@@ -75,18 +75,18 @@ class Parts:
 class Process:
     """The domain objects of one process."""
 
-    parts: Parts
+    backends: Backends
     faults: Faults = field(default_factory=Faults)
     budget_bytes: int = 64 * MIB
     upload_id: UUID = field(default_factory=uuid7)
 
     def __post_init__(self) -> None:
-        # Partial uploads have no receiving service: nothing is ever called here.
+        # Partial uploads have no completion handler, so no service is ever called.
         channel = grpc.aio.insecure_channel("127.0.0.1:9")
         catalog, analysis = CatalogClient(channel), AnalysisClient(channel)
-        self.store = faulty_store(UploadStore(self.parts.database), self.faults)
+        self.store = faulty_store(UploadStore(self.backends.database), self.faults)
         self.budget = MemoryBudget(self.budget_bytes)
-        objects = faulty_objects(self.parts.objects, self.faults)
+        objects = faulty_objects(self.backends.objects, self.faults)
         completion = Completion(self.store, objects, catalog, analysis, kept_for=LIFETIME)
         self.resources = SessionResources(
             store=self.store,
@@ -112,14 +112,14 @@ class Process:
         )
 
     async def record(self, upload_id: UUID) -> UploadRecord:
-        """The upload with its parts, as a new writer sees it."""
+        """Become the writer of the upload; returns it with its parts."""
         record = await self.store.take_over(upload_id)
         assert record is not None
         return record
 
     async def reap(self, upload_ids: Collection[UUID]) -> None:
-        """Let these uploads expire, and reap all that is due."""
-        await self.parts.execute(
+        """Let these uploads expire, and reap all due uploads."""
+        await self.backends.execute(
             "UPDATE upload.uploads SET due_time = now(), expire_time = now()"
             " WHERE upload_id = ANY(:upload_ids)",
             upload_ids=list(upload_ids),
@@ -128,13 +128,13 @@ class Process:
 
     async def make_due(self, upload_ids: Collection[UUID]) -> None:
         """Make these uploads due for the reaper, as if time had passed."""
-        await self.parts.execute(
+        await self.backends.execute(
             "UPDATE upload.uploads SET due_time = now() WHERE upload_id = ANY(:upload_ids)",
             upload_ids=list(upload_ids),
         )
 
     async def reap_due(self) -> None:
-        """Reap all that is due."""
+        """Reap all due uploads."""
         while await self.reaper.reap():
             pass
 
@@ -142,46 +142,48 @@ class Process:
 async def stream(
     content: bytes, *, finish: bool, piece: int = MIB
 ) -> AsyncGenerator[bytes | Finish]:
-    """Content as a client sends it."""
+    """The content as a client sends it, in pieces of `piece` bytes."""
     for start in range(0, len(content), piece):
         yield content[start : start + piece]
     if finish:
         yield Finish()
 
 
-async def assert_committed_is_in_s3(parts: Parts, record: UploadRecord) -> None:
+async def assert_committed_is_in_s3(backends: Backends, record: UploadRecord) -> None:
     """Every committed byte of an open upload is in S3."""
     progress = record.progress
     if record.upload.state is State.STORED and record.s3_upload_id is None:
-        assert await parts.stored(record.object_key) == [(record.object_key, progress.size)]
+        assert await backends.stored_objects(record.object_key) == [
+            (record.object_key, progress.size)
+        ]
         return
-    tail = dict(await parts.stored(record.tail_prefix))
+    tail = dict(await backends.stored_objects(record.tail_prefix))
     in_tail = [tail[each.key] for each in progress.tail]
     assert in_tail == [each.size for each in progress.tail]
-    in_parts = await _sizes_of_saved_parts(parts, record)
+    in_parts = await _saved_part_sizes(backends, record)
     assert sum(in_tail) + sum(in_parts) == progress.size
 
 
-async def _sizes_of_saved_parts(parts: Parts, record: UploadRecord) -> Sequence[int]:
+async def _saved_part_sizes(backends: Backends, record: UploadRecord) -> Sequence[int]:
     if record.s3_upload_id is None:
         assert not record.progress.parts
         return ()
-    if record.s3_upload_id not in await parts.multiparts(record.object_key):
-        # It was completed, and only the answer to that is missing.
+    if record.s3_upload_id not in await backends.multipart_uploads(record.object_key):
+        # S3 completed it, but the session never received the answer.
         assert record.upload.state is State.STORED
-        return [size for _, size in await parts.stored(record.object_key)]
-    sizes = await parts.sizes_of_parts(record.object_key, record.s3_upload_id)
+        return [size for _, size in await backends.stored_objects(record.object_key)]
+    sizes = await backends.part_sizes(record.object_key, record.s3_upload_id)
     return [sizes[part.number] for part in record.progress.parts]
 
 
-async def assert_nothing_left(parts: Parts, record: UploadRecord) -> None:
-    """S3 has nothing of an upload that has no result."""
-    assert await parts.stored(record.tail_prefix) == []
-    assert await parts.multiparts(record.object_key) == []
-    assert await parts.stored(record.object_key) == []
+async def assert_nothing_left_in_s3(backends: Backends, record: UploadRecord) -> None:
+    """S3 has no objects, tail objects or multipart uploads of this upload."""
+    assert await backends.stored_objects(record.tail_prefix) == []
+    assert await backends.multipart_uploads(record.object_key) == []
+    assert await backends.stored_objects(record.object_key) == []
 
 
 def random_content(size: int) -> bytes:
-    """Content that no other test has."""
+    """Unique content."""
     seed = uuid4().bytes
     return (seed * (size // len(seed) + 1))[:size]

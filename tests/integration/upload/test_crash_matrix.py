@@ -1,11 +1,11 @@
-"""A fault at every await point of a session loses nothing, and leaves nothing behind.
+"""A fault at any await point of a session loses no committed byte, and leaves nothing behind.
 
 For each scenario, a first run counts the await points. Then the scenario runs once for
 each of them and each kind of fault. Afterwards, in a new process:
 
-- the committed size is really in S3;
-- a resumed upload ends with the right SHA-256;
-- once the reaper has handled an abandoned upload, S3 has nothing of it.
+- all committed bytes are in S3;
+- a resumed upload completes with the right SHA-256;
+- after the reaper has run, S3 has nothing of an abandoned upload.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from tests.integration.upload.faults import Fault, Faults
 from tests.integration.upload.process import (
     MIB,
     PART,
-    Parts,
+    Backends,
     Process,
     assert_committed_is_in_s3,
-    assert_nothing_left,
+    assert_nothing_left_in_s3,
     random_content,
     stream,
 )
@@ -44,25 +44,25 @@ pytestmark = [pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(300
 SMALL = 100_000
 LARGE = PART + MIB // 4
 AMPLE = 64 * MIB
-AT_ONCE = 8
+CONCURRENT_RUNS = 8
 HELD_ELSEWHERE = 6 * MIB
 """Memory that another upload of the process holds, in the scenario with little memory."""
 
 
 async def write_all(process: Process, upload_id: UUID, content: bytes) -> None:
-    """One write with the finish."""
+    """One write that finishes the upload."""
     await process.uploads.write(upload_id, 0, stream(content, finish=True))
 
 
 async def write_twice(process: Process, upload_id: UUID, content: bytes) -> None:
-    """A write that ends within a part, and one that continues."""
+    """A write that ends within a part, and a write that finishes the upload."""
     cut = 3 * MIB
     await process.uploads.write(upload_id, 0, stream(content[:cut], finish=False))
     await process.uploads.write(upload_id, cut, stream(content[cut:], finish=True))
 
 
-async def write_until_size(process: Process, upload_id: UUID, content: bytes) -> None:
-    """Two writes of an upload that ends at its declared size, as tus clients send them."""
+async def write_to_declared_size(process: Process, upload_id: UUID, content: bytes) -> None:
+    """Two writes without a finish, as tus clients send them: the declared size ends the upload."""
     cut = len(content) // 2
     for offset, piece in ((0, content[:cut]), (cut, content[cut:])):
         await process.uploads.write(
@@ -70,15 +70,15 @@ async def write_until_size(process: Process, upload_id: UUID, content: bytes) ->
         )
 
 
-async def write_verified(process: Process, upload_id: UUID, content: bytes) -> None:
-    """A write whose checksum is verified before anything of it is saved."""
+async def write_with_checksum(process: Process, upload_id: UUID, content: bytes) -> None:
+    """A write with a checksum, which is verified before a checkpoint."""
     checksum = Checksum("sha256", hashlib.sha256(content).digest())
     await process.uploads.write(upload_id, 0, stream(content, finish=True), checksum=checksum)
 
 
 async def write_one_shot(process: Process, upload_id: UUID, content: bytes) -> None:
-    """The whole file in one session, or nothing of it."""
-    record = await UploadStore(process.parts.database).get(upload_id)
+    """A one-shot upload: one session, which discards partial data."""
+    record = await UploadStore(process.backends.database).get(upload_id)
     async with open_session(process.resources, record, PartialData.DISCARD) as session:
         finish = await session.receive(stream(content, finish=True))
         await session.complete(finish or Finish())
@@ -86,7 +86,10 @@ async def write_one_shot(process: Process, upload_id: UUID, content: bytes) -> N
 
 @dataclass(frozen=True)
 class Scenario:
-    """What a client does. budget_bytes: of the process; little makes it use tail objects."""
+    """The requests of a client.
+
+    budget_bytes: the memory budget of the process. With little memory, it uses tail objects.
+    """
 
     write: Callable[[Process, UUID, bytes], Coroutine[Any, Any, None]]
     size: int
@@ -101,12 +104,12 @@ class Scenario:
 
 RESUMABLE = {
     "small": Scenario(write_all, SMALL),
-    "small until its size": Scenario(write_until_size, SMALL, ends_at_size=True),
-    "parts and little memory": Scenario(write_twice, LARGE, budget_bytes=2 * PART),
-    "parts until its size": Scenario(write_until_size, LARGE, ends_at_size=True),
-    "verified": Scenario(write_verified, SMALL),
+    "small, ends at its size": Scenario(write_to_declared_size, SMALL, ends_at_size=True),
+    "parts, little memory": Scenario(write_twice, LARGE, budget_bytes=2 * PART),
+    "parts, ends at its size": Scenario(write_to_declared_size, LARGE, ends_at_size=True),
+    "small, with a checksum": Scenario(write_with_checksum, SMALL),
 }
-VERIFIED = {"verified parts": Scenario(write_verified, LARGE)}
+WITH_CHECKSUM = {"parts": Scenario(write_with_checksum, LARGE)}
 ONE_SHOT = {
     "small": Scenario(write_one_shot, SMALL),
     "parts": Scenario(write_one_shot, LARGE),
@@ -115,24 +118,24 @@ ONE_SHOT = {
 
 @dataclass(frozen=True)
 class Case:
-    """One run with a fault, and its outcome. where: the await point."""
+    """One run of a scenario with a fault. where: the fault and its await point."""
 
     where: str
     record: UploadRecord
     content: bytes
-    is_answered: bool
+    has_succeeded: bool
 
     @property
     def upload_id(self) -> UUID:
         return self.record.upload.upload_id
 
-    async def assert_stored(self, parts: Parts) -> None:
+    async def assert_stored(self, backends: Backends) -> None:
         expected = hashlib.sha256(self.content).digest()
-        assert await parts.sha256(self.record.object_key) == expected, self.where
+        assert await backends.sha256(self.record.object_key) == expected, self.where
 
 
 def hold_memory(budget: MemoryBudget, faults: Faults) -> None:
-    """Hold memory until the session has moved two tail objects out of its own."""
+    """Hold memory until the session has written two tail objects."""
     assert budget.try_acquire(HELD_ELSEWHERE)
 
     def reached(points: list[str]) -> None:
@@ -142,11 +145,11 @@ def hold_memory(budget: MemoryBudget, faults: Faults) -> None:
     faults.reached = reached
 
 
-async def run(parts: Parts, scenario: Scenario, faults: Faults, where: str) -> Case:
-    """Run a scenario in a process of its own."""
+async def run(backends: Backends, scenario: Scenario, faults: Faults, where: str) -> Case:
+    """Run a scenario in its own process."""
     content = random_content(scenario.size)
-    record = await Process(parts).create(scenario.plan(content))
-    process = Process(parts, faults, scenario.budget_bytes)
+    record = await Process(backends).create(scenario.plan(content))
+    process = Process(backends, faults, scenario.budget_bytes)
     if scenario.budget_bytes < AMPLE:
         hold_memory(process.budget, faults)
     writing: asyncio.Task[None] = asyncio.create_task(
@@ -154,23 +157,25 @@ async def run(parts: Parts, scenario: Scenario, faults: Faults, where: str) -> C
     )
     faults.session = writing
     await asyncio.wait([writing])
-    is_answered = not writing.cancelled() and writing.exception() is None
-    return Case(where, record, content, is_answered)
+    has_succeeded = not writing.cancelled() and writing.exception() is None
+    return Case(where, record, content, has_succeeded)
 
 
-async def run_all(parts: Parts, scenario: Scenario, fault: Fault) -> list[Case]:
-    """Run a scenario once for each of its await points, several at once."""
-    counted = Faults()
-    whole = await run(parts, scenario, counted, "no fault")
-    assert whole.is_answered
-    await whole.assert_stored(parts)
-    limit = asyncio.Semaphore(AT_ONCE)
+async def run_all(backends: Backends, scenario: Scenario, fault: Fault) -> list[Case]:
+    """Run a scenario once for each of its await points, several in parallel."""
+    no_faults = Faults()
+    undisturbed = await run(backends, scenario, no_faults, "no fault")
+    assert undisturbed.has_succeeded
+    await undisturbed.assert_stored(backends)
+    limit = asyncio.Semaphore(CONCURRENT_RUNS)
 
     async def run_one(at: int, point: str) -> Case:
         async with limit:
-            return await run(parts, scenario, Faults(fault, at), f"{fault.name} at {at}: {point}")
+            return await run(
+                backends, scenario, Faults(fault, at), f"{fault.name} at {at}: {point}"
+            )
 
-    return await asyncio.gather(*starmap(run_one, enumerate(counted.points)))
+    return await asyncio.gather(*starmap(run_one, enumerate(no_faults.points)))
 
 
 def each_fault(
@@ -186,42 +191,42 @@ def each_fault(
 
 
 @each_fault(RESUMABLE)
-async def test_the_committed_size_is_in_s3_and_can_be_resumed(
-    parts: Parts, scenario: Scenario, fault: Fault
+async def test_an_interrupted_upload_resumes_at_its_committed_size(
+    backends: Backends, scenario: Scenario, fault: Fault
 ) -> None:
-    await assert_resumable(parts, scenario, fault)
+    await assert_resumable(backends, scenario, fault)
 
 
-@each_fault(VERIFIED, (Fault.FAILS, Fault.DIES))
-async def test_a_write_with_a_checksum_can_be_resumed(
-    parts: Parts, scenario: Scenario, fault: Fault
+@each_fault(WITH_CHECKSUM, (Fault.FAILS, Fault.DIES))
+async def test_an_interrupted_write_with_a_checksum_resumes(
+    backends: Backends, scenario: Scenario, fault: Fault
 ) -> None:
-    await assert_resumable(parts, scenario, fault)
+    await assert_resumable(backends, scenario, fault)
 
 
-async def assert_resumable(parts: Parts, scenario: Scenario, fault: Fault) -> None:
-    cases = await run_all(parts, scenario, fault)
-    process = Process(parts)
+async def assert_resumable(backends: Backends, scenario: Scenario, fault: Fault) -> None:
+    cases = await run_all(backends, scenario, fault)
+    process = Process(backends)
     for case in cases:
         interrupted = await process.record(case.upload_id)
         if interrupted.upload.state in OPEN:
-            await assert_committed_is_in_s3(parts, interrupted)
+            await assert_committed_is_in_s3(backends, interrupted)
         offset = interrupted.progress.size
         rest = stream(case.content[offset:], finish=True)
         resumed = await process.uploads.write(case.upload_id, offset, rest)
         assert resumed.state is State.COMPLETED, case.where
-        await case.assert_stored(parts)
+        await case.assert_stored(backends)
     await process.reap([case.upload_id for case in cases])
     for case in cases:
-        await assert_nothing_left(parts, case.record)
+        await assert_nothing_left_in_s3(backends, case.record)
 
 
 @each_fault(RESUMABLE, (Fault.CANCELLED, Fault.DIES))
-async def test_an_abandoned_upload_is_completed_or_leaves_nothing(
-    parts: Parts, scenario: Scenario, fault: Fault
+async def test_an_abandoned_upload_completes_or_leaves_nothing_in_s3(
+    backends: Backends, scenario: Scenario, fault: Fault
 ) -> None:
-    cases = await run_all(parts, scenario, fault)
-    process = Process(parts)
+    cases = await run_all(backends, scenario, fault)
+    process = Process(backends)
     open_cases = [
         case for case in cases if (await process.uploads.get(case.upload_id)).state in OPEN
     ]
@@ -230,27 +235,27 @@ async def test_an_abandoned_upload_is_completed_or_leaves_nothing(
         state = (await process.uploads.get(case.upload_id)).state
         assert state in (State.COMPLETED, State.EXPIRED), case.where
         if state is State.EXPIRED:
-            assert not case.is_answered, case.where
-            await assert_nothing_left(parts, case.record)
+            assert not case.has_succeeded, case.where
+            await assert_nothing_left_in_s3(backends, case.record)
         else:
-            await case.assert_stored(parts)
+            await case.assert_stored(backends)
     await process.reap([case.upload_id for case in cases])
     for case in cases:
-        await assert_nothing_left(parts, case.record)
+        await assert_nothing_left_in_s3(backends, case.record)
 
 
 @each_fault(ONE_SHOT)
-async def test_a_one_shot_upload_is_stored_or_leaves_nothing(
-    parts: Parts, scenario: Scenario, fault: Fault
+async def test_a_one_shot_upload_succeeds_or_leaves_nothing_in_s3(
+    backends: Backends, scenario: Scenario, fault: Fault
 ) -> None:
-    cases = await run_all(parts, scenario, fault)
+    cases = await run_all(backends, scenario, fault)
     for case in cases:
-        if case.is_answered:
-            await case.assert_stored(parts)
-    process = Process(parts)
+        if case.has_succeeded:
+            await case.assert_stored(backends)
+    process = Process(backends)
     for _ in range(2):
         await process.reap([case.upload_id for case in cases])
     for case in cases:
-        # A row that was deleted belonged to an upload that had been handed over.
-        if not case.is_answered and not case.where.endswith("delete"):
-            await assert_nothing_left(parts, case.record)
+        # The row of a one-shot upload is deleted only after its completion.
+        if not case.has_succeeded and not case.where.endswith("delete"):
+            await assert_nothing_left_in_s3(backends, case.record)

@@ -1,4 +1,4 @@
-"""Sessions, the store and the reaper of uploads, on the real PostgreSQL and S3."""
+"""Upload sessions, the store and the reaper on real PostgreSQL and S3."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from services.upload.stream import Finish
 from tests.integration.upload.process import (
     MIB,
     PART,
-    Parts,
+    Backends,
     Process,
     assert_committed_is_in_s3,
-    assert_nothing_left,
+    assert_nothing_left_in_s3,
     random_content,
     stream,
 )
@@ -30,9 +30,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
 CONTENT = random_content(PART + MIB)
 
 
-async def interrupt_before_completion(parts: Parts, content: bytes, plan: Plan) -> Process:
-    """Write everything and save it, in a process that dies before it completes the upload."""
-    process = Process(parts)
+async def die_before_completion(backends: Backends, content: bytes, plan: Plan) -> Process:
+    """Write and checkpoint all bytes, in a process that dies before it completes the upload."""
+    process = Process(backends)
     record = await process.create(plan)
     process.upload_id = record.upload.upload_id
     acquired = await process.store.acquire(process.upload_id, 0, 0)
@@ -43,10 +43,10 @@ async def interrupt_before_completion(parts: Parts, content: bytes, plan: Plan) 
     return process
 
 
-async def write_and_be_interrupted(
+async def write_with_interruption(
     process: Process, upload_id: UUID, interrupt: Callable[[], Awaitable[object]]
 ) -> None:
-    """A session that saves its bytes only after another process has changed the upload."""
+    """Receive bytes, let another process change the upload, then write a checkpoint."""
     acquired = await process.store.acquire(upload_id, 0, 0)
     assert acquired is not None
     async with open_session(process.resources, acquired, PartialData.KEEP) as session:
@@ -55,32 +55,32 @@ async def write_and_be_interrupted(
         await session.checkpoint()
 
 
-async def test_a_newer_session_supersedes_an_older_one(parts: Parts) -> None:
-    older, newer = Process(parts), Process(parts)
+async def test_a_newer_session_supersedes_an_older_one(backends: Backends) -> None:
+    older, newer = Process(backends), Process(backends)
     upload_id = (await older.create()).upload.upload_id
 
     async def write_more() -> None:
         await newer.uploads.write(upload_id, 0, stream(CONTENT[: 2 * MIB], finish=False))
 
     with pytest.raises(UploadSuperseded):
-        await write_and_be_interrupted(older, upload_id, write_more)
+        await write_with_interruption(older, upload_id, write_more)
     assert (await newer.uploads.get(upload_id)).committed_size == 2 * MIB
     await newer.uploads.write(upload_id, 2 * MIB, stream(CONTENT[2 * MIB :], finish=True))
     record = await newer.record(upload_id)
-    assert await parts.sha256(record.object_key) == hashlib.sha256(CONTENT).digest()
-    # The older session deleted its unsaved tail.
-    assert await parts.stored(record.tail_prefix) == []
+    assert await backends.sha256(record.object_key) == hashlib.sha256(CONTENT).digest()
+    # The older session deleted the tail that it could not commit.
+    assert await backends.stored_objects(record.tail_prefix) == []
 
 
-async def test_a_superseded_session_learns_that_the_upload_has_ended(parts: Parts) -> None:
-    older, newer = Process(parts), Process(parts)
+async def test_a_session_of_a_cancelled_upload_receives_an_error(backends: Backends) -> None:
+    older, newer = Process(backends), Process(backends)
     upload_id = (await older.create()).upload.upload_id
     with pytest.raises(UploadEnded):
-        await write_and_be_interrupted(older, upload_id, lambda: newer.uploads.cancel(upload_id))
+        await write_with_interruption(older, upload_id, lambda: newer.uploads.cancel(upload_id))
 
 
-async def test_a_part_number_is_never_used_twice(parts: Parts) -> None:
-    process = Process(parts)
+async def test_a_part_number_is_never_used_twice(backends: Backends) -> None:
+    process = Process(backends)
     upload_id = (await process.create()).upload.upload_id
     older = await process.record(upload_id)
     first = await process.store.next_part_number(older)
@@ -92,8 +92,8 @@ async def test_a_part_number_is_never_used_twice(parts: Parts) -> None:
     assert await process.store.next_part_number(older) is None
 
 
-async def test_a_stored_upload_accepts_no_more_bytes(parts: Parts) -> None:
-    process = Process(parts)
+async def test_a_stored_upload_accepts_no_more_bytes(backends: Backends) -> None:
+    process = Process(backends)
     upload_id = (await process.create()).upload.upload_id
     content = CONTENT[:MIB]
     acquired = await process.store.acquire(upload_id, 0, 0)
@@ -102,7 +102,7 @@ async def test_a_stored_upload_accepts_no_more_bytes(parts: Parts) -> None:
         await session.receive(stream(content, finish=False))
         await session.complete(Finish())
         # As if the process had died before the completion handler was called.
-        await parts.execute(
+        await backends.execute(
             "UPDATE upload.uploads SET state = 'stored', end_time = NULL"
             " WHERE upload_id = :upload_id",
             upload_id=upload_id,
@@ -112,50 +112,50 @@ async def test_a_stored_upload_accepts_no_more_bytes(parts: Parts) -> None:
     upload = await process.uploads.write(upload_id, len(content), stream(b"", finish=True))
     assert upload.state is State.COMPLETED
     record = await process.record(upload_id)
-    assert await parts.sha256(record.object_key) == hashlib.sha256(content).digest()
+    assert await backends.sha256(record.object_key) == hashlib.sha256(content).digest()
 
 
 @pytest.mark.parametrize("size", [MIB, PART + MIB], ids=["in the tail", "in parts and the tail"])
-async def test_the_reaper_completes_an_upload_that_reached_its_size(
-    parts: Parts, size: int
+async def test_the_reaper_completes_an_upload_that_has_all_bytes(
+    backends: Backends, size: int
 ) -> None:
     content = CONTENT[:size]
     plan = Plan(Kind.PARTIAL, size=size, ends_at_size=True)
-    process = await interrupt_before_completion(parts, content, plan)
+    process = await die_before_completion(backends, content, plan)
     await process.make_due([process.upload_id])
-    await Process(parts).reap_due()
+    await Process(backends).reap_due()
     record = await process.record(process.upload_id)
     assert record.upload.state is State.COMPLETED
-    assert await parts.sha256(record.object_key) == hashlib.sha256(content).digest()
-    assert await parts.stored(record.tail_prefix) == []
+    assert await backends.sha256(record.object_key) == hashlib.sha256(content).digest()
+    assert await backends.stored_objects(record.tail_prefix) == []
 
 
-async def test_the_reaper_does_not_stop_a_session(parts: Parts) -> None:
-    process = Process(parts)
+async def test_the_reaper_does_not_interrupt_a_running_session(backends: Backends) -> None:
+    process = Process(backends)
     upload_id = (await process.create()).upload.upload_id
     acquired = await process.store.acquire(upload_id, 0, 0)
     assert acquired is not None
     async with open_session(process.resources, acquired, PartialData.KEEP) as session:
         await session.receive(stream(CONTENT[:MIB], finish=False))
         await process.make_due([upload_id])
-        await Process(parts).reap_due()
+        await Process(backends).reap_due()
         await session.receive(stream(CONTENT[MIB:], finish=False))
         await session.complete(Finish())
     record = await process.record(upload_id)
-    assert await parts.sha256(record.object_key) == hashlib.sha256(CONTENT).digest()
+    assert await backends.sha256(record.object_key) == hashlib.sha256(CONTENT).digest()
 
 
-async def test_an_abandoned_upload_expires_and_is_deleted(parts: Parts) -> None:
-    process = await interrupt_before_completion(parts, CONTENT, Plan(Kind.PARTIAL))
+async def test_an_abandoned_upload_expires_and_leaves_nothing_in_s3(backends: Backends) -> None:
+    process = await die_before_completion(backends, CONTENT, Plan(Kind.PARTIAL))
     record = await process.record(process.upload_id)
-    await assert_committed_is_in_s3(parts, record)
+    await assert_committed_is_in_s3(backends, record)
     await process.reap([process.upload_id])
     assert (await process.uploads.get(process.upload_id)).state is State.EXPIRED
-    await assert_nothing_left(parts, record)
+    await assert_nothing_left_in_s3(backends, record)
 
 
-async def test_a_repeated_request_finds_the_same_upload(parts: Parts) -> None:
-    process, request_id = Process(parts), str(uuid4())
+async def test_a_repeated_request_id_returns_the_same_upload(backends: Backends) -> None:
+    process, request_id = Process(backends), str(uuid4())
     plan = Plan(Kind.PARTIAL, size=MIB, request_id=request_id)
     first = await process.uploads.create(plan)
     assert await process.uploads.create(plan) == first
@@ -163,8 +163,8 @@ async def test_a_repeated_request_finds_the_same_upload(parts: Parts) -> None:
         await process.uploads.create(Plan(Kind.PARTIAL, size=2 * MIB, request_id=request_id))
 
 
-async def test_an_ended_upload_does_not_change(parts: Parts) -> None:
-    process = Process(parts)
+async def test_a_cancelled_upload_stays_cancelled(backends: Backends) -> None:
+    process = Process(backends)
     upload_id = (await process.create()).upload.upload_id
     await process.uploads.cancel(upload_id)
     record = await process.record(upload_id)
@@ -174,8 +174,8 @@ async def test_an_ended_upload_does_not_change(parts: Parts) -> None:
     assert (await process.uploads.get(upload_id)).state is State.CANCELLED
 
 
-async def test_all_memory_is_returned(parts: Parts) -> None:
-    process = Process(parts)
+async def test_writes_release_all_memory(backends: Backends) -> None:
+    process = Process(backends)
     for content, finish in ((CONTENT, True), (CONTENT[:MIB], False), (CONTENT[:1000], True)):
         upload_id = (await process.create()).upload.upload_id
         await process.uploads.write(upload_id, 0, stream(content, finish=finish))

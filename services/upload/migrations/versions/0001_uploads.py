@@ -1,4 +1,4 @@
-"""uploads that go on where they stopped."""
+"""Resumable uploads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Concurrent reports of one job at two replicas: one of them wins."""
+"""Concurrent reports of one job at two replicas: exactly one is applied."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sori.analysis.v1 import analysis_pb2_grpc
 from tests.chaos.cluster_fixture import Cluster, client_channel, eventually
 
 
-def test_one_of_two_concurrent_reports_wins(cluster: Cluster) -> None:
+def test_one_of_two_concurrent_reports_is_applied(cluster: Cluster) -> None:
     cluster.analysis_server.behave("is_silent")
     takes = cluster.upload_many(10)
     eventually(lambda: all(cluster.analysis_server.dispatches(take.job_id) for take in takes))
@@ -34,9 +34,9 @@ def test_one_of_two_concurrent_reports_wins(cluster: Cluster) -> None:
             for take in takes
         }
     results = cluster.results(takes)
-    for job_id, both in answers.items():
-        effects = [answer.result().effect for answer in both]
+    for job_id, futures in answers.items():
+        effects = [answer.result().effect for answer in futures]
         assert sorted(effects) == [pb.REPORT_EFFECT_APPLIED, pb.REPORT_EFFECT_REPEATED]
         winner = replicas[effects.index(pb.REPORT_EFFECT_APPLIED)]
         assert results[job_id] == {"replica": winner}
-    assert {len(ends) for ends in cluster.ends_of(takes).values()} == {1}
+    assert {len(ends) for ends in cluster.final_transitions(takes).values()} == {1}

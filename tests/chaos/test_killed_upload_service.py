@@ -1,4 +1,4 @@
-"""An upload whose service dies: its job ends all the same, and its watchers see it."""
+"""The upload service dies during a one-shot upload: the job fails, and its watchers see it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.chaos.cluster_fixture import PATIENCE_SECONDS, RECORDING, Cluster, Ta
 
 
 @pytest.mark.timeout(300)
-def test_the_job_of_an_upload_service_killed_in_mid_stream_fails_in_time(cluster: Cluster) -> None:
-    gone, watching = threading.Event(), threading.Event()
+def test_the_job_fails_when_the_upload_service_is_killed_during_an_upload(cluster: Cluster) -> None:
+    killed, watching = threading.Event(), threading.Event()
 
     def requests() -> Iterator[pb.UploadAudioRequest]:
         yield pb.UploadAudioRequest(metadata=pb.UploadAudioMetadata(token_id=1))
         yield pb.UploadAudioRequest(chunk=RECORDING)
-        gone.wait()
+        killed.wait()
 
     with (
         client_channel(cluster.stack.address("upload")) as channel,
@@ -29,12 +29,12 @@ def test_the_job_of_an_upload_service_killed_in_mid_stream_fails_in_time(cluster
     ):
         call = upload_pb2_grpc.UploadServiceStub(channel).UploadAudio.future(requests())
         take = Take(str(dict(call.initial_metadata())["x-job-id"]), "")
-        end = pool.submit(cluster.watched_end, take, watching)
+        end = pool.submit(cluster.watch_until_end, take, watching)
         assert watching.wait(PATIENCE_SECONDS)
         cluster.kill("upload")
-        gone.set()
+        killed.set()
         assert call.code() is grpc.StatusCode.UNAVAILABLE
         status, _ = end.result(PATIENCE_SECONDS)
     row = cluster.jobs([take])[take.job_id]
     assert (status, row["failure_reason"]) == ("failed", "UPLOAD_TIMED_OUT")
-    assert len(cluster.ends_of([take])[take.job_id]) == 1
+    assert len(cluster.final_transitions([take])[take.job_id]) == 1
