@@ -9,10 +9,10 @@ from tests.integration.sql import run
 
 
 @contextmanager
-def hidden_jobs(database_url: str) -> Iterator[None]:
-    """Without the table of jobs, as on a database that was never migrated."""
-    run(database_url, "ALTER TABLE analysis.jobs RENAME TO hidden")
+def broken_schema(database_url: str) -> Iterator[None]:
+    """Without a column that every statement names: an error that no code expects."""
+    run(database_url, "ALTER TABLE analysis.jobs RENAME COLUMN state TO hidden")
     try:
         yield
     finally:
-        run(database_url, "ALTER TABLE analysis.hidden RENAME TO jobs")
+        run(database_url, "ALTER TABLE analysis.jobs RENAME COLUMN hidden TO state")

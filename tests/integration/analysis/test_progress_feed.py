@@ -19,7 +19,7 @@ from services.analysis.progress import ProgressFeed
 from services.analysis.store import JobStore
 from services.runtime.database import Database
 from services.runtime.errors import ShuttingDown
-from tests.integration.analysis.faults import hidden_jobs
+from tests.integration.analysis.faults import broken_schema
 from tests.integration.analysis.jobs import LONG, RECORDING, opened
 
 PATIENCE_SECONDS = 30.0
@@ -162,7 +162,7 @@ async def test_a_change_survives_an_unexpected_error_of_the_feed(
     await anext(states)
     await store.start_upload(job_id, LONG)
     feed.changed(job_id, State.UPLOADING)
-    with hidden_jobs(database_url), pytest.raises(ProgrammingError):
+    with broken_schema(database_url), pytest.raises(ProgrammingError):
         await asyncio.wait_for(feed.run(), PATIENCE_SECONDS)
     running = asyncio.create_task(feed.run())
     assert (await asyncio.wait_for(anext(states), PATIENCE_SECONDS)).state is State.UPLOADING

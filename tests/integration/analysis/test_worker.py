@@ -25,7 +25,7 @@ from services.runtime.channels import open_channel
 from services.runtime.database import Database
 from services.runtime.object_store import ObjectStore
 from sori.catalog.v1 import catalog_pb2_grpc
-from tests.integration.analysis.faults import hidden_jobs
+from tests.integration.analysis.faults import broken_schema
 from tests.integration.analysis.jobs import NOW, RECORDING, claimed, opened, queued
 
 NOWHERE = "127.0.0.1:9"
@@ -103,7 +103,7 @@ async def test_a_job_that_kills_every_worker_fails(
 async def test_a_worker_can_run_again_after_an_unexpected_error(
     database_url: str, store: JobStore, worker: Worker, transitions: asyncio.Queue[State]
 ) -> None:
-    with hidden_jobs(database_url), pytest.raises(ProgrammingError):
+    with broken_schema(database_url), pytest.raises(ProgrammingError):
         await asyncio.wait_for(worker.run(), PATIENCE_SECONDS)
     await store.attach_recording(await opened(store), RECORDING, 1, NOW, None)
     async with running(worker):
