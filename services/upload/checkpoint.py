@@ -37,6 +37,8 @@ class Checkpoint:
         self._unsaved_parts: list[UploadedPart] = []
         self._unsaved_tail: list[TailObject] = []
         self._obsolete_tail: list[TailObject] = []
+        self.leaves_objects = False
+        """Whether S3 has tail objects that could not be deleted."""
 
     def tail_stored(self, received: Progress, tail: tuple[TailObject, ...]) -> None:
         """All received bytes are durable: the last of them in the tail."""
@@ -70,9 +72,9 @@ class Checkpoint:
     async def delete_obsolete(self) -> None:
         """Delete tail objects whose bytes are durable elsewhere."""
         obsolete, self._obsolete_tail = self._obsolete_tail, []
-        await self._tails.delete(obsolete)
+        self.leaves_objects |= not await self._tails.delete(obsolete)
 
     async def discard_unsaved(self) -> None:
         """Delete the tail objects that no checkpoint names."""
         unsaved, self._unsaved_tail = self._unsaved_tail, []
-        await self._tails.delete(unsaved)
+        self.leaves_objects |= not await self._tails.delete(unsaved)

@@ -142,13 +142,16 @@ class Completion:
         """Report that an upload continues. Errors: JobEnded, RequestSuperseded."""
         await self._handlers[record.plan.kind].heartbeat(record)
 
-    async def hand_over(self, record: UploadRecord, stored: StoredObject) -> int:
+    async def hand_over(
+        self, record: UploadRecord, stored: StoredObject, *, leaves_objects: bool = False
+    ) -> int:
         """Give the receiving service the object; returns the token's revision then.
 
+        leaves_objects: S3 has tail objects of the upload, so its row stays for the reaper.
         Errors: those of `CompletionHandler.complete`, DatabaseUnavailable.
         """
         revision = await self._handlers[record.plan.kind].complete(record, stored)
-        if record.plan.is_kept:
+        if record.plan.is_kept or leaves_objects:
             await self._store.end(record, Event.HANDED_OVER, self._kept_for)
         else:
             await self._store.delete(record.upload.upload_id)

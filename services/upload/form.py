@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from functools import partial
 from typing import Any
 
 from multipart import (
@@ -42,17 +41,14 @@ async def file_of_form(
     if first is None:
         raise IncompleteUpload
     form = _Form(_boundary(first.form.content_type))
-    start_of_name = partial(start_of, first)
     form.feed(first.form.data)
-    # The message would stay in memory for as long as the call.
-    del first
     while form.file_name is None:
         request = await anext(requests, None)
         if request is None:
             form.require_end()
         else:
             form.feed(request.form.data)
-    return IncomingFile(start_of_name(form.file_name), _content_of_form(requests, form))
+    return IncomingFile(start_of(first, form.file_name), _content_of_form(requests, form))
 
 
 async def _content_of_form(requests: AsyncIterator[FormRequest], form: _Form) -> Content:

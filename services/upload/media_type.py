@@ -86,7 +86,8 @@ class Head:
     def settle(self) -> str:
         """The media type of a file that is shorter than the head. Errors: as `feed`."""
         content_type = self._sniff()
-        seconds = duration_of(bytes(self._first), content_type)
+        first_bytes, self._first = bytes(self._first), bytearray()
+        seconds = duration_of(first_bytes, content_type)
         if seconds is not None and seconds > self._limit_seconds:
             raise RecordingTooLong(seconds=round(seconds), limit_seconds=round(self._limit_seconds))
         return content_type

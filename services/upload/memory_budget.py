@@ -37,15 +37,17 @@ class MemoryBudget:
         if self.try_acquire(size):
             return
         turn = asyncio.get_running_loop().create_future()
-        self._waiting.append((size, turn))
+        entry = (size, turn)
+        self._waiting.append(entry)
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.release(size)
-            else:
-                self._waiting.remove((size, turn))
+            if entry in self._waiting:
+                self._waiting.remove(entry)
                 self._serve_waiting()
+            elif not turn.cancelled():
+                # The bytes were lent before the cancellation arrived.
+                self.release(size)
             raise
 
     def release(self, size: int) -> None:
@@ -54,7 +56,13 @@ class MemoryBudget:
         self._serve_waiting()
 
     def _serve_waiting(self) -> None:
-        while self._waiting and self._waiting[0][0] <= self._free:
-            size, turn = self._waiting.popleft()
-            self._free -= size
-            turn.set_result(None)
+        while self._waiting:
+            size, turn = self._waiting[0]
+            if turn.cancelled():
+                self._waiting.popleft()
+            elif size <= self._free:
+                self._waiting.popleft()
+                self._free -= size
+                turn.set_result(None)
+            else:
+                return

@@ -23,6 +23,9 @@ MIN_PART_BYTES = 5 * 1024**2
 MAX_PARTS = 9_000
 """S3 accepts 10,000; the rest is for parts that are sent again under a new number."""
 
+ONE_SHOT_LIFETIME = timedelta(seconds=120)
+"""An upload that cannot be resumed is considered dead without a heartbeat for this long."""
+
 _MIB = 1024**2
 
 
@@ -86,13 +89,16 @@ class Plan:
         return self.ends_at_size and size == self.size
 
     def is_repeated_by(self, other: Plan) -> bool:
-        """Whether two requests with the same id ask for the same upload."""
-        return (self.kind, self.token_id, self.size, self.sha256) == (
+        """Whether two requests with the same id ask for the same upload.
+
+        A size that was unknown in the request may be known by now.
+        """
+        is_same = (self.kind, self.token_id, self.sha256) == (
             other.kind,
             other.token_id,
-            other.size,
             other.sha256,
         )
+        return is_same and other.size in (None, self.size)
 
 
 @dataclass(frozen=True)

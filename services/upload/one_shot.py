@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from uuid import UUID
 
 import structlog
@@ -18,7 +17,14 @@ from uuid_utils.compat import uuid7
 from services.runtime.shared_errors import RequestIdReused
 from services.upload.clients import AnalysisClient, CatalogClient, EarlierRecording
 from services.upload.errors import IncompleteUpload, RecordingTooLarge
-from services.upload.models import Kind, Plan, StoredObject, part_bytes_for, recording_key
+from services.upload.models import (
+    ONE_SHOT_LIFETIME,
+    Kind,
+    Plan,
+    StoredObject,
+    part_bytes_for,
+    recording_key,
+)
 from services.upload.session import (
     CompletedUpload,
     PartialData,
@@ -32,9 +38,6 @@ from services.upload.stream import (
     IncomingFile,
     RecordingStart,
 )
-
-LIFETIME = timedelta(seconds=120)
-"""A one-shot upload without a heartbeat for this long is considered dead."""
 
 OnJob = Callable[[UUID], Awaitable[None]]
 """Receives the id of the job as soon as there is one."""
@@ -98,7 +101,7 @@ class OneShotUploads:
     ) -> CompletedUpload:
         record = await self._resources.store.create(
             plan,
-            LIFETIME,
+            ONE_SHOT_LIFETIME,
             upload_id=uuid7(),
             object_key=object_key,
             part_bytes=part_bytes_for(self._resources.limits.bytes_of(plan)),

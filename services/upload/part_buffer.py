@@ -64,6 +64,7 @@ class PartBuffer:
         """Wait for memory. The content must be empty: see MemoryBudget."""
         if self.content:
             raise RuntimeError("an upload that waits for memory must hold none")
+        self.release()
         step = max(size, BORROW_BYTES)
         await self._budget.acquire(step)
         self._borrowed += step
@@ -84,9 +85,10 @@ class PartBuffer:
         """Add content, for which memory was reserved."""
         self.content += content
 
-    def prepend_tail(self, content: bytes) -> tuple[TailObject, ...]:
+    def prepend_tail(self, content: bytearray) -> tuple[TailObject, ...]:
         """Put the content of the tail objects first; returns them: they are obsolete."""
-        self.content = bytearray(content) + self.content if content else self.content
+        content += self.content
+        self.content = content
         obsolete, self.tail = self.tail, ()
         return obsolete
 

@@ -45,12 +45,13 @@ class UploadReaper:
     async def _handle(self, upload_id: UUID) -> None:
         """Do what one upload needs; a failure is retried when the claim ends."""
         try:
-            if _needs_work(await self._store.get(upload_id)):
-                record = await self._store.take_over(upload_id)
-                if record is not None:
-                    await self._reap_one(record)
-            else:
-                await self._store.postpone(upload_id)
+            seen = await self._store.get(upload_id)
+            if not _needs_work(seen):
+                await self._store.postpone(seen)
+                return
+            record = await self._store.take_over(upload_id)
+            if record is not None:
+                await self._reap_one(record)
         except SoriError as error:
             _logger.warning("upload not reaped", upload_id=str(upload_id), reason=error.reason)
 
@@ -59,19 +60,22 @@ class UploadReaper:
             await self._sweep(record)
         elif record.is_complete:
             await self._uploads.complete(record)
-        else:
+        elif _is_expired(record):
             failure = UPLOAD_EXPIRED if record.plan.resumable else UPLOAD_TIMED_OUT
             await self._completion.end(record, Event.EXPIRED, failure)
 
     async def _sweep(self, record: UploadRecord) -> None:
-        upload = record.upload
-        is_used = upload.state is State.COMPLETED and record.plan.kind is not Kind.PARTIAL
-        if not (is_used and record.had_one_writer):
-            await self._completion.sweep(record, include_object=not is_used)
-        if _is_expired(record):
-            await self._store.delete(upload.upload_id)
+        """Delete the objects that an ended upload does not use, and finally its row."""
+        is_expired = _is_expired(record)
+        is_used = record.upload.state is State.COMPLETED and not (
+            # A later concatenation reads a partial upload until it expires.
+            record.plan.kind is Kind.PARTIAL and is_expired
+        )
+        await self._completion.sweep(record, include_object=not is_used)
+        if is_expired:
+            await self._store.delete(record.upload.upload_id)
         else:
-            await self._store.postpone(upload.upload_id)
+            await self._store.postpone(record)
 
 
 def _needs_work(record: UploadRecord) -> bool:

@@ -68,8 +68,10 @@ class ReceivedBytes:
             size=self.size, hash_state=self._sha256.state, content_type=self.content_type
         )
 
-    def verify(self, finish: Finish) -> bytes:
-        """Check the complete file against all that was declared; returns its SHA-256.
+    def verify(self, finish: Finish) -> tuple[str, bytes]:
+        """Check the complete file against all that was declared.
+
+        Returns its media type and its SHA-256.
 
         Errors: EmptyRecording, SizeMismatch, ChecksumMismatch, those of `Head.settle`.
         """
@@ -84,7 +86,7 @@ class ReceivedBytes:
                 raise ChecksumMismatch(received_sha256=digest.hex())
         if self.content_type is None:
             self.content_type = self._head.settle()
-        return digest
+        return self.content_type, digest
 
 
 def _media_type_of(plan: Plan) -> Callable[[bytes], str]:

@@ -101,6 +101,7 @@ async def open_session(
     session = UploadSession(resources, record, partial_data)
     with resources.clean_ups.expected():
         try:
+            await session.inspect_tail()
             async with session.heartbeats():
                 yield session
         except BaseException as error:
@@ -136,24 +137,27 @@ class UploadSession:
         is_stored = self._record.upload.state is State.STORED
         return is_stored or self._record.plan.is_complete_at(self._received.size)
 
+    async def inspect_tail(self) -> None:
+        """Sniff the media type of bytes that arrived before. Errors: those about the recording."""
+        await self._writer.inspect_tail()
+
     async def receive(
         self, content: Content, *, skip: int = 0, checksum: Checksum | None = None
     ) -> Finish | None:
         """Append the content of a stream; returns its finish, None when it states none.
 
-        skip: leading bytes that arrived before. checksum: of the other bytes.
+        skip: leading bytes that arrived before. checksum: of all bytes of this stream.
         Errors: UploadIdle, ChunkChecksumMismatch, those of the stream and of `append`.
         """
         hasher = None if checksum is None else checksum.hasher()
-        await self._writer.inspect_tail()
         while isinstance(item := await self._next_of(content), bytes):
             size = len(item)
+            if hasher is not None:
+                hasher.update(item)
             chunk, skip = item[skip:], max(0, skip - size)
             # Each reference would keep the message in memory while the next one is awaited.
             del item
             if chunk:
-                if hasher is not None:
-                    hasher.update(chunk)
                 await self.append(chunk)
                 del chunk
                 await self._writer.reserve_next(size)
@@ -175,11 +179,12 @@ class UploadSession:
         Errors: EmptyRecording, SizeMismatch, ChecksumMismatch, those of `append` and of the
         completion handler.
         """
-        sha256 = self._received.verify(finish)
-        content_type = self._received.content_type or ""
+        content_type, sha256 = self._received.verify(finish)
         await self._writer.store_object(content_type)
         stored = StoredObject(self._record.object_key, self._received.size, content_type, sha256)
-        revision = await self._resources.completion.hand_over(self._record, stored)
+        revision = await self._resources.completion.hand_over(
+            self._record, stored, leaves_objects=self._writer.leaves_objects
+        )
         return CompletedUpload(stored, revision)
 
     async def abort(self, error: BaseException) -> None:
@@ -191,6 +196,9 @@ class UploadSession:
                 await self._end(failure, sweep=not isinstance(error, StorageUnavailable))
             elif isinstance(error, _FATAL):
                 await self._end(error)
+            elif self._writer.is_all_stored:
+                # The reaper hands the object over, or the client repeats its finish.
+                return
             elif self._partial_data is PartialData.VERIFY or _is_surplus(error):
                 await self._writer.discard_unsaved()
             elif not isinstance(error, UploadSuperseded | StorageUnavailable):
@@ -241,6 +249,8 @@ class UploadSession:
         return item
 
     async def _end(self, error: SoriError, *, sweep: bool = True) -> None:
+        # Other uploads may use the memory while services and S3 are called.
+        await self._writer.close()
         failure = UploadFailure.of(error)
         await self._resources.completion.end(self._record, Event.FAILED, failure, sweep=sweep)
 

@@ -2,9 +2,10 @@
 
     receiving ──▶ stored ──▶ completed
         │            │
-        └────────────┴─────▶ failed, cancelled, expired
+        ├────────────┴─────▶ failed, cancelled
+        └──────────────────▶ expired
 
-A one-shot upload skips `stored`: its bytes are durable and handed over in one step.
+A one-shot recording or asset skips `stored`: its client repeats the whole upload anyway.
 TRANSITIONS has the whole table; `docs/uploads.md` draws it.
 """
 

@@ -226,9 +226,11 @@ class UploadStore:
             row = (await connection.execute(statement)).one_or_none()
             return None if row is None else await _with_parts(connection, row)
 
-    async def postpone(self, upload_id: UUID) -> None:
-        """Make an upload due when it expires, not before."""
-        statement = update(uploads).where(uploads.c.upload_id == upload_id)
+    async def postpone(self, seen: UploadRecord) -> None:
+        """Make an upload due when it expires, not before, unless it has changed meanwhile."""
+        statement = _if_writer(seen, (seen.upload.state,)).where(
+            uploads.c.committed_size == seen.upload.committed_size
+        )
         async with self._database.transaction() as connection:
             await connection.execute(statement.values(due_time=uploads.c.expire_time))
 

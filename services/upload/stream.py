@@ -146,7 +146,11 @@ async def _content_of_messages(requests: AsyncIterator[_Request]) -> Content:
     async for request in requests:
         match request.WhichOneof("payload"):
             case "chunk":
-                yield request.chunk
+                chunk = request.chunk
+                # Each reference would keep the message in memory while the stream waits.
+                del request
+                yield chunk
+                del chunk
             case "finish":
                 yield _finish_of(request.finish)
                 return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from contextlib import suppress
 
 from uuid_utils.compat import uuid7
 
@@ -32,21 +31,27 @@ class TailStore:
         await self._objects.put(key, content, _CONTENT_TYPE)
         return TailObject(key, len(content), zlib.crc32(content))
 
-    async def read(self, tail: Iterable[TailObject]) -> bytes:
+    async def read(self, tail: Iterable[TailObject]) -> bytearray:
         """The verified content of tail objects. Errors: UploadLost, StorageUnavailable."""
-        return b"".join([await self._read_one(each) for each in tail])
-
-    async def delete(self, tail: Iterable[TailObject]) -> None:
-        """Delete tail objects. The reaper deletes those that S3 fails to delete now."""
-        with suppress(StorageUnavailable):
-            for each in tail:
-                await self._objects.delete(each.key)
-
-    async def _read_one(self, tail: TailObject) -> bytes:
-        try:
-            content = b"".join([piece async for piece in self._objects.read(tail.key)])
-        except ObjectMissing:
-            raise UploadLost from None
-        if zlib.crc32(content) != tail.crc:
-            raise UploadLost
+        content = bytearray()
+        for each in tail:
+            crc = 0
+            try:
+                async for piece in self._objects.read(each.key):
+                    crc = zlib.crc32(piece, crc)
+                    content += piece
+            except ObjectMissing:
+                raise UploadLost from None
+            if crc != each.crc:
+                raise UploadLost
         return content
+
+    async def delete(self, tail: Iterable[TailObject]) -> bool:
+        """Delete tail objects; False when S3 failed to delete some, which the reaper sweeps."""
+        are_deleted = True
+        for each in tail:
+            try:
+                await self._objects.delete(each.key)
+            except StorageUnavailable:
+                are_deleted = False
+        return are_deleted

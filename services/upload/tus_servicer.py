@@ -53,7 +53,10 @@ class TusServicer(tus_pb2_grpc.TusServiceServicer):
         else:
             upload = await self._uploads.create(creation.plan)
             if first is not None and first.content.data:
-                async with aclosing(_content_of(first, request_iterator)) as content:
+                content = _content_of(first, request_iterator)
+                # The message would stay in memory for as long as the call.
+                del first
+                async with aclosing(content):
                     upload = await self._uploads.write(
                         upload.upload_id, 0, content, checksum=checksum
                     )
@@ -110,12 +113,18 @@ async def _content_of(
     first: pb.CreateTusUploadRequest | pb.WriteTusUploadRequest,
     others: AsyncIterator[pb.CreateTusUploadRequest] | AsyncIterator[pb.WriteTusUploadRequest],
 ) -> Content:
-    if first.content.data:
-        yield first.content.data
+    data = first.content.data
+    # Each reference would keep the message in memory while the stream waits.
     del first
+    if data:
+        yield data
+    del data
     async for request in others:
-        if request.content.data:
-            yield request.content.data
+        data = request.content.data
+        del request
+        if data:
+            yield data
+        del data
 
 
 async def _answer(context: Context, headers: Headers, status: int = 200) -> HttpBody:

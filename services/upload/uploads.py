@@ -26,6 +26,7 @@ from services.upload.errors import (
     UploadNotFound,
 )
 from services.upload.models import (
+    ONE_SHOT_LIFETIME,
     Kind,
     Plan,
     Upload,
@@ -37,7 +38,7 @@ from services.upload.models import (
     require_offset,
 )
 from services.upload.session import PartialData, SessionResources, open_session
-from services.upload.state import OPEN, Event, State
+from services.upload.state import Event, State, next_state
 from services.upload.stream import Content, Finish
 
 _MAX_OFFSET = 2**62
@@ -116,7 +117,7 @@ class Uploads:
         record = await self._store.take_over(upload_id)
         if record is None:
             raise UploadNotFound(upload_id=upload_id)
-        if record.upload.state in OPEN:
+        if next_state(record.upload.state, Event.CANCELLED) is not None:
             await self._resources.completion.end(record, Event.CANCELLED, UPLOAD_CANCELLED)
         upload = await self.get(upload_id)
         if upload.state is not State.CANCELLED:
@@ -176,7 +177,7 @@ class Uploads:
     ) -> UploadRecord:
         return await self._store.create(
             plan,
-            self._lifetime,
+            self._lifetime if plan.resumable else ONE_SHOT_LIFETIME,
             upload_id=upload_id,
             object_key=object_key,
             part_bytes=part_bytes_for(plan.size or self.limit_bytes),
@@ -202,9 +203,9 @@ class Uploads:
             if upload.state is not State.COMPLETED:
                 raise ended_error(upload)
             return None
-        declared = record.plan.size
-        if size is not None and declared is not None and declared != size:
-            raise SizeMismatch(received_bytes=size, declared_bytes=declared)
+        # The acquisition has saved the size if none was declared before.
+        if size is not None and record.plan.size not in (None, size):
+            raise SizeMismatch(received_bytes=size, declared_bytes=record.plan.size)
         return record
 
     async def _content_of(self, partials: Sequence[UploadRecord]) -> Content:

@@ -49,8 +49,14 @@ class UploadWriter:
         self._target = TargetObject(record, store, objects)
         self._tails = TailStore(objects, record.tail_prefix)
         self._checkpoint = Checkpoint(record, store, self._tails)
+        self.is_all_stored = record.upload.state is State.STORED
         self._part_in_flight: asyncio.Task[None] | None = None
         self._changes: set[asyncio.Task[Any]] = set()
+
+    @property
+    def leaves_objects(self) -> bool:
+        """Whether S3 has tail objects that could not be deleted."""
+        return self._checkpoint.leaves_objects
 
     @property
     def durable(self) -> Progress:
@@ -60,7 +66,7 @@ class UploadWriter:
     async def inspect_tail(self) -> None:
         """Look again at the first bytes, if too few of them arrived before."""
         if self._received.content_type is None and self._buffer.tail:
-            self._received.inspect(await self._tails.read(self._buffer.tail))
+            self._received.inspect(bytes(await self._tails.read(self._buffer.tail)))
 
     async def append(self, content: bytes) -> None:
         """Add the next bytes of the file.
@@ -181,7 +187,7 @@ class UploadWriter:
             await self._checkpoint.save()
 
     async def _put_object(self, content_type: str) -> None:
-        if self._record.upload.state is not State.STORED:
+        if not self.is_all_stored:
             await self._load_tail()
             await self._uninterrupted(self._target.put(self._buffer.content, content_type))
         await self._all_stored()
@@ -198,6 +204,7 @@ class UploadWriter:
         self._checkpoint.object_stored(self._received.progress())
         if self._record.plan.is_kept:
             await self._checkpoint.save(Event.ALL_STORED)
+            self.is_all_stored = True
 
     async def _uninterrupted(self, change: Coroutine[Any, Any, T]) -> T:
         return await asyncio.shield(self._change(change))

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.upload.memory_budget import MemoryBudget
+from services.upload.part_buffer import BORROW_BYTES, PartBuffer
 
 
 async def test_waiting_uploads_receive_memory_in_order() -> None:
@@ -73,3 +74,31 @@ async def test_uploads_never_hold_more_than_the_budget(uploads: list[tuple[int, 
 
     await asyncio.gather(*(upload(*each) for each in uploads))
     assert budget.free == 10
+
+
+async def test_a_cancelled_waiter_does_not_disturb_a_release() -> None:
+    budget = MemoryBudget(10)
+    assert budget.try_acquire(5)
+    waiting = asyncio.create_task(budget.acquire(8))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    # The cancelled task has not run yet.
+    budget.release(5)
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert budget.free == 10
+
+
+async def test_an_upload_that_waits_holds_no_memory() -> None:
+    budget = MemoryBudget(2 * BORROW_BYTES)
+    buffers = [PartBuffer(5 * BORROW_BYTES, (), budget) for _ in range(2)]
+    for buffer in buffers:
+        assert buffer.try_reserve(BORROW_BYTES)
+    # Both need more than the other leaves; the first gets it once it has released its own.
+    async with asyncio.timeout(5):
+        for buffer in buffers:
+            assert not buffer.try_reserve(2 * BORROW_BYTES)
+        waiting = [asyncio.create_task(each.reserve(2 * BORROW_BYTES)) for each in buffers]
+        await waiting[0]
+        buffers[0].release()
+        await waiting[1]

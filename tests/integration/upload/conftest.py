@@ -1,18 +1,25 @@
-"""PostgreSQL and an S3 server, without the services."""
+"""PostgreSQL, an S3 server and the analysis service, without the upload service."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
+import grpc
 import pytest
 import pytest_asyncio
 from aiobotocore.session import get_session
 from pydantic import SecretStr
 
+from services.analysis.servicer import AnalysisIntakeServicer
+from services.analysis.settings import AnalysisSettings
+from services.analysis.store import JobStore
 from services.registry import PROGRAMS
 from services.runtime.database import Database
+from services.runtime.interceptors import CallInterceptor
 from services.runtime.object_store import ObjectStore
 from services.runtime.settings import DatabaseSettings, ObjectStoreSettings
+from sori.analysis.v1.analysis_pb2_grpc import add_AnalysisIntakeServiceServicer_to_server
 from stack.stack import Stack
 from tests.integration.upload.process import Backends
 
@@ -38,6 +45,7 @@ async def backends(storage: Stack) -> AsyncIterator[Backends]:
     )
     database_settings = DatabaseSettings(database_url=SecretStr(storage.database_url))
     async with (
+        running_analysis(database_settings) as analysis_address,
         Database(database_settings, "test") as database,
         ObjectStore.connect(settings) as objects,
         get_session().create_client(
@@ -48,4 +56,19 @@ async def backends(storage: Stack) -> AsyncIterator[Backends]:
             aws_secret_access_key=s3.secret_key,
         ) as client,
     ):
-        yield Backends(database, objects, client, s3.bucket)
+        yield Backends(database, objects, client, s3.bucket, analysis_address)
+
+
+@asynccontextmanager
+async def running_analysis(database_settings: DatabaseSettings) -> AsyncIterator[str]:
+    """The analysis service's rpcs for uploads, in this process; gives their address."""
+    settings = AnalysisSettings(webhook_signing_key=SecretStr("a key of some length"))
+    server = grpc.aio.server(interceptors=[CallInterceptor()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    async with Database(database_settings, "test-analysis") as database:
+        add_AnalysisIntakeServiceServicer_to_server(
+            AnalysisIntakeServicer(settings, JobStore(database)), server
+        )
+        await server.start()
+        yield f"127.0.0.1:{port}"
+        await server.stop(None)

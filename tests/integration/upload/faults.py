@@ -1,6 +1,6 @@
-"""Faults at the await points of a session: its calls to S3 and to PostgreSQL.
+"""Faults at the await points of a session: its calls to S3, PostgreSQL and analysis.
 
-The calls reach the real S3 and PostgreSQL, except for the one that has the fault. After the
+The calls reach the real parts, except for the one that has the fault. After the
 process has died, no call gets through.
 """
 
@@ -13,6 +13,8 @@ from typing import Any, cast
 
 from services.runtime.errors import DatabaseUnavailable, SoriError, StorageUnavailable
 from services.runtime.object_store import ObjectStore
+from services.runtime.shared_errors import AnalysisUnavailable
+from services.upload.clients import AnalysisClient
 from services.upload.store import UploadStore
 
 
@@ -96,6 +98,11 @@ class _FaultyObjects(_Faulty):
 
         for piece in await self._faults.call("read", self._error, pieces):
             yield piece
+
+
+def faulty_analysis(analysis: AnalysisClient, faults: Faults) -> AnalysisClient:
+    """The client of analysis behind the faults."""
+    return cast(AnalysisClient, _Faulty(analysis, AnalysisUnavailable, faults))
 
 
 def faulty_store(store: UploadStore, faults: Faults) -> UploadStore:

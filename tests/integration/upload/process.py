@@ -19,7 +19,7 @@ from services.upload.cleanup import CleanUpTasks
 from services.upload.clients import AnalysisClient, CatalogClient
 from services.upload.completion import Completion
 from services.upload.memory_budget import MemoryBudget
-from services.upload.models import Kind, Plan, UploadRecord
+from services.upload.models import Kind, Plan, UploadRecord, recording_key
 from services.upload.reaper import UploadReaper
 from services.upload.received import Limits
 from services.upload.session import SessionResources
@@ -27,7 +27,7 @@ from services.upload.state import State
 from services.upload.store import UploadStore
 from services.upload.stream import Finish
 from services.upload.uploads import Uploads
-from tests.integration.upload.faults import Faults, faulty_objects, faulty_store
+from tests.integration.upload.faults import Faults, faulty_analysis, faulty_objects, faulty_store
 
 MIB = 1024**2
 PART = 5 * MIB
@@ -36,17 +36,28 @@ LIFETIME = timedelta(hours=1)
 
 @dataclass
 class Backends:
-    """The PostgreSQL and the S3 server that all processes share."""
+    """The PostgreSQL, the S3 server and the analysis service that all processes share."""
 
     database: Database
     objects: ObjectStore
     s3: Any
     bucket: str
+    analysis_address: str
 
     async def execute(self, statement: str, **parameters: object) -> None:
         """Change rows in PostgreSQL without the service."""
         async with self.database.transaction() as connection:
             await connection.execute(text(statement), parameters)
+
+    async def job(self, job_id: UUID | None) -> tuple[str, bytes | None]:
+        """The state of an analysis job, and the SHA-256 of its recording."""
+        async with self.database.transaction() as connection:
+            row = await connection.execute(
+                text("SELECT state, sha256 FROM analysis.jobs WHERE job_id = :job_id"),
+                {"job_id": job_id},
+            )
+            state, sha256 = row.one()
+            return state, sha256
 
     async def stored_objects(self, prefix: str) -> list[tuple[str, int]]:
         """Keys and sizes of the objects with a prefix, without open multipart uploads."""
@@ -81,9 +92,11 @@ class Process:
     upload_id: UUID = field(default_factory=uuid7)
 
     def __post_init__(self) -> None:
-        # Partial uploads have no completion handler, so no service is ever called.
-        channel = grpc.aio.insecure_channel("127.0.0.1:9")
-        catalog, analysis = CatalogClient(channel), AnalysisClient(channel)
+        # No test calls the catalog.
+        catalog = CatalogClient(grpc.aio.insecure_channel("127.0.0.1:9"))
+        channel = grpc.aio.insecure_channel(self.backends.analysis_address)
+        self.analysis = AnalysisClient(channel)
+        analysis = faulty_analysis(self.analysis, self.faults)
         self.store = faulty_store(UploadStore(self.backends.database), self.faults)
         self.budget = MemoryBudget(self.budget_bytes)
         objects = faulty_objects(self.backends.objects, self.faults)
@@ -101,14 +114,19 @@ class Process:
         self.reaper = UploadReaper(self.store, self.uploads, completion)
 
     async def create(self, plan: Plan | None = None) -> UploadRecord:
-        """Create a partial upload."""
-        upload_id = uuid7()
+        """Create an upload: by default a partial one, else a recording with its job."""
+        plan, upload_id = plan or Plan(Kind.PARTIAL), uuid7()
+        job_id = uuid7() if plan.kind is Kind.RECORDING else None
+        key = f"partials/{upload_id}" if job_id is None else recording_key(plan.token_id, job_id)
+        if job_id is not None:
+            await self.analysis.open_job(job_id, plan.token_id, timeout=LIFETIME)
         return await self.store.create(
-            plan or Plan(Kind.PARTIAL),
+            plan,
             LIFETIME,
             upload_id=upload_id,
-            object_key=f"partials/{upload_id}",
+            object_key=key,
             part_bytes=PART,
+            job_id=job_id,
         )
 
     async def record(self, upload_id: UUID) -> UploadRecord:

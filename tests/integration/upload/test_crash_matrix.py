@@ -15,6 +15,7 @@ import hashlib
 from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
 from itertools import starmap
+from random import randrange
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +28,7 @@ from services.upload.session import PartialData, open_session
 from services.upload.state import OPEN, State
 from services.upload.store import UploadStore
 from services.upload.stream import Finish
+from tests.e2e.uploading import wav
 from tests.integration.upload.faults import Fault, Faults
 from tests.integration.upload.process import (
     MIB,
@@ -95,11 +97,21 @@ class Scenario:
     size: int
     budget_bytes: int = AMPLE
     ends_at_size: bool = False
+    kind: Kind = Kind.PARTIAL
 
     def plan(self, content: bytes) -> Plan:
         size = len(content) if self.ends_at_size else None
         resumable = self.write is not write_one_shot
-        return Plan(Kind.PARTIAL, size=size, ends_at_size=self.ends_at_size, resumable=resumable)
+        token_id = 1 if self.kind is Kind.RECORDING else 0
+        return Plan(
+            self.kind, token_id, size=size, ends_at_size=self.ends_at_size, resumable=resumable
+        )
+
+    def content(self) -> bytes:
+        """Content that no other run has; a recording begins as a WAV file."""
+        if self.kind is Kind.RECORDING:
+            return wav(self.size, seed=randrange(2**32))
+        return random_content(self.size)
 
 
 RESUMABLE = {
@@ -110,6 +122,11 @@ RESUMABLE = {
     "small, with a checksum": Scenario(write_with_checksum, SMALL),
 }
 WITH_CHECKSUM = {"parts": Scenario(write_with_checksum, LARGE)}
+# Less than the head of a file: the media type is known only when all bytes have arrived.
+RECORDINGS = {
+    "resumable": Scenario(write_to_declared_size, 20_000, ends_at_size=True, kind=Kind.RECORDING),
+    "one-shot": Scenario(write_one_shot, 20_000, kind=Kind.RECORDING),
+}
 ONE_SHOT = {
     "small": Scenario(write_one_shot, SMALL),
     "parts": Scenario(write_one_shot, LARGE),
@@ -147,7 +164,7 @@ def hold_memory(budget: MemoryBudget, faults: Faults) -> None:
 
 async def run(backends: Backends, scenario: Scenario, faults: Faults, where: str) -> Case:
     """Run a scenario in its own process."""
-    content = random_content(scenario.size)
+    content = scenario.content()
     record = await Process(backends).create(scenario.plan(content))
     process = Process(backends, faults, scenario.budget_bytes)
     if scenario.budget_bytes < AMPLE:
@@ -259,3 +276,36 @@ async def test_a_one_shot_upload_succeeds_or_leaves_nothing_in_s3(
         # The row of a one-shot upload is deleted only after its completion.
         if not case.has_succeeded and not case.where.endswith("delete"):
             await assert_nothing_left_in_s3(backends, case.record)
+
+
+@each_fault(RECORDINGS)
+async def test_a_recording_is_queued_for_analysis_or_leaves_nothing_in_s3(
+    backends: Backends, scenario: Scenario, fault: Fault
+) -> None:
+    cases = await run_all(backends, scenario, fault)
+    process = Process(backends)
+    for _ in range(2):
+        await process.reap([case.upload_id for case in cases])
+    for case in cases:
+        state, sha256 = await backends.job(case.record.upload.job_id)
+        if state == "queued":
+            assert sha256 == hashlib.sha256(case.content).digest(), case.where
+            await case.assert_stored(backends)
+        else:
+            assert (state, case.has_succeeded) == ("failed", False), case.where
+            await assert_nothing_left_in_s3(backends, case.record)
+
+
+@each_fault({"resumable": RECORDINGS["resumable"]})
+async def test_a_recording_whose_bytes_all_arrived_is_queued(
+    backends: Backends, scenario: Scenario, fault: Fault
+) -> None:
+    process = Process(backends)
+    for case in await run_all(backends, scenario, fault):
+        if (await process.uploads.get(case.upload_id)).committed_size < len(case.content):
+            continue
+        await process.make_due([case.upload_id])
+        await process.reap_due()
+        state, _ = await backends.job(case.record.upload.job_id)
+        assert state == "queued", case.where
+        await case.assert_stored(backends)

@@ -180,3 +180,28 @@ async def test_writes_release_all_memory(backends: Backends) -> None:
         upload_id = (await process.create()).upload.upload_id
         await process.uploads.write(upload_id, 0, stream(content, finish=finish))
         assert process.budget.free == process.budget_bytes
+
+
+async def test_a_completed_partial_upload_stays_until_it_expires(backends: Backends) -> None:
+    process = Process(backends)
+    upload_id = (await process.create()).upload.upload_id
+    for offset in (0, MIB):
+        finish = offset > 0
+        content = CONTENT[offset : offset + MIB]
+        await process.uploads.write(upload_id, offset, stream(content, finish=finish))
+    await process.make_due([upload_id])
+    await process.reap_due()
+    record = await process.store.get(upload_id)
+    assert await backends.sha256(record.object_key) == hashlib.sha256(CONTENT[: 2 * MIB]).digest()
+
+
+async def test_the_reaper_does_not_expire_an_upload_that_has_just_resumed(
+    backends: Backends,
+) -> None:
+    process = Process(backends)
+    seen = await process.create()
+    await process.uploads.write(seen.upload.upload_id, 0, stream(CONTENT[:MIB], finish=False))
+    # The reaper read the upload before the write: it must not postpone what it has not seen.
+    before = await process.store.get(seen.upload.upload_id)
+    await process.store.postpone(seen)
+    assert await process.store.get(seen.upload.upload_id) == before

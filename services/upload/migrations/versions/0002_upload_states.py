@@ -35,10 +35,11 @@ def upgrade() -> None:
         "UPDATE upload.uploads SET is_concatenation = true WHERE client_concat LIKE 'final;%'"
     )
     op.execute("UPDATE upload.uploads SET kind = 'partial' WHERE kind = 'piece'")
-    # The reaper completes the others: their bytes are durable, but in tail objects.
+    # With `ends_at_size`, `whole` was also set while bytes were only in tail objects. The reaper
+    # recognises these uploads by their size, and completes them.
     op.execute(
         "UPDATE upload.uploads SET state = 'stored'"
-        " WHERE state = 'receiving' AND whole AND tail = '[]'"
+        " WHERE state = 'receiving' AND whole AND (tail = '[]' OR NOT ends_at_size)"
     )
     op.drop_column("uploads", "whole", schema=SCHEMA)
     _create_checks(
