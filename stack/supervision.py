@@ -14,6 +14,7 @@ from signal import Signals
 from typing import IO, Any, cast
 from xmlrpc.client import Fault, ServerProxy
 
+import psutil  # type: ignore[import-untyped]
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from stack.environment import write_private
@@ -24,6 +25,7 @@ from stack.templates import rendered
 _START_SECONDS = 10.0
 _STOP_SECONDS = 60.0
 _PAUSE_SECONDS = 0.02
+_FREEZE_SECONDS = 10.0
 _NOT_HANDLED = ("KILL", "STOP", "CONT")
 
 
@@ -106,12 +108,14 @@ class Supervisor:
         """Send a program a signal such as "TERM".
 
         "KILL", "STOP" and "CONT" are also sent to its children, because the program can't
-        handle these signals and forward them.
+        handle these signals and forward them. "STOP" returns when all of them are frozen.
         """
         pid = self.pid(name)
         if signal in _NOT_HANDLED and pid is not None:
             # supervisord makes every program the leader of its own process group.
             os.killpg(pid, Signals[f"SIG{signal}"])
+            if signal == "STOP":
+                _await_frozen(pid)
         else:
             self._call("signalProcess", self._full(name), signal)
 
@@ -185,3 +189,14 @@ def _configuration(programs: Sequence[Program]) -> str:
     return rendered(
         "supervisor.conf.j2", values, as_config=as_config, as_environment=as_environment
     )
+
+
+def _await_frozen(pid: int) -> None:
+    """Wait until a process and its children no longer run."""
+    process = psutil.Process(pid)
+    deadline = time.monotonic() + _FREEZE_SECONDS
+    for each in (process, *process.children(recursive=True)):
+        while each.status() != psutil.STATUS_STOPPED:
+            if time.monotonic() > deadline:
+                raise StackError(f"Process {each.pid} does not stop: {each.status()}.")
+            time.sleep(_PAUSE_SECONDS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -43,6 +43,9 @@ from services.upload.writer import UploadWriter
 
 HEARTBEAT_SECONDS = 30.0
 """How often a session reports that the upload continues."""
+
+FIRST_HEARTBEAT_SECONDS = 1.0
+"""How long a checkpoint waits for the first report."""
 
 _FATAL = (
     UnsupportedAudio,
@@ -130,6 +133,7 @@ class UploadSession:
             saves_parts=partial_data is PartialData.KEEP,
         )
         self._heartbeats: asyncio.Task[None] | None = None
+        self._is_reported = asyncio.Event()
 
     @property
     def is_complete(self) -> bool:
@@ -172,6 +176,10 @@ class UploadSession:
     async def checkpoint(self) -> None:
         """Make all received bytes durable, and save that. Errors: as `append`."""
         await self._writer.save()
+        # The job shows the upload before the client receives its answer.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_HEARTBEAT_SECONDS):
+                await self._is_reported.wait()
 
     async def complete(self, finish: Finish) -> CompletedUpload:
         """Make the file an S3 object, and hand it over to its receiving service.
@@ -202,7 +210,7 @@ class UploadSession:
             elif self._partial_data is PartialData.VERIFY or _is_surplus(error):
                 await self._writer.discard_unsaved()
             elif not isinstance(error, UploadSuperseded | StorageUnavailable):
-                await self.checkpoint()
+                await self._writer.save()
 
     async def cause_of(self, error: BaseException) -> BaseException:
         """The error to report: a superseded upload may have ended meanwhile."""
@@ -231,6 +239,7 @@ class UploadSession:
         pause = min(HEARTBEAT_SECONDS, self._record.lifetime.total_seconds() / 4)
         while True:
             await self._resources.completion.heartbeat(self._record)
+            self._is_reported.set()
             await asyncio.sleep(pause)
             is_complete = self._record.plan.is_complete_at(self._writer.durable.size)
             if not await self._resources.store.heartbeat(self._record, is_complete):

@@ -139,6 +139,7 @@ def test_a_take_is_analysed_with_one_replica_of_each_service_left(
 
 @pytest.mark.skipif(ON_CLUSTER, reason="the other gateway answers instead")
 def test_a_frozen_gateway_responds_when_it_continues(stack: Stack, gateway: httpx.Client) -> None:
+    stack.wait_ready("gateway")
     stack.signal("gateway", "STOP")
     try:
         with pytest.raises(httpx.ReadTimeout):

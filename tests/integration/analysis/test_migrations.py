@@ -123,11 +123,19 @@ async def connected(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def upgraded_during(
-    config: Config, writer: Callable[[asyncio.Event], Any], revision: str = "head"
+    config: Config,
+    writer: Callable[[asyncio.Event, asyncio.Event], Any],
+    revision: str = "head",
 ) -> Any:
-    """Upgrade while the writer runs; returns what it returns. Its event is set at the end."""
-    done = asyncio.Event()
-    writing = asyncio.create_task(writer(done))
+    """Upgrade while the writer runs; returns what it returns.
+
+    The writer sets its first event when the upgrade may start; the second one is set when
+    the upgrade has ended.
+    """
+    ready, done = asyncio.Event(), asyncio.Event()
+    writing = asyncio.create_task(writer(ready, done))
+    async with asyncio.timeout(30):
+        await ready.wait()
     await asyncio.to_thread(command.upgrade, config, revision)
     done.set()
     return await writing
@@ -157,7 +165,7 @@ def test_all_jobs_are_kept_and_have_a_deadline_or_an_end(config: Config, databas
 def test_services_of_the_first_release_write_until_the_constraints_are_exchanged(
     config: Config, database_url: str
 ) -> None:
-    async def write(done: asyncio.Event) -> dict[str, int]:
+    async def write(ready: asyncio.Event, done: asyncio.Event) -> dict[str, int]:
         """Insert jobs and fail every second one, until a statement is refused."""
         written = {"opened": 0, "failed": 0}
         async with connected(database_url) as connection:
@@ -170,6 +178,7 @@ def test_services_of_the_first_release_write_until_the_constraints_are_exchanged
                     await connection.execute(FAIL, job_id)
                     written["opened"] -= 1
                     written["failed"] += 1
+                    ready.set()
                     await asyncio.sleep(0.001)
         return written
 
@@ -183,10 +192,11 @@ def test_services_of_the_first_release_write_until_the_constraints_are_exchanged
 def test_writes_do_not_wait_while_the_upgrade_waits_for_a_transaction(
     config: Config, database_url: str
 ) -> None:
-    async def block(done: asyncio.Event) -> bool:
+    async def block(ready: asyncio.Event, done: asyncio.Event) -> bool:
         """Keep a transaction open until an index waits for it; then write in another one."""
         async with connected(database_url) as slow, connected(database_url) as quick:
             await slow.execute(f"BEGIN; {OPEN}")
+            ready.set()
             while not await quick.fetchval(WAITING):
                 assert not done.is_set()
                 await asyncio.sleep(0.01)
