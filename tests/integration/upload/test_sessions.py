@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from services.runtime.shared_errors import RequestIdReused
+from services.upload.checksums import Checksum
 from services.upload.errors import SizeMismatch, UploadEnded, UploadSuperseded
 from services.upload.models import Kind, Plan
 from services.upload.session import PartialData, open_session
@@ -205,3 +206,16 @@ async def test_the_reaper_does_not_expire_an_upload_that_has_just_resumed(
     before = await process.store.get(seen.upload.upload_id)
     await process.store.postpone(seen)
     assert await process.store.get(seen.upload.upload_id) == before
+
+
+async def test_a_repeated_write_with_a_checksum_is_verified_as_a_whole(backends: Backends) -> None:
+    process = Process(backends)
+    upload_id = (await process.create()).upload.upload_id
+    content = CONTENT[:MIB]
+    await process.uploads.write(upload_id, 0, stream(content[:1000], finish=False))
+    # Its first 1,000 bytes are saved already; the checksum covers them too.
+    checksum = Checksum("sha256", hashlib.sha256(content).digest())
+    upload = await process.uploads.write(
+        upload_id, 0, stream(content, finish=True), checksum=checksum
+    )
+    assert upload.state is State.COMPLETED
