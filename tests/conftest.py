@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling, Scheduling
@@ -10,17 +12,30 @@ from xdist.scheduler import LoadFileScheduling, Scheduling
 settings.register_profile("sori", deadline=None)
 settings.load_profile("sori")
 
-OWN_STACKS = ("test_openapi.py", "test_replicas.py", "test_tls.py")
+TESTS = Path(__file__).parent
+OWN_STACKS = {"test_openapi.py", "test_replicas.py", "test_tls.py"}
 """The files of tests/e2e that share no stack with the others."""
-SHARED_CLUSTER = (
+SHARED_CLUSTER = {
+    "test_concurrent_reports.py",
     "test_database.py",
+    "test_killed_upload_service.py",
     "test_outages.py",
-    "test_reports_at_once.py",
     "test_rolling_restart.py",
     "test_stale_worker.py",
-    "test_takes_cut_short.py",
-)
+}
 """The files of tests/chaos that use the fixture `shared_cluster`."""
+
+
+def groups() -> dict[str, str]:
+    """The name of the group of each test file that shares a stack with others."""
+    files = {
+        "e2e": {path.name for path in (TESTS / "e2e").glob("test_*.py")} - OWN_STACKS,
+        "chaos": SHARED_CLUSTER,
+    }
+    return {f"tests/{folder}/{name}": folder for folder, names in files.items() for name in names}
+
+
+GROUPS = groups()
 
 
 class StackScheduling(LoadFileScheduling):  # type: ignore[misc]
@@ -32,12 +47,7 @@ class StackScheduling(LoadFileScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
-        folder, _, name = path.rpartition("/")
-        if folder == "tests/e2e" and name not in OWN_STACKS:
-            return folder
-        if folder == "tests/chaos" and name in SHARED_CLUSTER:
-            return folder
-        return path
+        return GROUPS.get(path, path)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling | None:

@@ -19,10 +19,12 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import grpc
+import httpx
 from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct
 
 from services.analysis.jobs import ENDS
+from services.analysis.webhook import WebhookSigner
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.upload.v1 import upload_pb2 as pb
 from sori.upload.v1 import upload_pb2_grpc
@@ -128,6 +130,19 @@ class Cluster:
             self.analysis_server.start()
         else:
             self.stack.kill(name)
+
+    def report(self, take: Take, replica: str = "analysis") -> analysis_pb2.ReportAnalysisResponse:
+        """Report results to a replica of analysis, as the analysis server does.
+
+        The result is the name of the replica.
+        """
+        key = self.stack.environment["WEBHOOK_SIGNING_KEY"]
+        signer = WebhookSigner("http://localhost", key, signature_required=True)
+        request = analysis_pb2.ReportAnalysisRequest(job_id=take.job_id)
+        request.signature = httpx.URL(signer.url_for(UUID(take.job_id))).params["signature"]
+        request.report.analysis_results["replica"] = replica
+        with client_channel(self.stack.address(replica)) as channel:
+            return analysis_pb2_grpc.AnalysisServiceStub(channel).ReportAnalysis(request)
 
     def upload(self, token_id: int = 1) -> Take:
         """Upload a unique recording; retries until it succeeds, for 60 s."""

@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from uuid import UUID
 
-import httpx
-
-from services.analysis.webhook import WebhookSigner
 from sori.analysis.v1 import analysis_pb2 as pb
-from sori.analysis.v1 import analysis_pb2_grpc
-from tests.chaos.cluster_fixture import Cluster, client_channel, eventually
+from tests.chaos.cluster_fixture import Cluster, eventually
 
 
 def test_one_of_two_concurrent_reports_is_applied(cluster: Cluster) -> None:
     cluster.analysis_server.behave("is_silent")
     takes = cluster.upload_many(10)
     eventually(lambda: all(cluster.analysis_server.dispatches(take.job_id) for take in takes))
-    key = cluster.stack.environment["WEBHOOK_SIGNING_KEY"]
-    signer = WebhookSigner("http://localhost", key, signature_required=True)
-
-    def report(job_id: str, replica: str) -> pb.ReportAnalysisResponse:
-        request = pb.ReportAnalysisRequest(job_id=job_id)
-        request.signature = httpx.URL(signer.url_for(UUID(job_id))).params["signature"]
-        request.report.analysis_results["replica"] = replica
-        with client_channel(cluster.stack.address(replica)) as channel:
-            return analysis_pb2_grpc.AnalysisServiceStub(channel).ReportAnalysis(request)
-
     replicas = ("analysis", "analysis-2")
     with ThreadPoolExecutor(2 * len(takes)) as pool:
         answers = {
-            take.job_id: [pool.submit(report, take.job_id, replica) for replica in replicas]
+            take.job_id: [pool.submit(cluster.report, take, replica) for replica in replicas]
             for take in takes
         }
     results = cluster.results(takes)

@@ -19,7 +19,7 @@ from tests.e2e.product import plain_http
 # Longer than the gateway waits for a service.
 HTTP_SECONDS = 20.0
 # Between two calls of a client, so that replicas do not start on a machine without a free core.
-PAUSE_SECONDS = 0.01
+PAUSE_SECONDS = 0.03
 
 
 class Load:

@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 
-import pytest
+import pytest_asyncio
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Route
@@ -15,7 +15,7 @@ from tests.integration.analyzer.fake_peers import FakePeers, QuietServer
 from tests.integration.analyzer.server import Analyzer, analyzer_with
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="package")
 async def fake_peers() -> AsyncIterator[FakePeers]:
     peers = FakePeers()
     app = Starlette(
@@ -33,7 +33,15 @@ async def fake_peers() -> AsyncIterator[FakePeers]:
     await serving
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def analyzer() -> AsyncIterator[Analyzer]:
+    """An analyzer for all tests that leave its process as it was."""
     async with analyzer_with(backoff_seconds=0.05) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def own_analyzer() -> AsyncIterator[Analyzer]:
+    """An analyzer that the test may stop or kill."""
+    async with analyzer_with() as running:
         yield running

@@ -11,6 +11,8 @@ from services.analyzer.score import ANALYZER_VERSION
 from tests.integration.analyzer.fake_peers import CLOSE, FakePeers
 from tests.integration.analyzer.server import Analyzer, analyzer_with
 
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
 
 async def test_a_take_is_accepted_before_it_is_analysed_and_then_reported(
     analyzer: Analyzer, fake_peers: FakePeers

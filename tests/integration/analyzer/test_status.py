@@ -10,6 +10,8 @@ import pytest
 from tests.integration.analyzer.fake_peers import CLOSE, FakePeers
 from tests.integration.analyzer.server import Analyzer, analyzer_with
 
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
 
 async def test_the_status_equals_the_report(fake_peers: FakePeers) -> None:
     fake_peers.gates = {CLOSE: asyncio.Event(), "final": asyncio.Event()}

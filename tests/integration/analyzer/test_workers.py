@@ -11,6 +11,8 @@ import pytest
 from tests.integration.analyzer.fake_peers import CLOSE, FakePeers
 from tests.integration.analyzer.server import Analyzer, analyzer_with
 
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
 
 async def test_a_job_survives_its_worker(analyzer: Analyzer, fake_peers: FakePeers) -> None:
     (worker,) = analyzer.workers()
@@ -63,17 +65,17 @@ async def test_a_worker_is_replaced_after_its_number_of_jobs(fake_peers: FakePee
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 async def test_a_running_job_finishes_before_the_server_exits(
-    analyzer: Analyzer, fake_peers: FakePeers, stop: signal.Signals
+    own_analyzer: Analyzer, fake_peers: FakePeers, stop: signal.Signals
 ) -> None:
     fake_peers.gates[CLOSE] = asyncio.Event()
-    workers = analyzer.workers()
+    workers = own_analyzer.workers()
     job = fake_peers.job()
-    await analyzer.post(job)
+    await own_analyzer.post(job)
     await fake_peers.served[CLOSE].wait()
-    analyzer.process.send_signal(stop)
+    own_analyzer.process.send_signal(stop)
     fake_peers.gates[CLOSE].set()
     assert "analysis_results" in await fake_peers.report(job["job_id"])
-    assert await asyncio.wait_for(analyzer.process.wait(), 20) == 0
+    assert await asyncio.wait_for(own_analyzer.process.wait(), 20) == 0
     assert not psutil.wait_procs(workers, timeout=5)[1]
 
 
@@ -87,8 +89,8 @@ async def test_a_job_that_exceeds_the_grace_period_is_abandoned(fake_peers: Fake
     fake_peers.gates[CLOSE].set()
 
 
-async def test_workers_end_with_a_killed_server(analyzer: Analyzer) -> None:
-    workers = analyzer.workers()
+async def test_workers_end_with_a_killed_server(own_analyzer: Analyzer) -> None:
+    workers = own_analyzer.workers()
     assert workers
-    analyzer.process.kill()
+    own_analyzer.process.kill()
     assert not psutil.wait_procs(workers, timeout=10)[1]
