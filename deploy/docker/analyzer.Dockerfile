@@ -7,6 +7,9 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=bind,source=requirements/analyzer.txt,target=analyzer.txt \
     --mount=type=bind,source=deploy/docker/packages.sh,target=packages.sh \
     ./packages.sh analyzer.txt
+# The image contains no code under the GPL.
+RUN --mount=type=bind,source=deploy/docker/without_gpl.py,target=without_gpl.py \
+    python without_gpl.py /opt/venv/lib/python3.11/site-packages/av.libs
 COPY pyproject.toml /app/
 COPY services/__init__.py services/version.py /app/services/
 COPY services/analyzer /app/services/analyzer
@@ -35,6 +38,6 @@ ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="sori/analyzer" \
       org.opencontainers.image.description="The reference analysis server of Sori." \
-      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.licenses="Apache-2.0 AND LGPL-3.0-or-later" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"

@@ -41,6 +41,14 @@ def test_its_labels_name_content_and_commit(path: Path) -> None:
 
 
 @every_dockerfile
+def test_its_licence_label_names_every_licence_of_its_code(path: Path) -> None:
+    (labels,) = last_stage(path)["LABEL"]
+    (expression,) = re.findall(r'image\.licenses="([^"]+)"', labels)
+    ffmpeg = {"LGPL-3.0-or-later"} if path.stem == "analyzer" else set()
+    assert set(expression.split(" AND ")) == {"Apache-2.0"} | ffmpeg
+
+
+@every_dockerfile
 def test_all_images_share_one_base_pinned_by_digest(path: Path) -> None:
     bases = {stage.base for each in DOCKERFILES for stage in read_stages(each)}
     assert len(bases) == 1
