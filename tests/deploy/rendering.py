@@ -20,9 +20,13 @@ K8S = ROOT / "deploy" / "k8s"
 COMBINATIONS = {
     "local": ("local", ()),
     "production": ("production", ()),
-    "production-tls": ("production-tls", ()),
-    "production with an Ingress": ("production", ("ingress", "monitoring")),
-    "production with the Gateway API": ("production", ("gateway-api", "mtls")),
+    "production-mtls": ("production-mtls", ()),
+    "production-plain-http": ("production-plain-http", ()),
+    "production-plain-http with an Ingress": ("production-plain-http", ("ingress", "monitoring")),
+    "production-plain-http with the Gateway API": (
+        "production-plain-http",
+        ("gateway-api", "mtls"),
+    ),
 }
 """Each combination: an overlay, and components on top of it."""
 

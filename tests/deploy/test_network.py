@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import pytest
 from pydantic import BaseModel
 
 from gateway.settings import GatewaySettings
@@ -118,6 +119,25 @@ def test_labels_name_the_external_needs_of_a_program(rendering: Rendering) -> No
                 for policy in policies(rendering, pod, "egress")
                 if selector(policy["spec"]["podSelector"]) == {label: "true"}
             ]
+
+
+def test_production_accepts_only_tls_unless_its_name_says_otherwise(rendering: Rendering) -> None:
+    if not rendering.name.startswith("production"):
+        pytest.skip("for a trial inside one cluster")
+    gateway = rendering.named("Service", "gateway")
+    environment = rendering.environment(rendering.pod("gateway").container)
+    has_certificate = bool(
+        environment.get("GATEWAY_TLS_CERTIFICATE_FILE") and environment.get("GATEWAY_TLS_KEY_FILE")
+    )
+    assert has_certificate != ("plain-http" in rendering.name)
+    port = {"name": "https", "port": 443} if has_certificate else {"name": "http", "port": 80}
+    assert [port.items() <= each.items() for each in gateway["spec"]["ports"]] == [True]
+
+
+def test_a_proxy_that_terminates_tls_is_the_only_way_in(rendering: Rendering) -> None:
+    if not rendering.of_kind("Ingress", "Gateway"):
+        pytest.skip("no proxy in front")
+    assert rendering.named("Service", "gateway")["spec"]["type"] == "ClusterIP"
 
 
 def test_no_pod_reaches_the_metadata_service_of_its_node(rendering: Rendering) -> None:
