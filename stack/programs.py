@@ -29,7 +29,7 @@ def describe_programs(
     """The wanted programs, each with the command that runs it on its host."""
     every = [
         _postgres(addresses),
-        Program("s3", seaweedfs.command(), _INFRASTRUCTURE),
+        Program("s3", seaweedfs.command(), _INFRASTRUCTURE, environment=seaweedfs.environment()),
         *(_service(addresses, name) for name in (*addresses.service_programs, "analyzer")),
         *(_gateway(addresses, name) for name in addresses.settings.gateways),
         Program("balancer", bound_to_parent(_envoy("balancer.yaml")), _ENTRANCE),

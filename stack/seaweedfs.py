@@ -1,4 +1,9 @@
-"""The stack's SeaweedFS: an S3 server that accepts one key and refuses all others."""
+"""The stack's SeaweedFS: an S3 server that accepts one key and refuses all others.
+
+SeaweedFS is one process of several servers that call each other over TCP, and any program of
+this machine reaches their ports, even a web page in a browser. So all of them but S3 require a
+certificate of an authority that exists only for one start, and only for this process.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,8 @@ import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
+import trustme
+
 from stack.environment import write_private
 from stack.errors import StackError
 from stack.ports import HOST, free_ports, is_free
@@ -18,6 +25,10 @@ from stack.s3 import S3
 # The parts of SeaweedFS; each listens on two ports, for HTTP and for gRPC.
 _PARTS = ("s3", "master", "volume", "filer", "admin")
 _GRPC_DISTANCE = 10_000
+# Every server of the process that authenticates its callers with certificates, by protocol.
+_HTTPS = ("MASTER", "VOLUME", "FILER", "ADMIN")
+_GRPC = ("MASTER", "VOLUME", "FILER", "S3", "ADMIN", "WORKER", "MSG_BROKER", "MQ")
+_JWT = ("SIGNING", "SIGNING_READ", "FILER_SIGNING", "FILER_SIGNING_READ")
 _SOCKETS = Path("/tmp")  # noqa: S108 (fixed by SeaweedFS)
 
 
@@ -42,7 +53,7 @@ class SeaweedFS:
         self._ports["admin"] = _admin_ports()
 
     def prepare(self) -> None:
-        """Configure its key, and delete elections of masters that used other ports."""
+        """Configure its keys, and delete elections of masters that used other ports."""
         meta = self._folder / "meta"
         meta.mkdir(parents=True, exist_ok=True)
         for election in meta.glob("m[0-9]*"):
@@ -53,6 +64,7 @@ class SeaweedFS:
             "actions": ["Admin"],
         }
         write_private(self._runtime / "s3.json", json.dumps({"identities": [identity]}))
+        self._issue_certificate()
 
     def command(self) -> list[str]:
         """The command that runs the server in the foreground."""
@@ -78,9 +90,18 @@ class SeaweedFS:
         return bound_to_parent([_binary(), "-logtostderr", "mini", *arguments])
 
     def environment(self) -> Mapping[str, str]:
-        """Keys for its internal interfaces, so that only the S3 key gives access."""
-        interfaces = ("SIGNING", "SIGNING_READ", "FILER_SIGNING", "FILER_SIGNING_READ")
-        return {f"WEED_JWT_{interface}_KEY": secrets.token_hex(24) for interface in interfaces}
+        """Its own variables: keys and certificates, so that only the S3 key gives access."""
+        authority, certificate, key = map(str, self._certificate_files())
+        own = {"CERT": certificate, "KEY": key}
+        variables = {f"JWT_{each}_KEY": secrets.token_hex(24) for each in _JWT}
+        variables |= {"GRPC_CA": authority, "HTTPS_CLIENT_ENABLED": "true"}
+        for name in (*_GRPC, "CLIENT"):
+            variables |= {f"GRPC_{name}_{kind}": path for kind, path in own.items()}
+        for name in (*_HTTPS, "CLIENT"):
+            variables |= {
+                f"HTTPS_{name}_{kind}": path for kind, path in (own | {"CA": authority}).items()
+            }
+        return {f"WEED_{name}": value for name, value in variables.items()}
 
     def remove_sockets(self) -> None:
         """Remove the sockets that it leaves in /tmp when it is killed."""
@@ -88,6 +109,21 @@ class SeaweedFS:
             for port in ports:
                 for kind in (part, f"{part}-grpc"):
                     (_SOCKETS / f"seaweedfs-{kind}-{port}.sock").unlink(missing_ok=True)
+
+    def _issue_certificate(self) -> None:
+        authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
+        issued = authority.issue_cert(*{HOST, self._s3.host}, key_type=trustme.KeyType.ECDSA)
+        blobs = (authority.cert_pem, issued.cert_chain_pems[0], issued.private_key_pem)
+        for path, blob in zip(self._certificate_files(), blobs, strict=True):
+            write_private(path, blob.bytes().decode())
+
+    def _certificate_files(self) -> tuple[Path, Path, Path]:
+        """The authority, the certificate and its key."""
+        return (
+            self._runtime / "s3-authority.pem",
+            self._runtime / "s3-certificate.pem",
+            self._runtime / "s3-key.pem",
+        )
 
 
 def _admin_ports() -> tuple[int, int]:

@@ -202,7 +202,7 @@ class Stack(Addresses):
         self._supervisor = Supervisor(runtime, describe_programs(self, seaweedfs, self.programs))
         self._readiness = Readiness(self, self._supervisor, self._logs)
         self._exit.callback(self._supervisor.close)
-        self._supervisor.launch({**self.environment, **seaweedfs.environment()}, lock)
+        self._supervisor.launch(self.environment, lock)
         self._start_programs(runtime)
 
     def _start_programs(self, runtime: Path) -> None:
