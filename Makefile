@@ -61,9 +61,11 @@ migrate: setup ## Bring every service's schema in DATABASE_URL to its head.
 	@$(RUN) -m services.runtime.migrations
 
 import: setup ## Import a JSON Lines file into the catalog: FILE=…
+	$(if $(FILE),,$(error Name the file to import: make import FILE=catalog.jsonl))
 	@$(RUN) -m services.catalog.cli import "$(FILE)"
 
 export: setup ## Export the catalog as a JSON Lines file: FILE=…
+	$(if $(FILE),,$(error Name the file to export to: make export FILE=catalog.jsonl))
 	@$(RUN) -m services.catalog.cli export "$(FILE)"
 
 erd: setup ## Draw the catalog's schema into docs/catalog-schema.md.

@@ -9,6 +9,10 @@ import signal
 import sys
 from pathlib import Path
 
+if __name__ == "__main__":
+    # Until the imports below are done, Ctrl-C ends the process without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import grpc
 import httpx
 from pydantic import ValidationError
@@ -16,7 +20,7 @@ from rich.console import Console
 
 from stack.demo import run_demo
 from stack.environment import user_environment
-from stack.errors import StackError
+from stack.errors import StackError, sentence_of
 from stack.lock import is_locked, read_holder, wait_until_unlocked
 from stack.settings import StackSettings
 from stack.up import up
@@ -31,8 +35,8 @@ console = Console()
 def main() -> int:
     """Run one command; returns the exit status."""
     arguments = _parser().parse_args()
-    environment = user_environment()
     try:
+        environment = user_environment()
         settings = StackSettings.from_environment(environment)
         match arguments.command:
             case "up":
@@ -47,13 +51,33 @@ def main() -> int:
                 run_demo()
             case command:
                 raise AssertionError(f"The parser accepted an unknown command: {command}.")
-    except ValidationError as error:
-        console.print(f"The settings of the stack are invalid:\n{error}", style="red", markup=False)
-        return 1
-    except (StackError, grpc.RpcError, httpx.HTTPError) as error:
-        console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+    except KeyboardInterrupt:
+        _complain("Interrupted.")
+        return 128 + signal.SIGINT
+    except (ValidationError, StackError, grpc.RpcError, httpx.HTTPError, OSError) as error:
+        _complain(_sentence(error))
         return 1
     return 0
+
+
+def _complain(sentence: str) -> None:
+    console.print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        problems = (
+            ": ".join([*(str(place).upper() for place in each["loc"]), each["msg"]])
+            for each in error.errors()
+        )
+        return "\n".join(["These settings of the stack are invalid:", *problems])
+    if isinstance(error, grpc.RpcError):
+        # grpc's stubs do not say that the errors of calls have details.
+        details = getattr(error, "details", error.__str__)()
+        return f"A service refused a call of the stack: {details}"
+    if isinstance(error, httpx.HTTPError):
+        return f"A request of the stack failed: {error}"
+    return sentence_of(error) if isinstance(error, OSError) else str(error)
 
 
 def down(data_dir: Path) -> None:
@@ -116,4 +140,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

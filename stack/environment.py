@@ -11,6 +11,7 @@ from dotenv import dotenv_values, find_dotenv
 
 from services.registry import SERVICE_NAMES
 from services.runtime.tls import Tls
+from stack.errors import StackError
 from stack.hosts import Hosts
 from stack.settings import StackSettings
 
@@ -22,8 +23,15 @@ _GENERATED = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "WEBHOOK_SIGNING_KEY
 
 
 def user_environment() -> dict[str, str]:
-    """The user's variables: those of the environment, then those of `.env`."""
-    in_file = dotenv_values(find_dotenv(usecwd=True))
+    """The user's variables: those of the environment, then those of `.env`.
+
+    Errors: StackError if `.env` cannot be read.
+    """
+    path = find_dotenv(usecwd=True)
+    try:
+        in_file = dotenv_values(path)
+    except UnicodeDecodeError as error:
+        raise StackError(f"{path} is not UTF-8. Save it as UTF-8.") from error
     return {name: value for name, value in in_file.items() if value} | dict(os.environ)
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,12 +30,17 @@ class Holder:
 
 
 @contextmanager
-def locked(data_dir: Path) -> Iterator[IO[str]]:
-    """Lock the data directory. Errors: StackError if another stack uses it."""
+def locked(data_dir: Path, report: Callable[[str], None] = lambda _: None) -> Iterator[IO[str]]:
+    """Lock the data directory.
+
+    report: called often with a short description while another stack stops; may raise.
+
+    Errors: StackError if another stack uses it.
+    """
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (data_dir / "lock").open("a") as lock:
         if not _try_lock(lock):
-            _wait_for_end(data_dir, lock)
+            _wait_for_end(data_dir, lock, report)
         _remove_runtime_folder(data_dir)
         try:
             yield lock
@@ -94,10 +99,11 @@ def _try_lock(lock: IO[str]) -> bool:
     return True
 
 
-def _wait_for_end(data_dir: Path, lock: IO[str]) -> None:
+def _wait_for_end(data_dir: Path, lock: IO[str], report: Callable[[str], None]) -> None:
     """Wait for the supervisord of a killed stack, which stops its programs."""
     deadline = time.monotonic() + _ENDING_SECONDS
     while not _try_lock(lock):
+        report("waiting until another stack has stopped")
         holder = read_holder(data_dir)
         if (holder and is_alive(holder.pid)) or time.monotonic() > deadline:
             who = f" (process {holder.pid}, {holder.gateway_url})" if holder else ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stack.errors import reason_in
+
 _TAIL_LINES = 30
 
 
@@ -23,6 +25,11 @@ class Logs:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def tail(self, name: str) -> str:
-        """The last lines of a program's log, with its path, for error messages."""
+        """Why a program failed if its log names a known reason; else the end of the log.
+
+        With the log's path, for error messages.
+        """
         lines = self.text(name).splitlines()[-_TAIL_LINES:]
+        if reason := reason_in("\n".join(lines)):
+            return f"{reason} The log is {self.path(name)}."
         return "\n".join([f"The end of {self.path(name)}:", *lines])

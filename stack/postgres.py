@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-from stack.errors import StackError
+from stack.errors import StackError, reason_in
 from stack.processes import closed_folders, give_to_unprivileged, runs_as_root, unprivileged
 
 # Only the role sori may connect; it owns its database and nothing else.
@@ -115,7 +115,8 @@ def _run(command: list[str], statements: str = "") -> None:
         start_new_session=True,
     )
     if result.returncode != 0:
-        raise StackError(f"PostgreSQL could not be prepared:\n{result.stderr.strip()}")
+        output = result.stderr.strip()
+        raise StackError(f"PostgreSQL could not be prepared: {reason_in(output) or output}")
 
 
 def binaries() -> Path:

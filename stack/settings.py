@@ -37,6 +37,16 @@ class StackSettings(BaseModel):
     sori_durable: bool = Field(
         True, description="Whether PostgreSQL waits for the disk; off for tests only."
     )
+    sori_use_database_url: bool = Field(
+        False,
+        description="Whether the stack may use, migrate and seed a PostgreSQL that is not its own "
+        "and that DATABASE_URL names.",
+    )
+    sori_use_s3_endpoint_url: bool = Field(
+        False,
+        description="Whether the stack may use an S3 server that is not its own and that "
+        "S3_ENDPOINT_URL names.",
+    )
     gateway_host: str = Field("127.0.0.1", description="Address on which the gateway listens.")
     gateway_port: Port = 8000
     gateway_admin_port: Port = 9901

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
@@ -16,13 +14,13 @@ from typing import Self
 from services.registry import MIGRATED_SERVICES
 from stack import postgres
 from stack.addresses import Addresses
-from stack.errors import StackError
+from stack.disk import require_space
 from stack.gateways import configure_gateways
 from stack.hosts import Hosts
 from stack.lock import Holder, locked, write_holder
 from stack.logs import Logs
+from stack.migration import migrate
 from stack.ports import require_free, settings_on_free_ports
-from stack.processes import bound_to_parent
 from stack.programs import describe_programs
 from stack.readiness import READY_SECONDS, Readiness, wait_until
 from stack.seaweedfs import SeaweedFS
@@ -185,7 +183,8 @@ class Stack(Addresses):
         return self._supervisor.is_running
 
     def _start(self) -> None:
-        lock = self._exit.enter_context(locked(self.data_dir))
+        lock = self._exit.enter_context(locked(self.data_dir, self._report))
+        require_space(self.data_dir)
         if self.hosts.shares_ports:
             require_free(self.settings)
         runtime = Path(tempfile.mkdtemp(prefix="sori-", dir=_short_folder()))
@@ -211,12 +210,12 @@ class Stack(Addresses):
         for name in self.programs:
             if name != "postgres" and name not in on_schema:
                 self._supervisor.start(name)
-        self._report("preparing PostgreSQL")
-        postgres.prepare(self.data_dir / "postgres", self.hosts.network)
-        self._supervisor.start("postgres")
-        self._readiness.wait_started(["postgres"], self._report)
-        self._report("migrating the database")
-        _migrate(self.environment, runtime, self._logs)
+        if "postgres" in self.programs:
+            self._report("preparing PostgreSQL")
+            postgres.prepare(self.data_dir / "postgres", self.hosts.network)
+            self._supervisor.start("postgres")
+            self._readiness.wait_started(["postgres"], self._report)
+        migrate(self.environment, runtime, self._logs, self._report)
         for name in on_schema:
             self._supervisor.start(name)
         self._readiness.wait_started(self.programs, self._report)
@@ -224,23 +223,6 @@ class Stack(Addresses):
             self._report("seeding the sample catalog")
             with self.channel("catalog") as channel:
                 seed(channel, self.s3)
-
-
-def _migrate(environment: Mapping[str, str], folder: Path, logs: Logs) -> None:
-    result = subprocess.run(
-        bound_to_parent([sys.executable, "-m", "services.runtime.migrations"]),
-        cwd=folder,
-        env=dict(environment),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        # Ctrl-C in the terminal must reach only this process.
-        start_new_session=True,
-    )
-    logs.path("migrations").write_text(result.stdout)
-    if result.returncode != 0:
-        raise StackError(f"The database could not be migrated.\n{logs.tail('migrations')}")
 
 
 def _short_folder() -> str:

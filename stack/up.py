@@ -6,7 +6,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -14,7 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from stack.disk import DiskWatch
 from stack.errors import StackError
+from stack.external import External, external_servers
 from stack.seed import SAMPLE_TAKE
 from stack.settings import StackSettings
 from stack.stack import Stack
@@ -53,12 +55,17 @@ def up(
                 raise _Interrupted
             status.update(step)
 
+        externals = external_servers(settings, environment)
         try:
             with Stack(
-                settings, base_environment=environment, seeded=seeded, report=report
+                settings,
+                base_environment=environment,
+                without=[each.program for each in externals],
+                seeded=seeded,
+                report=report,
             ) as stack:
                 status.stop()
-                _introduce(stack, console, time.monotonic() - began)
+                _introduce(stack, externals, console, time.monotonic() - began)
                 _watch(stack, console, ending)
                 status.update("stopping")
                 status.start()
@@ -94,8 +101,10 @@ def _ending_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _introduce(stack: Stack, console: Console, seconds: float) -> None:
-    console.print(_table(stack))
+def _introduce(
+    stack: Stack, externals: Sequence[External], console: Console, seconds: float
+) -> None:
+    console.print(_table(stack, externals))
     console.print(f"Ready after {seconds:.1f} s. Try:\n")
     for command in _commands(stack):
         console.print(f"  {escape(command)}", style="bold", highlight=False, soft_wrap=True)
@@ -106,7 +115,7 @@ def _introduce(stack: Stack, console: Console, seconds: float) -> None:
     )
 
 
-def _table(stack: Stack) -> Table:
+def _table(stack: Stack, externals: Sequence[External]) -> Table:
     settings = stack.settings
     places = {
         "postgres": settings.postgres_port,
@@ -118,6 +127,9 @@ def _table(stack: Stack) -> Table:
     table = Table(title="Sori")
     for column in ("program", "address", "purpose"):
         table.add_column(column)
+    for external in externals:
+        purpose = f"{PURPOSES[external.program]}: not this stack's, from {external.variable}"
+        table.add_row(external.program, external.place, purpose)
     for name in stack.programs:
         address = f"127.0.0.1:{places[name]}" if name in places else stack.address(name)
         table.add_row(name, address, PURPOSES[_NUMBER.sub("", name)])
@@ -141,9 +153,12 @@ def _relative_take() -> str:
 
 
 def _watch(stack: Stack, console: Console, ending: threading.Event) -> None:
-    """Stay in the foreground, and report programs that die and restart."""
+    """Stay in the foreground, and report programs that die and restart, and a full disk."""
     pids = {name: stack.pid(name) for name in stack.programs}
+    disk = DiskWatch(stack.data_dir)
     while not ending.wait(_CHECK_SECONDS):
+        if warning := disk.warning():
+            console.print(warning, style="red", highlight=False, soft_wrap=True)
         if not stack.is_supervised:
             raise StackError(
                 "supervisord has died, and all programs with it. Start the stack again."

@@ -8,9 +8,12 @@ repeated; `--first-line` resumes it at a line.
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import grpc
 from pydantic import Field
@@ -29,12 +32,17 @@ class CliSettings(Settings):
 
 
 def import_file(catalog: catalog_pb2_grpc.CatalogServiceStub, path: Path, first_line: int) -> bool:
-    """Import a file. Returns False if a line was refused."""
+    """Import a file. Returns False if a line was refused.
+
+    Errors: OSError if the file cannot be read.
+    """
     progress = pb.ImportCatalogResponse()
-    for progress in catalog.ImportCatalog(_chunks(path, first_line)):
-        for refused in progress.refused_lines:
-            print(f"line {refused.line}: {refused.reason}", file=sys.stderr)
-        print(f"durable up to line {progress.last_line}", file=sys.stderr)
+    # gRPC would hide an error of opening it.
+    with path.open("rb") as file:
+        for progress in catalog.ImportCatalog(_chunks(file, first_line)):
+            for refused in progress.refused_lines:
+                print(f"line {refused.line}: {refused.reason}", file=sys.stderr)
+            print(f"durable up to line {progress.last_line}", file=sys.stderr)
     print(
         f"{progress.created} created, {progress.updated} updated,"
         f" {progress.unchanged} unchanged, {progress.refused} refused"
@@ -43,19 +51,27 @@ def import_file(catalog: catalog_pb2_grpc.CatalogServiceStub, path: Path, first_
 
 
 def export_file(catalog: catalog_pb2_grpc.CatalogServiceStub, path: Path) -> None:
-    """Export into a file. The file appears, or is replaced, only when the export is complete."""
+    """Export into a file. The file appears, or is replaced, only when the export is complete.
+
+    Errors: OSError if the file cannot be written.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     partial = path.with_name(f"{path.name}.part")
-    with partial.open("wb") as file:
-        for message in catalog.ExportCatalog(pb.ExportCatalogRequest()):
-            file.write(message.chunk)
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            for message in catalog.ExportCatalog(pb.ExportCatalogRequest()):
+                file.write(message.chunk)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def main() -> int:
     """Run one command. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m services.catalog.cli", description=__doc__)
     parser.add_argument("command", choices=("import", "export"))
-    parser.add_argument("file", type=Path)
+    parser.add_argument("file", type=_path)
     parser.add_argument("--first-line", type=int, default=1)
     arguments = parser.parse_args()
     address = CliSettings.read().catalog_address
@@ -66,18 +82,27 @@ def main() -> int:
                 return 0 if import_file(catalog, arguments.file, arguments.first_line) else 1
             export_file(catalog, arguments.file)
         except OSError as error:
-            print(error, file=sys.stderr)
+            problem = error.strerror or error
+            print(f"{arguments.command}: {arguments.file}: {problem}.", file=sys.stderr)
             return 1
+        except KeyboardInterrupt:
+            print("Interrupted. Lines reported as durable are stored.", file=sys.stderr)
+            return 130
         except grpc.RpcError as error:
             print(f"The catalog at {address} failed: {error.details()}", file=sys.stderr)
             return 1
     return 0
 
 
-def _chunks(path: Path, first_line: int) -> Iterator[pb.ImportCatalogRequest]:
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield pb.ImportCatalogRequest(chunk=chunk, first_line=first_line)
+def _path(argument: str) -> Path:
+    if not argument:
+        raise argparse.ArgumentTypeError("the name of the file is empty")
+    return Path(argument)
+
+
+def _chunks(file: BinaryIO, first_line: int) -> Iterator[pb.ImportCatalogRequest]:
+    while chunk := file.read(CHUNK_BYTES):
+        yield pb.ImportCatalogRequest(chunk=chunk, first_line=first_line)
 
 
 if __name__ == "__main__":
