@@ -41,7 +41,7 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 	@touch $@
 
 # The stubs in gen/, the descriptor set that the gateway transcodes by, its OpenAPI document.
-$(CONTRACT): $(PROTOS) $(SERVICE_CONFIG) protos/build.sh buf.yaml gateway/openapi.py gateway/docs.html gateway/docs.js $(INSTALLED)
+$(CONTRACT): $(PROTOS) $(SERVICE_CONFIG) protos/build.sh buf.yaml $(wildcard gateway/openapi*.py) gateway/local_replies.py gateway/docs.html gateway/docs.js $(INSTALLED)
 	@protos/build.sh $(RUN)
 	@touch $@
 
