@@ -41,7 +41,7 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 	@touch $@
 
 # The stubs in gen/, the descriptor set that the gateway transcodes by, its OpenAPI document.
-$(CONTRACT): $(PROTOS) $(SERVICE_CONFIG) protos/build.sh buf.yaml gateway/openapi.py gateway/docs.html gateway/docs.js $(INSTALLED)
+$(CONTRACT): $(PROTOS) $(SERVICE_CONFIG) protos/build.sh buf.yaml $(wildcard gateway/openapi*.py) gateway/local_replies.py gateway/docs.html gateway/docs.js $(INSTALLED)
 	@protos/build.sh $(RUN)
 	@touch $@
 
@@ -74,7 +74,8 @@ erd: setup ## Draw the catalog's schema into docs/catalog-schema.md.
 demo: setup ## Send a real recording through the product and show its result.
 	@$(RUN) -m stack demo
 
-# The clients of tus that tests upload with; without npm those tests are skipped.
+# The npm tools of the tests: clients of tus, and what reads the OpenAPI document. Without npm
+# those tests are skipped.
 $(JS_INSTALLED): tests/js/package.json tests/js/package-lock.json
 	@if command -v npm >/dev/null; then npm ci --prefix tests/js --silent --no-audit --no-fund; fi
 	@mkdir -p tests/js/node_modules && touch $@

@@ -1,1 +1,1 @@
-SwaggerUIBundle({ url: "/openapi.json", dom_id: "#page", validatorUrl: null });
+SwaggerUIBundle({ url: "openapi.json", dom_id: "#page", validatorUrl: null });

@@ -1,7 +1,9 @@
 """The OpenAPI document of the HTTP surface: `python -m gateway.openapi > openapi.json`.
 
-It is generated from the descriptor set that the gateway transcodes with: the annotations
-`google.api.http` and the comments. So the document can't contradict the gateway.
+It is generated from the descriptor set that the gateway transcodes with, so it cannot contradict
+the gateway. `openapi_contract` reads the annotations and comments, `openapi_schemas` describes
+the messages. What the contract cannot state is in the tables of `openapi_facts` (fields, reasons
+of errors) and `openapi_http` (headers, statuses, bodies), and in `local_replies`.
 """
 
 from __future__ import annotations
@@ -9,289 +11,316 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
-from google.api import annotations_pb2, field_behavior_pb2
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from google.protobuf.descriptor_pool import DescriptorPool
-
+from gateway.local_replies import LOCAL_REPLIES
+from gateway.openapi_contract import (
+    HTTP_BODY,
+    Contract,
+    Descriptor,
+    Json,
+    Rule,
+    is_required,
+    last_name,
+    rules,
+)
+from gateway.openapi_facts import NEEDED_FIELDS, REASON_STATUSES
+from gateway.openapi_http import (
+    BODY_STATUSES,
+    HEADERS,
+    RAW_BODIES,
+    REQUEST_HEADERS,
+    REQUIRED_HEADERS,
+    SUCCESSES,
+    UNLISTED_STATUSES,
+    Success,
+)
+from gateway.openapi_schemas import Direction, Schemas, example_of, mask_pattern
 from gateway.settings import GatewaySettings
 from services.version import product_version
 
-Json = dict[str, Any]
-Descriptor = Any
-"""A message, field, enum, method or service. protobuf has two implementations and no common
-types."""
-
 TITLE = "Sori"
-MAX_INT32 = 2**31 - 1
+DESCRIPTION = """Upload a take of a practice clip, watch its analysis, and read the result.
 
-_METHODS = ("get", "post", "put", "patch", "delete")
-_VARIABLE = re.compile(r"{([^}=]+)(?:=[^}]*)?}")
-_OUTPUT_ONLY = field_behavior_pb2.OUTPUT_ONLY
-_REQUIRED = field_behavior_pb2.REQUIRED
+1. Choose a token: `GET /tokens`, or `GET /tokens:search`.
+2. Upload a take as a form, `POST /tokens/{token_id}/upload-audio`, or with a client of the tus
+   protocol at `/uploads`. The answer has a `job_id`.
+3. Watch `GET /tokens/analysis-progress/{job_id}` until "completed" or "failed".
+4. Read `GET /tokens/analysis-result/{job_id}`.
 
-_SCALARS: Mapping[int, Json] = {
-    1: {"type": "number", "format": "double"},
-    2: {"type": "number", "format": "float"},
-    3: {"type": "string", "format": "int64"},
-    4: {"type": "string", "format": "uint64"},
-    5: {"type": "integer", "format": "int32", "minimum": -MAX_INT32 - 1, "maximum": MAX_INT32},
-    8: {"type": "boolean"},
-    9: {"type": "string"},
-    12: {"type": "string", "format": "byte"},
-    13: {"type": "integer", "format": "uint32", "minimum": 0},
-}
-_WELL_KNOWN: Mapping[str, Json] = {
-    "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
-    "google.protobuf.Duration": {"type": "string"},
-    "google.protobuf.FieldMask": {"type": "string"},
-    "google.protobuf.Struct": {"type": "object"},
-    "google.protobuf.Value": {},
-    "google.protobuf.Empty": {"type": "object"},
-}
-_RAW = "google.api.HttpBody"
-_TUS_BYTES = "application/offset+octet-stream"
-_ERROR: Json = {
-    "description": "An error: a sentence for developers, and a reason for programs.",
-    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Status"}}},
-}
-_STATUS: Json = {
-    "type": "object",
-    "description": "A google.rpc.Status.",
-    "properties": {
-        "code": {"type": "integer", "description": "The gRPC status code."},
-        "message": {"type": "string", "description": "A sentence for developers."},
-        "details": {
-            "type": "array",
-            "description": "google.rpc.ErrorInfo first, with `reason` and `metadata`.",
-            "items": {"type": "object"},
-        },
-    },
-}
+Errors are a `Status` with a `reason` for programs, a sentence for developers, and a sentence for
+the learner in the language of `Accept-Language`. The server ignores JSON fields that are not
+described here. Every response has an `x-request-id`: state it when you report a problem."""
+_LICENSE = {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"}
+_REASON_WORD = re.compile(r"\b[A-Z][A-Z_]+\b")
+_FIRST_SENTENCE = re.compile(r"(.+?[.])(?= [A-Z`]|$)")
+_GATEWAY_FAILURES = (500, 502)
+"""The statuses of the local reply for all other failures."""
 
 
 def openapi(descriptor_set: bytes) -> Json:
     """The document of all methods with an HTTP mapping."""
-    files = FileDescriptorSet.FromString(descriptor_set)
-    return _Document(files).build()
+    return _Document(Contract(descriptor_set)).build()
 
 
-@dataclass
 class _Document:
-    files: FileDescriptorSet
-    schemas: Json = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._pool = DescriptorPool()
-        self._comments: dict[str, str] = {}
-        for file in self.files.file:
-            self._pool.Add(file)
-            self._comments |= dict(_comments(file))
+    def __init__(self, contract: Contract) -> None:
+        self._contract = contract
+        self._schemas = Schemas(contract)
 
     def build(self) -> Json:
         """The document; collects the schemas along the way."""
         paths: dict[str, Json] = {}
-        tags = []
-        for file in self.files.file:
-            if not file.package.startswith("sori."):
-                continue
-            for service in file.service:
-                found = self._pool.FindServiceByName(f"{file.package}.{service.name}")
-                if any(map(_rules, found.methods)):
-                    tags.append({"name": found.name, "description": self._comment(found)})
-                for method in found.methods:
-                    for verb, path, body in _rules(method):
-                        operation = self._operation(method, path, body)
-                        paths.setdefault(_template(path), {})[verb] = operation
+        services = list(self._contract.services())
+        methods = [method for service in services for method in service.methods if rules(method)]
+        self._schemas.expect_responses([method.output_type for method in methods])
+        for method in methods:
+            for number, rule in enumerate(rules(method)):
+                operation = self._operation(method, rule)
+                if number:
+                    operation["operationId"] += f"By{rule.verb.title()}"
+                paths.setdefault(rule.template, {})[rule.verb] = operation
         return {
             "openapi": "3.0.3",
-            "info": {"title": TITLE, "version": product_version()},
-            "tags": tags,
+            "info": {
+                "title": TITLE,
+                "version": product_version(),
+                "description": DESCRIPTION,
+                "license": _LICENSE,
+                "contact": {"name": TITLE},
+            },
+            # Relative to the document, so that it is right behind any host and path prefix.
+            "servers": [{"url": ".", "description": "The gateway that serves this document."}],
+            "security": [],
+            "tags": [
+                {"name": service.name, "description": self._contract.comment(service)}
+                for service in services
+            ],
             "paths": paths,
-            "components": {"schemas": self.schemas | {"Status": _STATUS}},
+            "components": {
+                "schemas": self._schemas.components,
+                "parameters": dict(_header_parameters()),
+                "headers": dict(_header_components()),
+            },
         }
 
-    def _operation(self, method: Descriptor, path: str, body: str) -> Json:
-        variables = _VARIABLE.findall(path)
-        summary, _, description = self._comment(method).partition("\n\n")
+    def _operation(self, method: Descriptor, rule: Rule) -> Json:
+        comment = self._contract.comment(method)
         operation: Json = {
             "operationId": method.name,
             "tags": [method.containing_service.name],
-            "summary": summary.replace("\n", " "),
-            "description": description,
+            "summary": _summary(comment),
+            "description": comment,
             "parameters": [
-                *(self._path_parameter(method.input_type, name) for name in variables),
-                *self._query_parameters(method.input_type, {*variables, body}, body),
+                *(self._path_parameter(method.input_type, name) for name in rule.variables),
+                *self._query_parameters(method.input_type, rule),
+                *_header_references(method),
             ],
-            "responses": {**self._success(method), "default": _ERROR},
+            "responses": {**self._success(method), **self._errors(method, rule)},
         }
-        if body:
-            operation["requestBody"] = self._body(method, body)
-        return operation
+        body = self._body(method, rule)
+        return operation | ({"requestBody": body} if body else {})
 
     def _path_parameter(self, message: Descriptor, name: str) -> Json:
         *parents, last = name.split(".")
         for parent in parents:
             message = message.fields_by_name[parent].message_type
-        found = message.fields_by_name[last]
-        parameter = self._parameter(last, found)
+        parameter = self._parameter(message.fields_by_name[last])
+        if "minimum" in parameter["schema"]:
+            # Only a response to `validate_only` has no id.
+            parameter["schema"]["minimum"] = 1
         return parameter | {"in": "path", "required": True}
 
-    def _query_parameters(self, message: Descriptor, mapped: set[str], body: str) -> Iterator[Json]:
-        if body == "*":
+    def _query_parameters(self, message: Descriptor, rule: Rule) -> Iterator[Json]:
+        if rule.body == "*":
             return
+        mapped = {*rule.variables, rule.body}
         for each in message.fields:
-            is_mapped = each.name in mapped
-            is_message = each.message_type is not None
-            if is_mapped or (is_message and each.message_type.full_name not in _WELL_KNOWN):
+            schema = (
+                self._schemas.of_field(each, Direction.CREATE) if each.name not in mapped else {}
+            )
+            if not schema or (each.message_type is not None and "$ref" in schema):
                 continue
-            required = {"required": True} if _REQUIRED in _behaviours(each) else {}
-            yield self._parameter(each.name, each) | {"in": "query"} | required
+            parameter = self._parameter(each) | {"in": "query"}
+            if each.message_type and each.message_type.name == "FieldMask":
+                resource = message.fields_by_name[rule.body].message_type
+                parameter["schema"]["pattern"] = mask_pattern(resource)
+            yield parameter | ({"required": True} if is_required(each) else {})
 
-    def _parameter(self, name: str, found: Descriptor) -> Json:
+    def _parameter(self, found: Descriptor) -> Json:
         return {
-            "name": name,
-            "schema": self._schema(found),
-            "description": self._comment(found),
+            "name": found.name,
+            "schema": self._schemas.of_field(found, Direction.CREATE),
+            "description": self._contract.comment(found),
         }
 
-    def _body(self, method: Descriptor, body: str) -> Json:
-        if body == "*":
-            schema = self._reference(method.input_type)
-        else:
-            message = method.input_type.fields_by_name[body].message_type
-            if _answers_in_headers(method):
-                return {"content": {_TUS_BYTES: {"schema": {"type": "string", "format": "binary"}}}}
-            if message.full_name == _RAW:
-                return {
-                    "required": True,
-                    "content": {"multipart/form-data": {"schema": _UPLOAD_FORM}},
-                }
-            schema = self._reference(message, partial="patch" in _rules(method)[0])
-        return {"required": True, "content": {"application/json": {"schema": schema}}}
+    def _body(self, method: Descriptor, rule: Rule) -> Json | None:
+        """The request body; None if the path binds every field."""
+        bound = {last_name(name) for name in rule.variables}
+        if not rule.body:
+            return None
+        if rule.body == "*":
+            if bound == {field.name for field in method.input_type.fields}:
+                return None
+            return self._json_body(method.input_type, Direction.CREATE, bound)
+        message = method.input_type.fields_by_name[rule.body].message_type
+        if message.full_name == HTTP_BODY:
+            return self._raw_body(method)
+        direction = Direction.UPDATE if rule.verb == "patch" else Direction.CREATE
+        return self._json_body(message, direction, bound)
+
+    def _raw_body(self, method: Descriptor) -> Json:
+        raw = RAW_BODIES[method.name]
+        if raw.message:
+            return self._json_body(self._contract.message(raw.message), Direction.CREATE, ())
+        return {"required": raw.required, "content": {raw.media_type: {"schema": raw.schema}}}
+
+    def _json_body(
+        self,
+        message: Descriptor,
+        direction: Direction,
+        without: Iterator[str] | set[str] | tuple[()],
+    ) -> Json:
+        schema = self._schemas.reference(message, direction, without=set(without))
+        return {"required": True, "content": self._json(schema)}
+
+    def _json(self, schema: Json) -> Json:
+        example = example_of(schema, self._schemas.components)
+        return {"application/json": {"schema": schema, "example": example}}
 
     def _success(self, method: Descriptor) -> Json:
-        if _answers_in_headers(method):
-            return {"2XX": {"description": "Done. The result is in the headers."}}
-        return {"200": self._answer(method)}
+        success = SUCCESSES.get(method.name, Success())
+        comment = self._contract.comment(method.output_type)
+        response: Json = {"description": comment or "Done."}
+        names = (*success.always, *success.sometimes)
+        if names:
+            response["headers"] = {
+                name: {"$ref": f"#/components/headers/{_header_component(name)}"} for name in names
+            }
+        if method.output_type.full_name != HTTP_BODY:
+            schema = self._schemas.reference(method.output_type, Direction.RESPONSE)
+            response["content"] = (
+                self._events(schema) if method.server_streaming else self._json(schema)
+            )
+        return {str(success.status): response}
 
-    def _answer(self, method: Descriptor) -> Json:
-        message, streams = method.output_type, method.server_streaming
-        kind = "text/event-stream" if streams else "application/json"
+    def _events(self, schema: Json) -> Json:
+        """An event stream, whose events OpenAPI cannot describe: `data: {…}` and an empty line."""
+        name = schema["$ref"].rpartition("/")[2]
+        example = json.dumps(example_of(schema, self._schemas.components), ensure_ascii=False)
         return {
-            "description": self._comment(message) or "Done.",
-            "content": {kind: {"schema": self._reference(message)}},
+            "text/event-stream": {
+                "schema": {
+                    "type": "string",
+                    "description": f"Server-sent events. The `data` of each is a JSON object:"
+                    f" {name}.",
+                    "x-event-schema": schema,
+                },
+                "example": f"data: {example}\n\n",
+            }
         }
 
-    def _reference(self, message: Descriptor, *, partial: bool = False) -> Json:
-        """A reference to a message.
+    def _errors(self, method: Descriptor, rule: Rule) -> Json:
+        reasons: dict[int, list[str]] = defaultdict(list)
+        for status, reason in chain(self._reasons(method, rule), _gateway_reasons(rule)):
+            if reason not in reasons[status]:
+                reasons[status].append(reason)
+        return {str(status): _error(reasons[status], rule) for status in sorted(reasons)}
 
-        partial: for updates: no field is required.
-        """
-        if message.full_name in _WELL_KNOWN:
-            return dict(_WELL_KNOWN[message.full_name])
-        name = f"{message.name}Update" if partial else message.name
-        if name not in self.schemas:
-            # Registered before its fields, which may refer to it.
-            self.schemas[name] = {}
-            self.schemas[name] = self._object(message)
-            if partial:
-                self.schemas[name].pop("required", None)
-        return {"$ref": f"#/components/schemas/{name}"}
+    def _reasons(self, method: Descriptor, rule: Rule) -> Iterator[tuple[int, str]]:
+        """The statuses and reasons that the comments of the method and its service name."""
+        yield 500, "INTERNAL_ERROR"
+        if rule.verb == "options":
+            return
+        for word in _REASON_WORD.findall(self._contract.comment(method)):
+            if word in REASON_STATUSES:
+                yield REASON_STATUSES[word], word
+        fields = set(method.input_type.fields_by_name)
+        if "Idempotency-Key" in REQUEST_HEADERS.get(method.name, ()):
+            fields.add("request_id")
+        for word in _REASON_WORD.findall(self._contract.comment(method.containing_service)):
+            status = REASON_STATUSES.get(word)
+            if status in BODY_STATUSES and not rule.body:
+                continue
+            if status and NEEDED_FIELDS.get(word) in {None, *fields}:
+                yield status, word
 
-    def _object(self, message: Descriptor) -> Json:
-        schema: Json = {
-            "type": "object",
-            "description": self._comment(message),
-            "properties": {each.name: self._property(each) for each in message.fields},
+
+def _summary(comment: str) -> str:
+    """The first sentence, without its full stop."""
+    paragraph = " ".join(comment.partition("\n\n")[0].split())
+    found = _FIRST_SENTENCE.match(paragraph)
+    return (found[1] if found else paragraph).removesuffix(".")
+
+
+def _gateway_reasons(rule: Rule) -> Iterator[tuple[int, str]]:
+    """The statuses and reasons of the errors that the gateway returns itself."""
+    for reply in LOCAL_REPLIES:
+        status = reply.sent_as or reply.http_status
+        if status in UNLISTED_STATUSES or (status in BODY_STATUSES and not rule.body):
+            continue
+        for each in (status,) if status else _GATEWAY_FAILURES:
+            yield each, reply.reason
+
+
+def _error(reasons: list[str], rule: Rule) -> Json:
+    error: Json = {"description": f"An error with the reason {_alternatives(reasons)}."}
+    if rule.verb != "head":
+        reference = {"$ref": "#/components/schemas/Status"}
+        error["content"] = {"application/json": {"schema": reference}}
+    return error
+
+
+def _alternatives(reasons: list[str]) -> str:
+    return " or ".join(f"`{reason}`" for reason in reasons)
+
+
+def _header_component(name: str) -> str:
+    return name.replace("-", "")
+
+
+def _parameter_component(name: str, required: bool) -> str:
+    return _header_component(name) + ("Required" if required else "")
+
+
+def _header_parameters() -> Iterator[tuple[str, Json]]:
+    used = {("Accept-Language", False)}
+    for method, names in REQUEST_HEADERS.items():
+        used |= {(name, name in REQUIRED_HEADERS.get(method, ())) for name in names}
+    for name, required in sorted(used):
+        header = HEADERS[name]
+        parameter: Json = {
+            "name": name,
+            "in": "header",
+            "schema": header.schema,
+            "description": header.description,
         }
-        required = [each.name for each in message.fields if _REQUIRED in _behaviours(each)]
-        return schema | ({"required": required} if required else {})
-
-    def _property(self, found: Descriptor) -> Json:
-        schema = self._schema(found)
-        described = {"description": self._comment(found)}
-        if _OUTPUT_ONLY in _behaviours(found):
-            described["readOnly"] = True  # type: ignore[assignment]
-        return {"allOf": [schema], **described} if "$ref" in schema else schema | described
-
-    def _schema(self, found: Descriptor) -> Json:
-        if found.message_type is not None:
-            schema = self._reference(found.message_type)
-        elif found.enum_type is not None:
-            schema = {"type": "string", "enum": [value.name for value in found.enum_type.values]}
-        else:
-            schema = dict(_SCALARS[found.type])
-        return {"type": "array", "items": schema} if found.is_repeated else schema
-
-    def _comment(self, descriptor: Descriptor) -> str:
-        return self._comments.get(descriptor.full_name, "")
+        yield (
+            _parameter_component(name, required),
+            parameter | ({"required": True} if required else {}),
+        )
 
 
-_UPLOAD_FORM: Json = {
-    "type": "object",
-    "required": ["file"],
-    "properties": {"file": {"type": "string", "format": "binary"}},
-}
+def _header_references(method: Descriptor) -> Iterator[Json]:
+    names = REQUEST_HEADERS.get(method.name, ())
+    required = REQUIRED_HEADERS.get(method.name, frozenset())
+    for name in (*names, "Accept-Language"):
+        component = _parameter_component(name, name in required)
+        yield {"$ref": f"#/components/parameters/{component}"}
 
 
-def _rules(method: Descriptor) -> list[tuple[str, str, str]]:
-    """The HTTP mappings of a method: verb, path and body."""
-    options = method.GetOptions()
-    if not options.HasExtension(annotations_pb2.http):
-        return []
-    rule = options.Extensions[annotations_pb2.http]
-    rules = [
-        (verb, getattr(each, verb), each.body)
-        for each in (rule, *rule.additional_bindings)
-        for verb in _METHODS
-        if getattr(each, verb)
-    ]
-    custom = rule.custom
-    return [*rules, (custom.kind.lower(), custom.path, rule.body)] if custom.kind else rules
-
-
-def _answers_in_headers(method: Descriptor) -> bool:
-    """Whether the method belongs to tus, whose responses have no JSON."""
-    found: bool = method.output_type.full_name == _RAW
-    return found
-
-
-def _template(path: str) -> str:
-    """A path in OpenAPI's form: `/actors/{actor.id}` and `/actors/{id}` are the same."""
-    return _VARIABLE.sub(lambda variable: "{" + variable[1].split(".")[-1] + "}", path)
-
-
-def _behaviours(found: Descriptor) -> list[int]:
-    return list(found.GetOptions().Extensions[field_behavior_pb2.field_behavior])
-
-
-def _comments(file: Any) -> Iterator[tuple[str, str]]:
-    """The comments of a file by the full name of the element."""
-    for location in file.source_code_info.location:
-        if location.leading_comments:
-            name = _name_at(file, list(location.path))
-            if name:
-                text = "\n".join(line.strip() for line in location.leading_comments.splitlines())
-                yield f"{file.package}.{name}", text.strip()
-
-
-def _name_at(file: Any, path: list[int]) -> str:
-    """The name of the element at a path of descriptor.proto; empty for unnamed elements."""
-    message, names = file, []
-    for number, index in zip(path[::2], path[1::2], strict=False):
-        kind = message.DESCRIPTOR.fields_by_number[number]
-        if kind.message_type is None or not kind.is_repeated:
-            return ""
-        message = getattr(message, kind.name)[index]
-        if not hasattr(message, "name"):
-            return ""
-        names.append(message.name)
-    return ".".join(names) if len(path) % 2 == 0 else ""
+def _header_components() -> Iterator[tuple[str, Json]]:
+    for name in dict.fromkeys(
+        chain.from_iterable((*each.always, *each.sometimes) for each in SUCCESSES.values())
+    ):
+        header = HEADERS[name]
+        yield (
+            _header_component(name),
+            {"schema": header.schema, "description": header.description},
+        )
 
 
 def main() -> None:
