@@ -17,6 +17,7 @@ class LocalReply:
     message: the text for developers; may contain command operators of Envoy.
     retry_after_seconds: the header `retry-after`; 0 omits it.
     sent_as: the status that clients receive; 0 for `http_status`.
+    for_unparsed: only for requests that Envoy can't parse; they have no path.
     """
 
     http_status: int
@@ -25,11 +26,21 @@ class LocalReply:
     message: str
     retry_after_seconds: int = 0
     sent_as: int = 0
+    for_unparsed: bool = False
 
 
 _NO_RESPONSE = "The service does not respond at the moment. Try again in a few seconds."
 
 LOCAL_REPLIES = (
+    # Envoy can't parse the request: most often, its URL has raw bytes of Korean text.
+    LocalReply(
+        400,
+        code_pb2.INVALID_ARGUMENT,
+        "REQUEST_MALFORMED",
+        "The request is not valid HTTP. In the URL, percent-encode the UTF-8 bytes of every"
+        " character outside ASCII: %%EA%%B0%%80 for 가.",
+        for_unparsed=True,
+    ),
     LocalReply(
         400,
         code_pb2.INVALID_ARGUMENT,

@@ -6,6 +6,7 @@ and in `shared_errors.py`.
 
     SoriError
     ├── InvalidField            fields of the request are invalid
+    ├── RequestMalformed        the bytes of the request can't be parsed
     ├── DatabaseUnavailable, StorageUnavailable, ShuttingDown   retry
     ├── InternalError           an unexpected exception
     ├── services.runtime.shared_errors
@@ -89,6 +90,19 @@ class InvalidField(
     def __init__(self, *violations: FieldViolation) -> None:
         problem = "; ".join(f"{each.field}: {each.description}" for each in violations)
         super().__init__(violations, field=violations[0].field, problem=problem)
+
+
+class RequestMalformed(
+    SoriError,
+    code=StatusCode.INVALID_ARGUMENT,
+    developer=(
+        "The request can't be parsed: it is not a message of the contract, or a text is not UTF-8. "
+        "In a URL, percent-encode the UTF-8 bytes of each character: %EA%B0%80 for 가."
+    ),
+    korean="요청에 UTF-8이 아닌 글자가 있어 읽을 수 없습니다. UTF-8로 다시 보내 주세요.",
+    english="The request has text that is not UTF-8. Send it again as UTF-8.",
+):
+    """The bytes of the request are not protobuf, or its text is not UTF-8."""
 
 
 class DatabaseUnavailable(

@@ -1,8 +1,8 @@
 """Code around every rpc: request id, deadline, log line, errors.
 
 `CallInterceptor` wraps every rpc of a server: it binds the request id to the logs,
-translates exceptions into statuses and logs one line per call. `OutgoingInterceptor`
-passes request id and deadline to the next service.
+parses the requests, translates exceptions into statuses and logs one line per call.
+`OutgoingInterceptor` passes request id and deadline to the next service.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 from uuid_utils.compat import uuid7
 
-from services.runtime.errors import InternalError, SoriError, status_details
+from services.runtime.errors import InternalError, RequestMalformed, SoriError, status_details
 from services.runtime.language import Language, preferred_language
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -53,19 +54,59 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Wrap the handler of the call; it may be unary or streaming."""
         handler: Any = await continuation(handler_call_details)
+        if handler is None:
+            return None
         method = handler_call_details.method
-        # Health and reflection are gRPC's own services.
-        if handler is None or method.startswith("/grpc."):
-            own: grpc.RpcMethodHandler[Any, Any] | None = handler
-            return own
         kind = next(kind for kind in _KINDS if getattr(handler, kind))
-        guard = _guard_stream if handler.response_streaming else _guard_unary
-        guarded = guard(getattr(handler, kind), method, handler.request_streaming)
-        wrapped: grpc.RpcMethodHandler[Any, Any] = handler._replace(**{kind: guarded})
+        behaviour = _parsing(handler, kind)
+        if method == _HEALTH_WATCH:
+            guarded = _guard_writer(behaviour)
+        else:
+            guard = _guard_stream if handler.response_streaming else _guard_unary
+            guarded = guard(behaviour, method, handler.request_streaming)
+        # Without a deserializer, gRPC passes on bytes. If gRPC itself fails to parse a request,
+        # the caller gets UNKNOWN and the text of Python's exception.
+        wrapped: grpc.RpcMethodHandler[Any, Any] = handler._replace(
+            request_deserializer=None, **{kind: guarded}
+        )
         return wrapped
 
 
 _KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
+# The only streaming rpc that is not a generator: it writes its responses to the context.
+_HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
+
+
+def _parsing(handler: Any, kind: str) -> Any:
+    """The behaviour of a handler, called with the bytes of its requests."""
+    behaviour, parse = getattr(handler, kind), _parser(handler.request_deserializer)
+    if handler.request_streaming:
+        return lambda requests, context: behaviour(_ParsedRequests(requests, parse), context)
+    return lambda request, context: behaviour(parse(request), context)
+
+
+def _parser(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    def parse(request: bytes) -> Any:
+        try:
+            return deserialize(request)
+        except DecodeError as error:
+            raise RequestMalformed from error
+
+    return parse
+
+
+class _ParsedRequests:
+    """The messages of a request stream, each parsed when it is read."""
+
+    def __init__(self, requests: AsyncIterator[bytes], parse: Callable[[bytes], Any]) -> None:
+        self._requests = requests
+        self._parse = parse
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        return self._parse(await anext(self._requests))
 
 
 def _guard_unary(behaviour: Any, method: str, has_request_stream: bool) -> Any:
@@ -88,6 +129,16 @@ def _guard_stream(behaviour: Any, method: str, has_request_stream: bool) -> Any:
     return guarded
 
 
+def _guard_writer(behaviour: Any) -> Any:
+    async def guarded(request: Any, context: Context) -> None:
+        try:
+            await behaviour(request, context)
+        except SoriError as error:
+            await _abort(context, error, None)
+
+    return guarded
+
+
 @asynccontextmanager
 async def _call(
     method: str, context: Context, requests: AsyncIterator[Any] | None
@@ -103,6 +154,10 @@ async def _call(
     try:
         yield
         outcome = "OK"
+    except grpc.aio.AbortError:
+        # gRPC's own services abort calls themselves.
+        outcome = "ABORTED"
+        raise
     except SoriError as error:
         outcome = error.reason
         await _abort(context, error, requests)
@@ -112,7 +167,9 @@ async def _call(
         await _abort(context, InternalError(request_id=request_id), requests)
     finally:
         elapsed = round((time.perf_counter() - started) * 1000, 1)
-        _logger.info("call", method=method, outcome=outcome, duration_ms=elapsed)
+        # Probes check the health every second.
+        if not method.startswith("/grpc."):
+            _logger.info("call", method=method, outcome=outcome, duration_ms=elapsed)
 
 
 async def _abort(context: Context, error: SoriError, requests: AsyncIterator[Any] | None) -> None:

@@ -44,5 +44,11 @@ def configure_logs(service: str, level: str) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # httpx logs full URLs at INFO, and ours carry signatures.
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    # Any client can send such metadata; gRPC reads it as Latin-1, and servicers validate it.
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_foreign_encoding)
     structlog.contextvars.bind_contextvars(service=service)
     structlog.get_logger(__name__).info("starting", version=product_version())
+
+
+def _is_no_foreign_encoding(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Invalid encoding on")

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from services.registry import Service
 from services.runtime.health import HealthWatch, Probe
 from services.runtime.interceptors import CallInterceptor
 from services.runtime.metrics import serving_metrics
 from services.runtime.periodic import keep_running
+from services.runtime.reflection import enable_reflection
 from services.runtime.settings import Settings
 from services.runtime.tls import server_credentials
 
@@ -98,9 +98,8 @@ class Server:
         names = service.proto_services
         self._health = HealthWatch(names, probes, settings.health_interval_seconds)
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, self.grpc)
-        reflection.enable_server_reflection(
-            (*(reflected or names), health.SERVICE_NAME, reflection.SERVICE_NAME), self.grpc
-        )
+        if settings.grpc_reflection:
+            enable_reflection(self.grpc, (*(reflected or names), health.SERVICE_NAME))
 
     async def run(self, listen: str, background: Sequence[Background] = ()) -> None:
         """Serve on `host:port` until SIGTERM or SIGINT, then stop gracefully."""

@@ -52,6 +52,13 @@ class Settings(BaseSettings):
             "discover new replicas."
         ),
     )
+    grpc_reflection: bool = Field(
+        True,
+        description=(
+            "Whether the server describes its rpcs and messages by gRPC reflection, for grpcurl; "
+            "off in production."
+        ),
+    )
     health_listen: str = Field(
         "",
         description=(

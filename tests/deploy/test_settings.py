@@ -73,6 +73,13 @@ def test_the_environment_of_services_has_only_valid_settings(
             read_as(settings_class(container), environment)
 
 
+def test_production_hides_reflection(rendering: Rendering) -> None:
+    for pod in rendering.services:
+        environment = rendering.environment(pod.container)
+        settings = read_as(settings_class(pod.container), environment)
+        assert settings.model_dump()["grpc_reflection"] == (rendering.name == "local")
+
+
 def test_the_environment_of_the_gateway_has_only_valid_settings(rendering: Rendering) -> None:
     environment = rendering.environment(rendering.pod("gateway").container)
     assert {name.lower() for name in environment} <= GatewaySettings.model_fields.keys()
