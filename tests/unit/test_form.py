@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from services.runtime.errors import InvalidField
 from services.upload.errors import IncompleteUpload
 from services.upload.form import file_of_form
+from services.upload.request_ids import RequestId
 from services.upload.stream import Finish, RecordingStart, recording_start
 from sori.upload.v1 import upload_pb2 as pb
 
 BOUNDARY = "----line"
+REQUEST_ID = RequestId("request", "192.0.2.1")
 CONTENT_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
 
 
@@ -32,7 +34,7 @@ def part(content: bytes, name: str = "file", file_name: str = "take.wav") -> byt
 
 
 def start_of(first: pb.UploadAudioFormRequest, file_name: str) -> RecordingStart:
-    return recording_start(first.token_id, file_name, "request")
+    return recording_start(first.token_id, file_name, REQUEST_ID)
 
 
 Parsed = tuple[RecordingStart, bytes, bytes | Finish]
@@ -66,7 +68,7 @@ def parse(body: bytes, cuts: list[int] | None = None, content_type: str = CONTEN
 def test_the_file_arrives_unchanged_however_the_body_is_split(
     content: bytes, cuts: list[int]
 ) -> None:
-    start = RecordingStart(7, "take.wav", "request")
+    start = RecordingStart(7, "take.wav", REQUEST_ID.within(7), REQUEST_ID.client)
     assert parse(part(content) + CLOSING, cuts) == (start, content, Finish())
 
 
@@ -114,7 +116,7 @@ def test_a_boundary_within_a_line_belongs_to_the_content(
 )
 def test_file_names_are_shortened_to_255_characters(file_name: str) -> None:
     start, _, _ = parse(part(b"x", file_name=file_name) + CLOSING)
-    assert start == RecordingStart(7, file_name.rpartition("\\")[2][:255], "request")
+    assert start.file_name == file_name.rpartition("\\")[2][:255]
 
 
 @pytest.mark.parametrize(
