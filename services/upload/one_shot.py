@@ -65,9 +65,11 @@ class OneShotUploads:
     async def upload_recording(self, file: IncomingFile[RecordingStart], on_job: OnJob) -> UUID:
         """Upload one recording and return the id of its job.
 
-        Errors: those of the stream, of the recording and of the clients.
+        Errors: TooManyOpenUploads, DailyBytesExceeded, those of the stream, of the recording
+        and of the clients.
         """
         start = file.start
+        await self._resources.client_limits.admit(start.client)
         revision = await self._catalog.token_revision(start.token_id)
         job_id = random_uuid7()
         structlog.contextvars.bind_contextvars(job_id=str(job_id))
@@ -87,8 +89,12 @@ class OneShotUploads:
         return job_id
 
     async def upload_asset(self, file: IncomingFile[AssetStart]) -> StoredAsset:
-        """Upload one reference asset. Errors: those of the stream, the file and the catalog."""
+        """Upload one reference asset.
+
+        Errors: as `upload_recording`.
+        """
         start = file.start
+        await self._resources.client_limits.admit(start.client)
         revision = await self._catalog.token_revision(start.token_id)
         plan = Plan(
             Kind.ASSET,

@@ -179,6 +179,8 @@ def _final(headers: Headers, concat: str, request_id: RequestId) -> Creation:
         raise _bad("Upload-Concat", "must name uploads by their paths") from None
     if not 1 <= len(partial_uploads) <= MAX_PARTIAL_UPLOADS:
         raise _bad("Upload-Concat", f"must name 1 to {MAX_PARTIAL_UPLOADS} uploads")
+    if len(set(partial_uploads)) < len(partial_uploads):
+        raise _bad("Upload-Concat", "must name each upload once")
     return Creation(_recording(headers, None, request_id, concat), partial_uploads)
 
 

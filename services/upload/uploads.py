@@ -59,8 +59,8 @@ class Uploads:
     async def create(self, plan: Plan) -> Upload:
         """Create an upload, or find the one that the same request created before.
 
-        Errors: TokenNotFound, RecordingTooLarge, EmptyRecording, RequestIdReused, those
-        of the clients, DatabaseUnavailable.
+        Errors: TokenNotFound, RecordingTooLarge, EmptyRecording, RequestIdReused,
+        TooManyOpenUploads, DailyBytesExceeded, those of the clients, DatabaseUnavailable.
         """
         record, _ = await self._create(plan)
         return record.upload
@@ -89,7 +89,7 @@ class Uploads:
         checksum: of these bytes; if it differs, none of them stays.
         Errors: UploadNotFound, UploadEnded, UploadOffsetAhead, UploadOffsetBehind (exactly),
         UploadSuperseded, UploadIdle, ChunkChecksumMismatch, SizeMismatch,
-        RecordingTooLarge, those about the recording, StorageUnavailable.
+        DailyBytesExceeded, RecordingTooLarge, those about the recording, StorageUnavailable.
         """
         record = await self._acquire(upload_id, offset, exactly, size)
         if record is not None:
@@ -148,6 +148,7 @@ class Uploads:
             raise EmptyRecording
         if plan.size is not None and plan.size > self.limit_bytes:
             raise RecordingTooLarge(limit_bytes=self.limit_bytes)
+        await self._resources.client_limits.admit(plan.client, plan.size or 0)
         # A client that knows the id may write and delete the upload.
         upload_id = uuid4()
         if plan.kind is Kind.PARTIAL:

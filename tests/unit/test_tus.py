@@ -109,13 +109,25 @@ def test_an_encoded_checksum_is_decoded(algorithm: Algorithm, data: st.DataObjec
     assert tus.checksum_of({"upload-checksum": header}) == Checksum(algorithm, digest)
 
 
-@given(st.lists(st.uuids(), min_size=1, max_size=10), st.sampled_from(["", "http://a.example:1"]))
+@given(
+    st.lists(st.uuids(), min_size=1, max_size=10, unique=True),
+    st.sampled_from(["", "http://a.example:1"]),
+)
 def test_partial_uploads_are_named_by_paths_or_urls(partials: list[UUID], host: str) -> None:
     concat = "final;" + " ".join(f"{host}/uploads/{each}" for each in partials)
     headers = {"upload-concat": concat, "upload-metadata": f"token_id {encoded('7')}"}
     creation = tus.creation_of(headers, UNNAMED)
     assert creation.partial_uploads == tuple(partials)
     assert (creation.plan.kind, creation.plan.token_id) == (Kind.RECORDING, 7)
+
+
+@given(st.uuids(), st.lists(st.uuids(), max_size=5))
+def test_a_partial_upload_is_concatenated_once(repeated: UUID, others: list[UUID]) -> None:
+    paths = [str(repeated), *map(str, others), repeated.hex.upper()]
+    concat = "final;" + " ".join(f"/uploads/{each}" for each in paths)
+    headers = {"upload-concat": concat, "upload-metadata": f"token_id {encoded('7')}"}
+    with pytest.raises(InvalidField, match="each upload once"):
+        tus.creation_of(headers, UNNAMED)
 
 
 def test_too_many_partial_uploads_are_refused() -> None:
