@@ -13,6 +13,7 @@ from uuid import UUID
 from services.runtime.errors import FieldViolation, InvalidField
 from services.upload.checksums import DIGEST_BYTES, Checksum
 from services.upload.errors import TusVersionUnsupported, UnsupportedMediaType, UploadNotFound
+from services.upload.file_names import decoded
 from services.upload.models import Kind, Plan, Upload
 from services.upload.request_ids import RequestId
 from services.upload.state import OPEN
@@ -113,7 +114,7 @@ def metadata_of(raw: str) -> dict[str, str]:
         value = _decoded(encoded)
         if not _KEY.fullmatch(key) or value is None or key in found:
             raise _bad("Upload-Metadata", "must be pairs of a unique key and a base64 value")
-        found[key] = value.decode("utf-8", errors="replace")
+        found[key] = decoded(value)
     return found
 
 

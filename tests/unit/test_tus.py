@@ -48,6 +48,11 @@ def test_a_metadata_key_without_a_value_is_empty() -> None:
     }
 
 
+def test_a_file_name_that_is_not_utf_8_is_decoded() -> None:
+    raw = base64.b64encode("녹음.webm".encode("cp949")).decode()
+    assert tus.metadata_of(f"filename {raw}") == {"filename": "녹음.webm"}
+
+
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
