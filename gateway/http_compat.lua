@@ -57,15 +57,26 @@ function envoy_on_request(handle)
   if adapted ~= path then handle:headers():replace(":path", adapted) end
 end
 
--- The HTTP status that a service requests for an error. It is in the trailers if the service
--- had already sent its headers; waiting for the short body delays our headers until then.
-local function requested_error_status(handle)
-  local status = handle:headers():get("x-http-code")
-  if not status and handle:body() then
+-- A header that a service sends with an error. It is in the trailers if the service had
+-- already sent its headers; waiting for the short body delays our headers until then.
+local function error_header(handle, name)
+  local value = handle:headers():get(name)
+  if not value and handle:body() then
     local trailers = handle:trailers()
-    status = trailers and trailers:get("x-http-code")
+    value = trailers and trailers:get(name)
   end
+  return value
+end
+
+-- The HTTP status that a service requests for an error.
+local function requested_error_status(handle)
+  local status = error_header(handle, "x-http-code")
   return status and status:match("^[45]%d%d$")
+end
+
+local function add_retry_after(handle)
+  local seconds = error_header(handle, "retry-after")
+  if seconds then handle:headers():replace("retry-after", seconds) end
 end
 
 -- The HTTP status that a service requests for a success. Such a response has no body.
@@ -103,6 +114,7 @@ function envoy_on_response(handle)
   local status
   if tonumber(handle:headers():get(":status")) >= 400 then
     status = requested_error_status(handle)
+    add_retry_after(handle)
   elseif method then
     status = requested_success_status(handle:headers())
   end

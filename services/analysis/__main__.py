@@ -112,7 +112,7 @@ async def _workers(
     )
     refresh = QueueMetrics(queue).refresh
     tasks = [PeriodicTask("queue metrics", refresh, metrics.INTERVAL_SECONDS)]
-    if settings.retention_days is not None:
+    if settings.retention_days:
         age = timedelta(days=settings.retention_days)
         reap = JobReaper(ExpiredJobs(database), objects, age).reap
         tasks.append(PeriodicTask("job reaper", reap, reaper.INTERVAL_SECONDS))

@@ -8,7 +8,6 @@ from datetime import timedelta
 from uuid import UUID
 
 import structlog
-from uuid_utils.compat import uuid7
 
 from services.analysis.converters import (
     analysis_to,
@@ -30,6 +29,7 @@ from services.analysis.settings import AnalysisSettings
 from services.analysis.store import JobStore, Reuse, Transition
 from services.analysis.webhook import WebhookSigner
 from services.runtime.errors import FieldViolation, InvalidField
+from services.runtime.ids import random_uuid7
 from services.runtime.interceptors import Context, call_language
 from services.runtime.paging import page_size_of, page_token
 from services.runtime.shared_errors import JobEnded, RequestSuperseded
@@ -102,7 +102,7 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
     ) -> pb.Analysis:
         job_id = job_id_from(request.job_id)
         timeout = timedelta(seconds=self._settings.dispatch_deadline_seconds)
-        retry_id = await self._store.retry(job_id, uuid7(), timeout)
+        retry_id = await self._store.retry(job_id, random_uuid7(), timeout)
         if retry_id is None:
             job = await self._store.get(job_id)
             if job.state is State.FAILED:

@@ -112,11 +112,12 @@ class AnalysisSettings(DatabaseSettings, ObjectStoreSettings):
             "of this version are reused."
         ),
     )
-    retention_days: float | None = Field(
-        None,
-        gt=0,
+    retention_days: float = Field(
+        90.0,
+        ge=0,
         description=(
-            "Age in days at which ended jobs and their recordings are deleted; default: never."
+            "Age in days at which ended jobs, completed or failed, and their recordings are "
+            "deleted; 0: never."
         ),
     )
     recording_url_seconds: int = Field(

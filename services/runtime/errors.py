@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc import StatusCode
@@ -45,7 +46,8 @@ class SoriError(Exception):
     for developers and logs; `korean` and `english`, the texts for the learner; and
     `http_status`, if HTTP has a more exact status than that of the gRPC code. The
     texts are templates over the metadata given to the constructor. `reason` is the class's
-    name in UPPER_SNAKE_CASE. Nothing else of an exception leaves the process.
+    name in UPPER_SNAKE_CASE. An instance sets `retry_seconds` if a retry helps only later.
+    Nothing else of an exception leaves the process.
     """
 
     code: ClassVar[StatusCode]
@@ -70,6 +72,7 @@ class SoriError(Exception):
     def __init__(self, violations: Iterable[FieldViolation] = (), **metadata: object) -> None:
         self.violations = tuple(violations)
         self.metadata = {name: str(value) for name, value in metadata.items()}
+        self.retry_seconds: int | None = None
         super().__init__(self.developer.format(**self.metadata))
 
     @property
@@ -150,7 +153,7 @@ def status_details(error: SoriError, language: Language) -> status_pb2.Status:
 
     Its message is the text for developers. Its details are `ErrorInfo` (reason, domain
     "sori", metadata), `LocalizedMessage` (the text for the learner) and, if fields are
-    invalid, `BadRequest`.
+    invalid, `BadRequest`; if a retry helps only later, `RetryInfo`.
     """
     details: list[Message] = [
         error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata),
@@ -169,6 +172,9 @@ def status_details(error: SoriError, language: Language) -> status_pb2.Status:
                 ]
             )
         )
+    if error.retry_seconds is not None:
+        delay = Duration(seconds=error.retry_seconds)
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     return status_pb2.Status(
         code=code_pb2.Code.Value(error.code.name), message=str(error), details=map(_pack, details)
     )

@@ -28,6 +28,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 REQUEST_ID = "x-request-id"
 HTTP_STATUS = "x-http-code"
+RETRY_AFTER = "retry-after"
 DEFAULT_TIMEOUT_SECONDS = 10.0
 DRAIN_MESSAGES = 16
 DRAIN_SECONDS = 1.0
@@ -179,6 +180,10 @@ async def _abort(context: Context, error: SoriError, requests: AsyncIterator[Any
     if error.http_status is not None:
         status = status._replace(
             trailing_metadata=(*status.trailing_metadata, (HTTP_STATUS, str(error.http_status)))
+        )
+    if error.retry_seconds is not None:
+        status = status._replace(
+            trailing_metadata=(*status.trailing_metadata, (RETRY_AFTER, str(error.retry_seconds)))
         )
     await context.abort_with_status(status)
 

@@ -15,6 +15,8 @@ from services.runtime.periodic import PeriodicTask
 from services.runtime.schema import SchemaProbe
 from services.runtime.server import Background, Server
 from services.upload.cleanup import CleanUpTasks
+from services.upload.client_limits import ClientLimits
+from services.upload.client_store import ClientStore
 from services.upload.clients import AnalysisClient, CatalogClient
 from services.upload.completion import Completion
 from services.upload.memory_budget import MemoryBudget
@@ -43,6 +45,11 @@ async def main() -> None:
         catalog, analysis = CatalogClient(catalog_channel), AnalysisClient(analysis_channel)
         store, lifetime = UploadStore(database), timedelta(seconds=settings.upload_expiry_seconds)
         completion = Completion(store, objects, catalog, analysis, kept_for=lifetime)
+        client_limits = ClientLimits(
+            ClientStore(database),
+            open_uploads=settings.client_max_open_uploads,
+            daily_bytes=settings.client_max_bytes_per_day,
+        )
         resources = SessionResources(
             store=store,
             objects=objects,
@@ -54,6 +61,7 @@ async def main() -> None:
                 asset_bytes=settings.max_asset_bytes,
                 recording_seconds=settings.max_recording_seconds,
             ),
+            client_limits=client_limits,
             idle_seconds=settings.upload_idle_seconds,
         )
         uploads = Uploads(resources, catalog, lifetime)
@@ -71,7 +79,11 @@ async def main() -> None:
         reaping = PeriodicTask("upload reaper", reaper.reap, settings.upload_sweep_seconds)
         await server.run(
             settings.upload_listen,
-            [Background("token watch", catalog.run), Background(reaping.name, reaping.run)],
+            [
+                Background("token watch", catalog.run),
+                Background("client limits", client_limits.run),
+                Background(reaping.name, reaping.run),
+            ],
         )
         await resources.clean_ups.drain()
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from uuid import UUID
 
+from services.runtime.client_address import client_key
 from services.runtime.errors import FieldViolation, InvalidField
 from services.runtime.interceptors import Context, call_metadata
 from services.runtime.times import timestamp_of
 from services.upload.models import Kind, Plan, Upload
+from services.upload.request_ids import RequestId
 from services.upload.state import State
 from services.upload.stream import Content, Finish, recording_start
 from sori.upload.v1 import upload_pb2 as pb
 
 
-def plan_from(request: pb.CreateUploadRequest, idempotency_key: str) -> Plan:
+def plan_from(request: pb.CreateUploadRequest, context: Context) -> Plan:
     """The plan of an upload. Errors: InvalidField."""
-    request_id = request.request_id or idempotency_key
+    request_id = request_id_of(context, request.request_id)
     start = recording_start(request.token_id, request.file_name, request_id)
     size = request.size if request.HasField("size") else None
     sha256 = request.sha256 if request.HasField("sha256") else None
@@ -24,12 +26,24 @@ def plan_from(request: pb.CreateUploadRequest, idempotency_key: str) -> Plan:
         raise InvalidField(FieldViolation("size", "must be 1 or more"))
     if sha256 is not None and len(sha256) != 32:
         raise InvalidField(FieldViolation("sha256", "must be 32 bytes"))
-    return Plan(Kind.RECORDING, start.token_id, start.file_name, size, sha256, start.request_id)
+    return Plan(
+        Kind.RECORDING,
+        start.token_id,
+        start.file_name,
+        size,
+        sha256,
+        start.request_id,
+        start.client,
+    )
 
 
-def idempotency_key(context: Context) -> str:
-    """The idempotency-key header, without the quotes of its draft standard."""
-    return call_metadata(context).get("idempotency-key", "").strip('"')
+def request_id_of(context: Context, field: str = "") -> RequestId:
+    """The id of a request: its field, or the header `idempotency-key`.
+
+    The draft standard of the header puts the key in quotes; clients often omit them.
+    """
+    header = call_metadata(context).get("idempotency-key", "").strip('"')
+    return RequestId(field or header, client_key(context))
 
 
 def upload_id_from(text: str) -> UUID:

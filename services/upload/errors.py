@@ -258,6 +258,38 @@ class ChunkChecksumMismatch(
     """The bytes of one write do not match their checksum; metadata: algorithm."""
 
 
+# Limits per client.
+
+
+class TooManyOpenUploads(
+    SoriError,
+    code=StatusCode.RESOURCE_EXHAUSTED,
+    developer="This client has {limit} uploads open, which is the limit. Complete or cancel some,"
+    " or retry in {seconds} s.",
+    korean="진행 중인 업로드가 너무 많습니다. 잠시 후 다시 시도해 주세요.",
+    english="Too many uploads are under way. Try again in a moment.",
+):
+    """A client has too many uploads open; metadata: limit, seconds."""
+
+    def __init__(self, limit: int, seconds: int) -> None:
+        super().__init__(limit=limit, seconds=seconds)
+        self.retry_seconds = seconds
+
+
+class DailyBytesExceeded(
+    SoriError,
+    code=StatusCode.RESOURCE_EXHAUSTED,
+    developer="This client may send {limit_bytes} bytes a day (UTC). Continue in {seconds} s.",
+    korean="오늘 올릴 수 있는 용량을 모두 사용했습니다. 내일 다시 시도해 주세요.",
+    english="The upload limit for today is reached. Try again tomorrow.",
+):
+    """A client has sent too many bytes today; metadata: limit_bytes, seconds."""
+
+    def __init__(self, limit_bytes: int, seconds: int) -> None:
+        super().__init__(limit_bytes=limit_bytes, seconds=seconds)
+        self.retry_seconds = seconds
+
+
 # tus.
 
 

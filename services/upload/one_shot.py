@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import structlog
-from uuid_utils.compat import uuid7
 
+from services.runtime.ids import random_uuid7
 from services.runtime.shared_errors import RequestIdReused
 from services.upload.clients import AnalysisClient, CatalogClient, EarlierRecording
 from services.upload.errors import IncompleteUpload, RecordingTooLarge
@@ -65,28 +65,46 @@ class OneShotUploads:
     async def upload_recording(self, file: IncomingFile[RecordingStart], on_job: OnJob) -> UUID:
         """Upload one recording and return the id of its job.
 
-        Errors: those of the stream, of the recording and of the clients.
+        Errors: TooManyOpenUploads, DailyBytesExceeded, those of the stream, of the recording
+        and of the clients.
         """
         start = file.start
+        await self._resources.client_limits.admit(start.client)
         revision = await self._catalog.token_revision(start.token_id)
-        job_id = uuid7()
+        job_id = random_uuid7()
         structlog.contextvars.bind_contextvars(job_id=str(job_id))
         earlier = await self._analysis.open_job(job_id, start.token_id, start.request_id)
         if earlier is not None:
             await on_job(earlier.job_id)
             return await self._compare(file.content, earlier)
-        plan = Plan(Kind.RECORDING, start.token_id, start.file_name, resumable=False)
+        plan = Plan(
+            Kind.RECORDING,
+            start.token_id,
+            start.file_name,
+            client=start.client,
+            resumable=False,
+        )
         key = recording_key(start.token_id, job_id)
         await self._upload(plan, key, revision, file.content, job_id, on_job)
         return job_id
 
     async def upload_asset(self, file: IncomingFile[AssetStart]) -> StoredAsset:
-        """Upload one reference asset. Errors: those of the stream, the file and the catalog."""
+        """Upload one reference asset.
+
+        Errors: as `upload_recording`.
+        """
         start = file.start
+        await self._resources.client_limits.admit(start.client)
         revision = await self._catalog.token_revision(start.token_id)
-        plan = Plan(Kind.ASSET, start.token_id, asset_kind=start.kind, resumable=False)
+        plan = Plan(
+            Kind.ASSET,
+            start.token_id,
+            client=start.client,
+            asset_kind=start.kind,
+            resumable=False,
+        )
         # A new key for each upload: readers of the old asset never read a mixture.
-        key = f"references/{start.token_id}/{start.kind}/{uuid7()}"
+        key = f"references/{start.token_id}/{start.kind}/{uuid4()}"
         completed = await self._upload(plan, key, revision, file.content)
         return StoredAsset(start.token_id, completed.token_revision, completed.stored)
 
@@ -102,7 +120,7 @@ class OneShotUploads:
         record = await self._resources.store.create(
             plan,
             ONE_SHOT_LIFETIME,
-            upload_id=uuid7(),
+            upload_id=uuid4(),
             object_key=object_key,
             part_bytes=part_bytes_for(self._resources.limits.bytes_of(plan)),
             token_revision=token_revision,

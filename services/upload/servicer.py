@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from uuid import UUID
 
+from services.runtime.client_address import client_key
 from services.runtime.errors import FieldViolation, InvalidField
 from services.runtime.interceptors import Context, call_language
 from services.upload.converters import (
     content_of_writes,
-    idempotency_key,
     offset_from,
     plan_from,
+    request_id_of,
     upload_id_from,
     upload_to,
 )
@@ -44,27 +45,22 @@ class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
     async def UploadAudio(
         self, request_iterator: AsyncIterator[pb.UploadAudioRequest], context: Context
     ) -> pb.UploadAudioResponse:
-        key = idempotency_key(context)
-
         def start_of(metadata: pb.UploadAudioMetadata) -> RecordingStart:
-            return recording_start(
-                metadata.token_id, metadata.file_name, metadata.request_id or key
-            )
+            request_id = request_id_of(context, metadata.request_id)
+            return recording_start(metadata.token_id, metadata.file_name, request_id)
 
         return await self._upload(await file_of_messages(request_iterator, start_of), context)
 
     async def UploadAudioForm(
         self, request_iterator: AsyncIterator[pb.UploadAudioFormRequest], context: Context
     ) -> pb.UploadAudioResponse:
-        key = idempotency_key(context)
-
         def start_of(first: pb.UploadAudioFormRequest, file_name: str) -> RecordingStart:
-            return recording_start(first.token_id, file_name, key)
+            return recording_start(first.token_id, file_name, request_id_of(context))
 
         return await self._upload(await file_of_form(request_iterator, start_of), context)
 
     async def CreateUpload(self, request: pb.CreateUploadRequest, context: Context) -> pb.Upload:
-        upload = await self._uploads.create(plan_from(request, idempotency_key(context)))
+        upload = await self._uploads.create(plan_from(request, context))
         return upload_to(upload)
 
     async def WriteUpload(
@@ -91,7 +87,7 @@ class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
     ) -> pb.UploadReferenceAssetResponse:
         def start_of(metadata: pb.UploadReferenceAssetMetadata) -> AssetStart:
             kind = pb.AssetKind.Name(metadata.kind).removeprefix("ASSET_KIND_").lower()
-            return asset_start(metadata.token_id, kind)
+            return asset_start(metadata.token_id, kind, client_key(context))
 
         return await self._upload_asset(await file_of_messages(request_iterator, start_of))
 
@@ -99,7 +95,7 @@ class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
         self, request_iterator: AsyncIterator[pb.UploadReferenceAssetFormRequest], context: Context
     ) -> pb.UploadReferenceAssetResponse:
         def start_of(first: pb.UploadReferenceAssetFormRequest, _: str) -> AssetStart:
-            return asset_start(first.token_id, first.kind)
+            return asset_start(first.token_id, first.kind, client_key(context))
 
         return await self._upload_asset(await file_of_form(request_iterator, start_of))
 

@@ -19,6 +19,7 @@ from services.runtime.object_store import ObjectStore
 from services.runtime.shared_errors import JobEnded
 from services.upload.checksums import Checksum
 from services.upload.cleanup import CleanUpTasks
+from services.upload.client_limits import ClientLimits
 from services.upload.completion import Completion
 from services.upload.errors import (
     ChecksumMismatch,
@@ -81,6 +82,7 @@ class SessionResources:
     completion: Completion
     clean_ups: CleanUpTasks
     limits: Limits
+    client_limits: ClientLimits
     idle_seconds: float
 
 
@@ -151,11 +153,13 @@ class UploadSession:
         """Append the content of a stream; returns its finish, None when it states none.
 
         skip: leading bytes that arrived before. checksum: of all bytes of this stream.
-        Errors: UploadIdle, ChunkChecksumMismatch, those of the stream and of `append`.
+        Errors: UploadIdle, ChunkChecksumMismatch, DailyBytesExceeded, those of the stream and
+        of `append`.
         """
         hasher = None if checksum is None else checksum.hasher()
         while isinstance(item := await self._next_of(content), bytes):
             size = len(item)
+            self._resources.client_limits.count(self._record.plan.client, size)
             if hasher is not None:
                 hasher.update(item)
             chunk, skip = item[skip:], max(0, skip - size)

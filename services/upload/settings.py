@@ -56,6 +56,23 @@ class UploadSettings(DatabaseSettings, ObjectStoreSettings):
         5, gt=0, description="Pause between two runs of the upload reaper, in seconds."
     )
 
+    client_max_open_uploads: int = Field(
+        1_000,
+        ge=0,
+        description=(
+            "How many uploads that have not ended a client may have; 0: unlimited. A client is "
+            "an IPv4 address or an IPv6 /64, so a whole school may be one."
+        ),
+    )
+    client_max_bytes_per_day: int = Field(
+        50 * 10**9,
+        ge=0,
+        description=(
+            "How many bytes a client may send a day (UTC); 0: unlimited. The default is enough "
+            "for 1,000 learners behind one address who send 50 takes of 1 MB each."
+        ),
+    )
+
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         largest = max(self.max_recording_bytes, self.max_asset_bytes)

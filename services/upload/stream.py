@@ -6,7 +6,6 @@ A client that vanishes looks like a client that has finished: both end the strea
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
@@ -14,10 +13,10 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 from services.runtime.errors import FieldViolation, InvalidField
 from services.upload.errors import IncompleteUpload
 from services.upload.models import AssetKind
+from services.upload.request_ids import RequestId
 from sori.upload.v1 import upload_pb2 as pb
 
 MAX_FILE_NAME_LENGTH = 255
-_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
 @dataclass(frozen=True)
@@ -36,21 +35,23 @@ Content = AsyncGenerator[bytes | Finish]
 class RecordingStart:
     """The start of a recording.
 
-    file_name: on the client's device, at most 255 characters. request_id: names the
-    request; empty when the client gives none.
+    file_name: on the client's device, at most 255 characters. request_id: as stored; empty
+    when the client gives none. client: the key of limits per client.
     """
 
     token_id: int
     file_name: str
     request_id: str
+    client: str
 
 
 @dataclass(frozen=True)
 class AssetStart:
-    """The start of a reference asset of a token."""
+    """The start of a reference asset of a token. client: the key of limits per client."""
 
     token_id: int
     kind: AssetKind
+    client: str
 
 
 Start = TypeVar("Start", RecordingStart, AssetStart)
@@ -64,19 +65,23 @@ class IncomingFile(Generic[Start]):
     content: Content
 
 
-def recording_start(token_id: int, file_name: str, request_id: str) -> RecordingStart:
+def recording_start(token_id: int, file_name: str, request_id: RequestId) -> RecordingStart:
     """Check the start of a recording. Errors: InvalidField."""
     violations = []
     if token_id < 1:
         violations.append(FieldViolation("token_id", "must be 1 or more"))
-    if not is_request_id(request_id):
-        violations.append(_request_id_violation())
+    violations += request_id.violations()
     if violations:
         raise InvalidField(*violations)
-    return RecordingStart(token_id, file_name.replace("\0", "")[:MAX_FILE_NAME_LENGTH], request_id)
+    return RecordingStart(
+        token_id,
+        file_name.replace("\0", "")[:MAX_FILE_NAME_LENGTH],
+        request_id.within(token_id),
+        request_id.client,
+    )
 
 
-def asset_start(token_id: int, kind: str) -> AssetStart:
+def asset_start(token_id: int, kind: str, client: str) -> AssetStart:
     """Check the start of a reference asset. Errors: InvalidField."""
     violations = []
     if token_id < 1:
@@ -85,24 +90,7 @@ def asset_start(token_id: int, kind: str) -> AssetStart:
         violations.append(FieldViolation("kind", f"must be one of {', '.join(AssetKind)}"))
     if violations:
         raise InvalidField(*violations)
-    return AssetStart(token_id, AssetKind(kind))
-
-
-def require_request_id(text: str) -> str:
-    """Check a request id, which may be empty. Errors: InvalidField."""
-    if not is_request_id(text):
-        raise InvalidField(_request_id_violation())
-    return text
-
-
-def is_request_id(text: str) -> bool:
-    """Whether a text is a request id, or empty."""
-    return not text or _REQUEST_ID.fullmatch(text) is not None
-
-
-def _request_id_violation() -> FieldViolation:
-    problem = "must be 1 to 128 letters, digits and '-_.:', ideally a UUID"
-    return FieldViolation("request_id", problem)
+    return AssetStart(token_id, AssetKind(kind), client)
 
 
 class _Request(Protocol):

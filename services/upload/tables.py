@@ -7,6 +7,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     ForeignKey,
     Index,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Text,
     Uuid,
     func,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -31,6 +33,7 @@ metadata = metadata_of("upload")
 # `due_time` is when the reaper next handles the row: to complete, expire or sweep it.
 # `next_part` numbers the parts. No number is used twice, so that a late request to S3 cannot
 # replace a saved part.
+# `client` is the key of limits per client, such as an address.
 # `tail` lists the objects that hold the bytes after the last part: [{key, size, crc}].
 uploads = Table(
     "uploads",
@@ -47,6 +50,7 @@ uploads = Table(
     Column("client_concat", Text, nullable=False, server_default=""),
     Column("is_concatenation", Boolean, nullable=False, server_default="false"),
     Column("request_id", Text, unique=True),
+    Column("client", Text, nullable=False, server_default=""),
     Column("size", BigInteger),
     Column("sha256", LargeBinary),
     Column("ends_at_size", Boolean, nullable=False),
@@ -77,6 +81,7 @@ uploads = Table(
     CheckConstraint("(state = 'failed') = (failure_reason <> '')", name="failure"),
     CheckConstraint("committed_size <= coalesce(size, committed_size)", name="size"),
     Index("ix_uploads_due_time", "due_time"),
+    Index("ix_uploads_open_client", "client", postgresql_where=text("end_time IS NULL")),
 )
 
 parts = Table(
@@ -86,4 +91,13 @@ parts = Table(
     Column("number", Integer, primary_key=True),
     Column("etag", Text, nullable=False),
     Column("checksum", Text, nullable=False),
+)
+
+# What each client sent on a day (UTC). Rows of earlier days are deleted.
+client_bytes = Table(
+    "client_bytes",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("client", Text, primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
 )

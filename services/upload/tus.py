@@ -13,9 +13,11 @@ from uuid import UUID
 from services.runtime.errors import FieldViolation, InvalidField
 from services.upload.checksums import DIGEST_BYTES, Checksum
 from services.upload.errors import TusVersionUnsupported, UnsupportedMediaType, UploadNotFound
+from services.upload.file_names import decoded
 from services.upload.models import Kind, Plan, Upload
+from services.upload.request_ids import RequestId
 from services.upload.state import OPEN
-from services.upload.stream import recording_start, require_request_id
+from services.upload.stream import recording_start
 
 VERSION = "1.0.0"
 EXTENSIONS = (
@@ -25,6 +27,7 @@ EXTENSIONS = (
 CONTENT_TYPE = "application/offset+octet-stream"
 MAX_METADATA_LENGTH = 4096
 MAX_PARTIAL_UPLOADS = 256
+NO_TOKEN = 0
 MAX_ID_LENGTH = 64
 """How much of an invalid id an error repeats."""
 
@@ -63,7 +66,7 @@ def upload_id_of(text: str) -> UUID:
         raise UploadNotFound(upload_id=text[:MAX_ID_LENGTH]) from None
 
 
-def creation_of(headers: Headers, request_id: str) -> Creation:
+def creation_of(headers: Headers, request_id: RequestId) -> Creation:
     """What a POST creates. Errors: InvalidField."""
     concat = headers.get("upload-concat", "")
     if concat.startswith("final;"):
@@ -72,17 +75,7 @@ def creation_of(headers: Headers, request_id: str) -> Creation:
         raise _bad("Upload-Concat", "must be 'partial', or 'final;' and the paths of uploads")
     size = _declared_size(headers)
     if concat:
-        raw = _raw_metadata(headers)
-        return Creation(
-            Plan(
-                Kind.PARTIAL,
-                size=size,
-                request_id=require_request_id(request_id),
-                ends_at_size=True,
-                client_metadata=raw,
-                client_concat=concat,
-            )
-        )
+        return Creation(_partial(headers, size, request_id))
     return Creation(_recording(headers, size, request_id))
 
 
@@ -121,7 +114,7 @@ def metadata_of(raw: str) -> dict[str, str]:
         value = _decoded(encoded)
         if not _KEY.fullmatch(key) or value is None or key in found:
             raise _bad("Upload-Metadata", "must be pairs of a unique key and a base64 value")
-        found[key] = value.decode("utf-8", errors="replace")
+        found[key] = decoded(value)
     return found
 
 
@@ -162,7 +155,22 @@ def upload_headers(upload: Upload) -> list[tuple[str, str]]:
     return headers
 
 
-def _final(headers: Headers, concat: str, request_id: str) -> Creation:
+def _partial(headers: Headers, size: int | None, request_id: RequestId) -> Plan:
+    violations = request_id.violations()
+    if violations:
+        raise InvalidField(*violations)
+    return Plan(
+        Kind.PARTIAL,
+        size=size,
+        request_id=request_id.within(NO_TOKEN),
+        client=request_id.client,
+        ends_at_size=True,
+        client_metadata=_raw_metadata(headers),
+        client_concat="partial",
+    )
+
+
+def _final(headers: Headers, concat: str, request_id: RequestId) -> Creation:
     if "upload-length" in headers or "upload-defer-length" in headers:
         raise _bad("Upload-Length", "must not be given for a final upload")
     paths = concat.removeprefix("final;").split()
@@ -172,10 +180,12 @@ def _final(headers: Headers, concat: str, request_id: str) -> Creation:
         raise _bad("Upload-Concat", "must name uploads by their paths") from None
     if not 1 <= len(partial_uploads) <= MAX_PARTIAL_UPLOADS:
         raise _bad("Upload-Concat", f"must name 1 to {MAX_PARTIAL_UPLOADS} uploads")
+    if len(set(partial_uploads)) < len(partial_uploads):
+        raise _bad("Upload-Concat", "must name each upload once")
     return Creation(_recording(headers, None, request_id, concat), partial_uploads)
 
 
-def _recording(headers: Headers, size: int | None, request_id: str, concat: str = "") -> Plan:
+def _recording(headers: Headers, size: int | None, request_id: RequestId, concat: str = "") -> Plan:
     raw = _raw_metadata(headers)
     metadata = metadata_of(raw)
     token_id = metadata.get("token_id", "")
@@ -189,6 +199,7 @@ def _recording(headers: Headers, size: int | None, request_id: str, concat: str 
         start.file_name,
         size,
         request_id=start.request_id,
+        client=start.client,
         ends_at_size=True,
         client_metadata=raw,
         client_concat=concat,

@@ -9,7 +9,7 @@ from google.api.httpbody_pb2 import HttpBody
 
 from services.runtime.interceptors import HTTP_STATUS, Context, call_metadata
 from services.upload import tus
-from services.upload.converters import idempotency_key
+from services.upload.converters import request_id_of
 from services.upload.errors import UploadIsFinal
 from services.upload.models import Upload, ended_error
 from services.upload.state import State
@@ -43,7 +43,7 @@ class TusServicer(tus_pb2_grpc.TusServiceServicer):
     ) -> HttpBody:
         headers = call_metadata(context)
         tus.require_version(headers)
-        creation = tus.creation_of(headers, idempotency_key(context))
+        creation = tus.creation_of(headers, request_id_of(context))
         checksum = tus.checksum_of(headers)
         first = await anext(request_iterator, None)
         if first is not None and first.content.data:

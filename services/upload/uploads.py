@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
-from uuid import UUID
-
-from uuid_utils.compat import uuid7
+from uuid import UUID, uuid4
 
 from services.runtime.errors import SoriError
+from services.runtime.ids import random_uuid7
 from services.runtime.object_store import ObjectMissing
 from services.upload.checksums import Checksum
 from services.upload.clients import CatalogClient
@@ -60,8 +59,8 @@ class Uploads:
     async def create(self, plan: Plan) -> Upload:
         """Create an upload, or find the one that the same request created before.
 
-        Errors: TokenNotFound, RecordingTooLarge, EmptyRecording, RequestIdReused, those
-        of the clients, DatabaseUnavailable.
+        Errors: TokenNotFound, RecordingTooLarge, EmptyRecording, RequestIdReused,
+        TooManyOpenUploads, DailyBytesExceeded, those of the clients, DatabaseUnavailable.
         """
         record, _ = await self._create(plan)
         return record.upload
@@ -90,7 +89,7 @@ class Uploads:
         checksum: of these bytes; if it differs, none of them stays.
         Errors: UploadNotFound, UploadEnded, UploadOffsetAhead, UploadOffsetBehind (exactly),
         UploadSuperseded, UploadIdle, ChunkChecksumMismatch, SizeMismatch,
-        RecordingTooLarge, those about the recording, StorageUnavailable.
+        DailyBytesExceeded, RecordingTooLarge, those about the recording, StorageUnavailable.
         """
         record = await self._acquire(upload_id, offset, exactly, size)
         if record is not None:
@@ -149,12 +148,14 @@ class Uploads:
             raise EmptyRecording
         if plan.size is not None and plan.size > self.limit_bytes:
             raise RecordingTooLarge(limit_bytes=self.limit_bytes)
-        upload_id = uuid7()
+        await self._resources.client_limits.admit(plan.client, plan.size or 0)
+        # A client that knows the id may write and delete the upload.
+        upload_id = uuid4()
         if plan.kind is Kind.PARTIAL:
             record = await self._insert(plan, upload_id, f"partials/{upload_id}")
             return record, record.upload.upload_id == upload_id
         revision = await self._catalog.token_revision(plan.token_id)
-        job_id = uuid7()
+        job_id = random_uuid7()
         key = recording_key(plan.token_id, job_id)
         record = await self._insert(plan, upload_id, key, revision, job_id)
         is_new = record.upload.upload_id == upload_id

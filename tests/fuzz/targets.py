@@ -16,6 +16,7 @@ from services.runtime.errors import SoriError
 from services.upload import tus
 from services.upload.converters import offset_from, upload_id_from
 from services.upload.form import file_of_form
+from services.upload.request_ids import RequestId
 from services.upload.stream import Finish, RecordingStart, recording_start
 from sori.upload.v1 import upload_pb2 as pb
 
@@ -30,6 +31,9 @@ HEADERS = (
     "upload-concat",
     "tus-resumable",
 )
+
+
+UNNAMED = RequestId("", "192.0.2.1")
 
 
 def form(data: bytes) -> None:
@@ -56,7 +60,7 @@ async def _parse_form(boundary: str, pieces: list[bytes]) -> None:
 
 
 def _start(_: object, file_name: str) -> RecordingStart:
-    return recording_start(1, file_name, "")
+    return recording_start(1, file_name, UNNAMED)
 
 
 async def _requests(boundary: str, pieces: list[bytes]) -> AsyncIterator[pb.UploadAudioFormRequest]:
@@ -75,7 +79,7 @@ def tus_headers(data: bytes) -> None:
         tus.offset_of,
         tus.late_size_of,
         tus.checksum_of,
-        lambda each: tus.creation_of(each, ""),
+        lambda each: tus.creation_of(each, UNNAMED),
     ):
         with suppress(SoriError):
             read(headers)

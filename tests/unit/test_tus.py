@@ -16,6 +16,7 @@ from services.upload import tus
 from services.upload.checksums import DIGEST_BYTES, Algorithm, Checksum
 from services.upload.errors import UploadNotFound
 from services.upload.models import Kind
+from services.upload.request_ids import RequestId
 
 HEADERS = (
     "upload-length",
@@ -25,6 +26,7 @@ HEADERS = (
     "upload-checksum",
     "upload-concat",
 )
+UNNAMED = RequestId("", "192.0.2.1")
 RESERVED_KEYS = ("token_id", "filename", "name")
 keys = st.text(string.ascii_letters + string.digits + "_-", min_size=1, max_size=20)
 
@@ -46,6 +48,11 @@ def test_a_metadata_key_without_a_value_is_empty() -> None:
     }
 
 
+def test_a_file_name_that_is_not_utf_8_is_decoded() -> None:
+    raw = base64.b64encode("녹음.webm".encode("cp949")).decode()
+    assert tus.metadata_of(f"filename {raw}") == {"filename": "녹음.webm"}
+
+
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
@@ -58,7 +65,7 @@ def test_the_file_name_is_read_from_either_key(names: dict[str, str], expected: 
     pairs = {"token_id": "7", **names}
     raw = ",".join(f"{key} {encoded(value)}" for key, value in pairs.items())
     headers = {"upload-length": "5", "upload-metadata": raw}
-    plan = tus.creation_of(headers, "").plan
+    plan = tus.creation_of(headers, UNNAMED).plan
     assert (plan.file_name, plan.client_metadata) == (expected, raw)
 
 
@@ -80,7 +87,7 @@ def test_any_headers_are_parsed_or_refused(headers: dict[str, str], request_id: 
         with suppress(InvalidField):
             parse(headers)
     with suppress(InvalidField):
-        tus.creation_of(headers, request_id)
+        tus.creation_of(headers, RequestId(request_id, "192.0.2.1"))
 
 
 @given(
@@ -94,7 +101,7 @@ def test_a_creation_has_the_token_and_size_of_its_headers(
     pairs = {**others, "token_id": str(token_id)}
     raw = ",".join(f"{key} {encoded(value)}" for key, value in pairs.items())
     length = {"upload-defer-length": "1"} if size is None else {"upload-length": str(size)}
-    plan = tus.creation_of({**length, "upload-metadata": raw}, "").plan
+    plan = tus.creation_of({**length, "upload-metadata": raw}, UNNAMED).plan
     assert (plan.kind, plan.token_id, plan.size) == (Kind.RECORDING, token_id, size)
     assert plan.client_metadata == raw
 
@@ -107,19 +114,31 @@ def test_an_encoded_checksum_is_decoded(algorithm: Algorithm, data: st.DataObjec
     assert tus.checksum_of({"upload-checksum": header}) == Checksum(algorithm, digest)
 
 
-@given(st.lists(st.uuids(), min_size=1, max_size=10), st.sampled_from(["", "http://a.example:1"]))
+@given(
+    st.lists(st.uuids(), min_size=1, max_size=10, unique=True),
+    st.sampled_from(["", "http://a.example:1"]),
+)
 def test_partial_uploads_are_named_by_paths_or_urls(partials: list[UUID], host: str) -> None:
     concat = "final;" + " ".join(f"{host}/uploads/{each}" for each in partials)
     headers = {"upload-concat": concat, "upload-metadata": f"token_id {encoded('7')}"}
-    creation = tus.creation_of(headers, "")
+    creation = tus.creation_of(headers, UNNAMED)
     assert creation.partial_uploads == tuple(partials)
     assert (creation.plan.kind, creation.plan.token_id) == (Kind.RECORDING, 7)
+
+
+@given(st.uuids(), st.lists(st.uuids(), max_size=5))
+def test_a_partial_upload_is_concatenated_once(repeated: UUID, others: list[UUID]) -> None:
+    paths = [str(repeated), *map(str, others), repeated.hex.upper()]
+    concat = "final;" + " ".join(f"/uploads/{each}" for each in paths)
+    headers = {"upload-concat": concat, "upload-metadata": f"token_id {encoded('7')}"}
+    with pytest.raises(InvalidField, match="each upload once"):
+        tus.creation_of(headers, UNNAMED)
 
 
 def test_too_many_partial_uploads_are_refused() -> None:
     concat = "final;" + " ".join(f"/uploads/{uuid4()}" for _ in range(tus.MAX_PARTIAL_UPLOADS + 1))
     with pytest.raises(InvalidField):
-        tus.creation_of({"upload-concat": concat}, "")
+        tus.creation_of({"upload-concat": concat}, UNNAMED)
 
 
 def test_long_metadata_are_refused() -> None:

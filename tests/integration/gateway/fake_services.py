@@ -32,7 +32,7 @@ async def refuse(context: Context, http_status: str) -> None:
     status = status_pb2.Status(code=3, message="Refused.")
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason="REFUSED", domain="sori"))
     answer: Any = rpc_status.to_status(status)
-    trailers = (*answer.trailing_metadata, ("x-http-code", http_status))
+    trailers = (*answer.trailing_metadata, ("x-http-code", http_status), ("retry-after", "7"))
     await context.abort_with_status(answer._replace(trailing_metadata=trailers))
 
 

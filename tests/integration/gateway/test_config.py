@@ -60,6 +60,7 @@ def test_a_service_can_request_an_http_status_after_its_headers(client: httpx.Cl
     answer = client.post("/tokens/413/upload-audio", files={"file": b"x" * MIB})
     assert (answer.status_code, reason(answer)) == (413, "REFUSED")
     assert answer.headers["x-job-id"] == "job"
+    assert answer.headers["retry-after"] == "7"
     assert "x-http-code" not in answer.headers
 
 

@@ -29,6 +29,7 @@ from services.upload.checksums import Checksum
 from services.upload.errors import (
     ChunkChecksumMismatch,
     RecordingTooLarge,
+    TooManyOpenUploads,
     UnsupportedAudio,
     UploadEnded,
     UploadIdle,
@@ -310,6 +311,15 @@ def test_errors_have_their_status_and_the_headers_of_tus(
     head = client.head(PATH, headers=TUS)
     assert (head.status_code, head.content) == (status, b"")
     assert head.headers["tus-resumable"] == "1.0.0"
+
+
+def test_a_client_over_its_limit_gets_the_seconds_to_wait(
+    client: httpx.Client, uploads: InMemory
+) -> None:
+    uploads.failure = TooManyOpenUploads(limit=5, seconds=30)
+    answer = client.post("/uploads", headers={**TUS, **TOKEN, "Upload-Length": "5"})
+    assert (answer.status_code, reason(answer)) == (429, "TOO_MANY_OPEN_UPLOADS")
+    assert answer.headers["retry-after"] == "30"
 
 
 def test_another_version_is_refused_with_the_supported_one(client: httpx.Client) -> None:

@@ -16,6 +16,8 @@ from uuid_utils.compat import uuid7
 from services.runtime.database import Database
 from services.runtime.object_store import ObjectStore
 from services.upload.cleanup import CleanUpTasks
+from services.upload.client_limits import ClientLimits
+from services.upload.client_store import ClientStore
 from services.upload.clients import AnalysisClient, CatalogClient
 from services.upload.completion import Completion
 from services.upload.memory_budget import MemoryBudget
@@ -89,6 +91,8 @@ class Process:
     backends: Backends
     faults: Faults = field(default_factory=Faults)
     budget_bytes: int = 64 * MIB
+    open_uploads: int = 0
+    daily_bytes: int = 0
     upload_id: UUID = field(default_factory=uuid7)
 
     def __post_init__(self) -> None:
@@ -101,6 +105,11 @@ class Process:
         self.budget = MemoryBudget(self.budget_bytes)
         objects = faulty_objects(self.backends.objects, self.faults)
         completion = Completion(self.store, objects, catalog, analysis, kept_for=LIFETIME)
+        self.client_limits = ClientLimits(
+            ClientStore(self.backends.database),
+            open_uploads=self.open_uploads,
+            daily_bytes=self.daily_bytes,
+        )
         self.resources = SessionResources(
             store=self.store,
             objects=objects,
@@ -108,6 +117,7 @@ class Process:
             completion=completion,
             clean_ups=CleanUpTasks(),
             limits=Limits(recording_bytes=64 * MIB, asset_bytes=64 * MIB, recording_seconds=3600),
+            client_limits=self.client_limits,
             idle_seconds=10,
         )
         self.uploads = Uploads(self.resources, catalog, LIFETIME)
