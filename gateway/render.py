@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +15,13 @@ from dotenv import dotenv_values, find_dotenv
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import ValidationError
 
+from gateway.contract import bound_fields, read_bindings
 from gateway.local_replies import LOCAL_REPLIES
 from gateway.settings import Endpoint, GatewaySettings, endpoints
 from services.registry import SERVICES, Service
 
 _FOLDER = Path(__file__).parent
+_PUBLIC = [name for service in SERVICES for name in service.public]
 
 PAGES = {
     "/openapi.json": ("openapi.json", "application/json"),
@@ -78,13 +80,17 @@ def write_configuration(settings: GatewaySettings, folder: Path) -> Path:
     for secret in secrets:
         text = environment.get_template("secret.yaml.j2").render(secret=secret)
         _write(folder / f"{secret.name}.yaml", text)
+    bindings = read_bindings(settings.gateway_descriptor, _PUBLIC)
     text = environment.get_template("envoy.yaml.j2").render(
         settings=settings,
         secrets={secret.name: folder.absolute() / f"{secret.name}.yaml" for secret in secrets},
         upstreams=_upstreams(settings),
         local_replies=LOCAL_REPLIES,
         pages=PAGES,
-        http_compat_lua=(_FOLDER / "http_compat.lua").read_text(encoding="utf-8"),
+        http_compat_lua=_script("http_compat"),
+        body_budget_lua=f"BUDGET_BYTES = {settings.client_body_bytes}\n" + _script("body_budget"),
+        bound_fields_lua=f"BOUND_FIELDS = {_lua_table(bound_fields(bindings))}\n"
+        + _script("bound_fields"),
         origin_patterns=[_pattern(origin) for origin in settings.allowed_origins],
     )
     return _write(folder / "envoy.yaml", text)
@@ -114,6 +120,19 @@ def _write(path: Path, text: str) -> Path:
 def _quoted(value: object) -> str:
     """A value as JSON, which is valid YAML whatever characters it contains."""
     return json.dumps(value, ensure_ascii=False)
+
+
+def _script(name: str) -> str:
+    return (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
+
+
+def _lua_table(lists: Mapping[str, Sequence[str]]) -> str:
+    """A table of lists in Lua. The strings contain only what names and paths may contain."""
+    entries = (
+        f"[{_quoted(key)}] = {{ {', '.join(map(_quoted, values))} }}"
+        for key, values in lists.items()
+    )
+    return "{\n  " + ",\n  ".join(entries) + "\n}"
 
 
 def _secrets(settings: GatewaySettings) -> list[Secret]:

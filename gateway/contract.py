@@ -1,0 +1,76 @@
+"""The HTTP surface of the contract, read from the descriptor set that the gateway transcodes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.api import annotations_pb2, http_pb2
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+_VARIABLE = re.compile(r"{([^}=]+)(?:=[^}]*)?}")
+
+
+@dataclass(frozen=True)
+class Binding:
+    """One HTTP method and path of an rpc.
+
+    rpc: the path of the rpc, such as `/sori.catalog.v1.CatalogService/GetToken`.
+    verb: the HTTP method in capitals.
+    template: the path, with variables such as `{id}`.
+    body: the field of the request that the HTTP body fills: a name, `*` for all, or empty.
+    is_stream: whether the rpc streams its response.
+    """
+
+    rpc: str
+    verb: str
+    template: str
+    body: str
+    is_stream: bool
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The request's fields that the path binds, such as `id` or `token.id`."""
+        return tuple(_VARIABLE.findall(self.template))
+
+
+def read_bindings(descriptor: Path, services: Sequence[str]) -> list[Binding]:
+    """The HTTP bindings of services, given by their full names, in the contract's order."""
+    files = FileDescriptorSet.FromString(descriptor.read_bytes())
+    return [
+        binding
+        for file in files.file
+        for service in file.service
+        if f"{file.package}.{service.name}" in services
+        for method in service.method
+        for binding in _bindings(
+            f"/{file.package}.{service.name}/{method.name}",
+            method.options.Extensions[annotations_pb2.http],
+            method.server_streaming,
+        )
+    ]
+
+
+def bound_fields(bindings: Sequence[Binding]) -> Mapping[str, list[str]]:
+    """The fields that the path of each rpc binds, for the rpcs with such fields.
+
+    Errors: ValueError if two paths of one rpc bind different fields.
+    """
+    found: dict[str, list[str]] = {}
+    for binding in bindings:
+        fields = list(binding.variables)
+        if found.setdefault(binding.rpc, fields) != fields:
+            raise ValueError(f"the paths of {binding.rpc} bind different fields")
+    return {rpc: fields for rpc, fields in found.items() if fields}
+
+
+def _bindings(rpc: str, rule: http_pb2.HttpRule, is_stream: bool) -> Iterator[Binding]:
+    kind = rule.WhichOneof("pattern")
+    if kind == "custom":
+        yield Binding(rpc, rule.custom.kind, rule.custom.path, rule.body, is_stream)
+    elif kind:
+        yield Binding(rpc, kind.upper(), getattr(rule, kind), rule.body, is_stream)
+    for further in rule.additional_bindings:
+        yield from _bindings(rpc, further, is_stream)
