@@ -54,6 +54,10 @@ _WELL_KNOWN: Mapping[str, Json] = {
     "google.protobuf.Empty": {"type": "object"},
 }
 _RAW = "google.api.HttpBody"
+_JSON_IN_RAW = {
+    "sori.analysis.v1.AnalysisService.ReportAnalysis": "sori.analysis.v1.AnalysisReport",
+}
+"""The messages that raw bodies contain as JSON, by method."""
 _TUS_BYTES = "application/offset+octet-stream"
 _ERROR: Json = {
     "description": "An error: a sentence for developers, and a reason for programs.",
@@ -166,7 +170,9 @@ class _Document:
             message = method.input_type.fields_by_name[body].message_type
             if _answers_in_headers(method):
                 return {"content": {_TUS_BYTES: {"schema": {"type": "string", "format": "binary"}}}}
-            if message.full_name == _RAW:
+            if method.full_name in _JSON_IN_RAW:
+                message = self._pool.FindMessageTypeByName(_JSON_IN_RAW[method.full_name])
+            elif message.full_name == _RAW:
                 return {
                     "required": True,
                     "content": {"multipart/form-data": {"schema": _UPLOAD_FORM}},

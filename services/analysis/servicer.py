@@ -24,7 +24,7 @@ from services.analysis.converters import (
 from services.analysis.errors import AnalysisEnded, AnalysisNotFailed, RecordingMissing
 from services.analysis.jobs import REQUEST_SUPERSEDED, State, progress_of
 from services.analysis.progress import ProgressFeed
-from services.analysis.report_parser import report_from
+from services.analysis.report_parser import ReportParser
 from services.analysis.reports import REASON, Failure, Progress, Report, Results
 from services.analysis.settings import AnalysisSettings
 from services.analysis.store import JobStore, Reuse, Transition
@@ -51,11 +51,13 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
         store: JobStore,
         feed: ProgressFeed,
         webhook: WebhookSigner,
+        parser: ReportParser,
     ) -> None:
         self._settings = settings
         self._store = store
         self._feed = feed
         self._webhook = webhook
+        self._parser = parser
 
     async def GetAnalysisResult(
         self, request: pb.GetAnalysisResultRequest, context: Context
@@ -114,8 +116,9 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
         self, request: pb.ReportAnalysisRequest, context: Context
     ) -> pb.ReportAnalysisResponse:
         job_id = job_id_from(request.job_id)
+        # First, because parsing a report is expensive.
         self._webhook.verify(job_id, request.signature)
-        report = report_from(request.report)
+        report = await self._parser.parse(request.report.data)
         effect = effect_of(report, await self._apply(job_id, report))
         _logger.info("report", job_id=str(job_id), effect=pb.ReportEffect.Name(effect))
         return pb.ReportAnalysisResponse(received=True, job_id=str(job_id), effect=effect)

@@ -36,7 +36,9 @@ def test_filters_are_listed_in_their_order(tmp_path: Path) -> None:
     text = write_configuration(settings, tmp_path).read_text(encoding="utf-8")
     (listener,) = yaml.safe_load(text)["static_resources"]["listeners"]
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-    listed = re.findall(r"^\| `(envoy\.filters\.http\.\w+|http_compat)` \|", PAGE, re.MULTILINE)
+    listed = re.findall(
+        r"^\| `(envoy\.filters\.http\.\w+|http_compat|webhook_ratelimit)` \|", PAGE, re.MULTILINE
+    )
     assert listed == [each["name"] for each in manager["http_filters"]]
 
 
