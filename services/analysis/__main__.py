@@ -20,7 +20,7 @@ from services.analysis.reaper import JobReaper
 from services.analysis.report_parser import ReportParser
 from services.analysis.servicer import AnalysisIntakeServicer, AnalysisServicer
 from services.analysis.settings import AnalysisSettings
-from services.analysis.store import ExpiredJobs, JobQueue, JobStore
+from services.analysis.store import Deletions, ExpiredJobs, JobQueue, JobStore
 from services.analysis.webhook import WebhookSigner
 from services.analysis.worker import Worker
 from services.registry import ANALYSIS
@@ -65,9 +65,9 @@ async def main(role: str) -> None:
         )
         background = [Background("job notifications", notifications.run)]
         if role != "worker":
-            background.append(
-                _add_servicers(server, settings, store, notifications, webhook, parser)
-            )
+            deletions = Deletions(database, notifications.notify)
+            servicers = (settings, store, deletions, notifications, webhook, parser)
+            background.append(_add_servicers(server, *servicers))
         if role != "api":
             background += await _workers(
                 resources, settings, database, store, notifications, webhook, parser
@@ -79,6 +79,7 @@ def _add_servicers(
     server: Server,
     settings: AnalysisSettings,
     store: JobStore,
+    deletions: Deletions,
     notifications: JobNotifications,
     webhook: WebhookSigner,
     parser: ReportParser,
@@ -86,7 +87,7 @@ def _add_servicers(
     feed = ProgressFeed(store, settings.heartbeat_seconds)
     notifications.subscribe(feed.changed, feed.missed)
     analysis_pb2_grpc.add_AnalysisServiceServicer_to_server(
-        AnalysisServicer(settings, store, feed, webhook, parser), server.grpc
+        AnalysisServicer(settings, store, deletions, feed, webhook, parser), server.grpc
     )
     analysis_pb2_grpc.add_AnalysisIntakeServiceServicer_to_server(
         AnalysisIntakeServicer(settings, store), server.grpc
@@ -121,11 +122,13 @@ async def _workers(
         lambda _, state: worker.wake() if state is State.QUEUED else None, worker.wake
     )
     refresh = QueueMetrics(queue).refresh
-    tasks = [PeriodicTask("queue metrics", refresh, metrics.INTERVAL_SECONDS)]
-    if settings.retention_days is not None:
-        age = timedelta(days=settings.retention_days)
-        reap = JobReaper(ExpiredJobs(database), objects, age).reap
-        tasks.append(PeriodicTask("job reaper", reap, reaper.INTERVAL_SECONDS))
+    days = settings.retention_days
+    age = None if days is None else timedelta(days=days)
+    reap = JobReaper(ExpiredJobs(database), objects, age).reap
+    tasks = [
+        PeriodicTask("queue metrics", refresh, metrics.INTERVAL_SECONDS),
+        PeriodicTask("job reaper", reap, reaper.INTERVAL_SECONDS),
+    ]
     return [
         Background("worker", worker.run, worker.stop),
         *(Background(task.name, task.run) for task in tasks),

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 import grpc
+from google.protobuf.empty_pb2 import Empty
 from google.protobuf.struct_pb2 import Struct
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -140,6 +141,10 @@ class Analysis(analysis_pb2_grpc.AnalysisServiceServicer):
 
     async def RetryAnalysis(self, request: Any, context: Context) -> Any:
         return analysis_pb2.Analysis(job_id=request.job_id, message="retried")
+
+    async def DeleteAnalysis(self, request: Any, context: Context) -> Any:
+        self._results.pop(request.job_id, None)
+        return Empty()
 
     async def ReportAnalysis(self, request: Any, context: Context) -> Any:
         """Stores results, except of the job "unread"; returns the body's size as the job id."""
