@@ -122,7 +122,7 @@ class GatewaySettings(BaseModel):
         None,
         ge=1,
         description="Requests per second that each gateway accepts from one client address; "
-        "default: unlimited. Reports of the analysis server don't count.",
+        "default: unlimited. Reports of the analysis server have a limit of their own.",
     )
     gateway_client_burst: int = Field(
         200, ge=1, description="Requests that a client may send in a burst, if that is set."
@@ -176,7 +176,19 @@ class GatewaySettings(BaseModel):
         "Envoy; default: 1/16 of GATEWAY_MAX_HEAP_BYTES. One body is always accepted.",
     )
     gateway_webhook_body_bytes: int = Field(
-        8 * 1024**2, ge=65536, description="Maximum report of the analysis server, in bytes."
+        1024**2,
+        ge=65536,
+        le=8 * 1024**2,
+        description="Maximum report of the analysis server, in bytes; the analysis service's "
+        "ANALYSIS_REPORT_BYTES limits it too.",
+    )
+    gateway_webhook_requests_per_second: int = Field(
+        500,
+        ge=1,
+        description="Reports per second that each gateway accepts from one client address.",
+    )
+    gateway_webhook_burst: int = Field(
+        1000, ge=1, description="Reports that a client address may send in a burst."
     )
     gateway_answer_bytes: int = Field(
         16 * 1024**2, ge=65536, description="Maximum JSON response of a service, in bytes."

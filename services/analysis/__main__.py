@@ -17,9 +17,10 @@ from services.analysis.metrics import QueueMetrics
 from services.analysis.notifications import JobNotifications
 from services.analysis.progress import ProgressFeed
 from services.analysis.reaper import JobReaper
+from services.analysis.report_parser import ReportParser
 from services.analysis.servicer import AnalysisIntakeServicer, AnalysisServicer
 from services.analysis.settings import AnalysisSettings
-from services.analysis.store import ExpiredJobs, JobQueue, JobStore
+from services.analysis.store import Deletions, ExpiredJobs, JobQueue, JobStore
 from services.analysis.webhook import WebhookSigner
 from services.analysis.worker import Worker
 from services.registry import ANALYSIS
@@ -33,8 +34,11 @@ from services.runtime.server import Background, Server
 from sori.analysis.v1 import analysis_pb2_grpc
 from sori.catalog.v1 import catalog_pb2_grpc
 
-MAX_REPORT_BYTES = 64 * 1024 * 1024
-"""A Struct takes up to eight times the size of its JSON, which the gateway limits to 8 MiB."""
+MAX_SENT_BYTES = 64 * 1024 * 1024
+"""The largest result that release 0.2 stored."""
+
+REQUEST_MARGIN_BYTES = 64 * 1024
+"""Room in a call of ReportAnalysis for everything except the report."""
 
 
 async def main(role: str) -> None:
@@ -47,6 +51,7 @@ async def main(role: str) -> None:
         signature_required=settings.webhook_signature_required,
         previous_key=settings.webhook_signing_key_previous.get_secret_value(),
     )
+    parser = ReportParser(settings.analysis_report_bytes)
     async with AsyncExitStack() as resources:
         database = await resources.enter_async_context(Database(settings, ANALYSIS.name))
         notifications = JobNotifications(database)
@@ -55,14 +60,17 @@ async def main(role: str) -> None:
             settings,
             ANALYSIS,
             probes={"database": SchemaProbe(database, ANALYSIS.name)},
-            max_message_bytes=MAX_REPORT_BYTES,
+            max_message_bytes=MAX_SENT_BYTES,
+            max_request_bytes=settings.analysis_report_bytes + REQUEST_MARGIN_BYTES,
         )
         background = [Background("job notifications", notifications.run)]
         if role != "worker":
-            background.append(_add_servicers(server, settings, store, notifications, webhook))
+            deletions = Deletions(database, notifications.notify)
+            servicers = (settings, store, deletions, notifications, webhook, parser)
+            background.append(_add_servicers(server, *servicers))
         if role != "api":
             background += await _workers(
-                resources, settings, database, store, notifications, webhook
+                resources, settings, database, store, notifications, webhook, parser
             )
         await server.run(settings.analysis_listen, background=background)
 
@@ -71,13 +79,15 @@ def _add_servicers(
     server: Server,
     settings: AnalysisSettings,
     store: JobStore,
+    deletions: Deletions,
     notifications: JobNotifications,
     webhook: WebhookSigner,
+    parser: ReportParser,
 ) -> Background:
     feed = ProgressFeed(store, settings.heartbeat_seconds)
     notifications.subscribe(feed.changed, feed.missed)
     analysis_pb2_grpc.add_AnalysisServiceServicer_to_server(
-        AnalysisServicer(settings, store, feed, webhook), server.grpc
+        AnalysisServicer(settings, store, deletions, feed, webhook, parser), server.grpc
     )
     analysis_pb2_grpc.add_AnalysisIntakeServiceServicer_to_server(
         AnalysisIntakeServicer(settings, store), server.grpc
@@ -92,6 +102,7 @@ async def _workers(
     store: JobStore,
     notifications: JobNotifications,
     webhook: WebhookSigner,
+    parser: ReportParser,
 ) -> list[Background]:
     objects = await resources.enter_async_context(ObjectStore.connect(settings))
     catalog = await resources.enter_async_context(
@@ -104,18 +115,19 @@ async def _workers(
         webhook,
         settings.recording_url_seconds,
     )
-    client = AnalyzerClient(http, str(settings.target_server_url))
+    client = AnalyzerClient(http, str(settings.target_server_url), parser)
     queue = JobQueue(database, notifications.notify)
     worker = Worker(settings, store, queue, builder, client)
     notifications.subscribe(
         lambda _, state: worker.wake() if state is State.QUEUED else None, worker.wake
     )
     refresh = QueueMetrics(queue).refresh
-    tasks = [PeriodicTask("queue metrics", refresh, metrics.INTERVAL_SECONDS)]
-    if settings.retention_days:
-        age = timedelta(days=settings.retention_days)
-        reap = JobReaper(ExpiredJobs(database), objects, age).reap
-        tasks.append(PeriodicTask("job reaper", reap, reaper.INTERVAL_SECONDS))
+    age = timedelta(days=settings.retention_days) if settings.retention_days else None
+    reap = JobReaper(ExpiredJobs(database), objects, age).reap
+    tasks = [
+        PeriodicTask("queue metrics", refresh, metrics.INTERVAL_SECONDS),
+        PeriodicTask("job reaper", reap, reaper.INTERVAL_SECONDS),
+    ]
     return [
         Background("worker", worker.run, worker.stop),
         *(Background(task.name, task.run) for task in tasks),

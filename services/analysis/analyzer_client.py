@@ -3,6 +3,8 @@
 | answer to a dispatch | outcome |
 | --- | --- |
 | 2xx with `analysis_results` | the results |
+| 2xx with results that cannot be read back | a permanent failure: RESULT_UNREADABLE |
+| 2xx with more than ANALYSIS_REPORT_BYTES | a permanent failure: RESULT_TOO_LARGE |
 | 2xx with `"status": "failed"` | a failure with the reason given |
 | any other 2xx | accepted: a report follows by webhook, or at `status_url` |
 | 408, 425, 429, 5xx | a transient failure, with the pause that `Retry-After` asks for |
@@ -21,7 +23,12 @@ from http import HTTPStatus
 
 import httpx
 
-from services.analysis.jobs import ANALYSIS_SERVER_REFUSED, RESULT_TOO_LARGE
+from services.analysis.errors import ReportTooLarge, RequestMalformed, ResultUnreadable
+from services.analysis.jobs import (
+    ANALYSIS_SERVER_REFUSED,
+    RESULT_TOO_LARGE,
+    RESULT_UNREADABLE,
+)
 from services.analysis.outcomes import (
     Accepted,
     Fault,
@@ -30,11 +37,11 @@ from services.analysis.outcomes import (
     PermanentFailure,
     TransientFailure,
 )
-from services.analysis.report_parser import report_in
-from services.analysis.reports import Failure, Progress, Report, Results
+from services.analysis.report_parser import ReportParser
+from services.analysis.reports import Failure, Report, Results
+from services.runtime.errors import InvalidField
 
 MAX_RETRY_AFTER_SECONDS = 600.0
-MAX_ANSWER_BYTES = 8 * 1024 * 1024
 MAX_STATUS_URL_LENGTH = 2000
 
 _TRANSIENT = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
@@ -44,13 +51,15 @@ _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 class AnalyzerClient:
     """Calls the analysis server at one URL."""
 
-    def __init__(self, client: httpx.AsyncClient, url: str) -> None:
+    def __init__(self, client: httpx.AsyncClient, url: str, parser: ReportParser) -> None:
         """Create a client of the analysis server at `url`.
 
-        client: has the timeouts for connecting and reading.
+        client: has the timeouts for connecting and reading. parser: limits the size of
+        answers.
         """
         self._client = client
         self._url = httpx.URL(url)
+        self._parser = parser
 
     async def dispatch(self, job_id: str, body: bytes) -> Outcome:
         """Send a job. body: JSON, built by `DispatchRequestBuilder`."""
@@ -65,37 +74,57 @@ class AnalyzerClient:
         except httpx.HTTPError as error:
             return TransientFailure(type(error).__name__, Fault.SERVERS)
 
-    async def status(self, url: str) -> Report | NoReport:
+    async def status(self, url: str) -> Report | PermanentFailure | NoReport:
         """Read a job's status. url: the status URL that the analysis server offered."""
         try:
             async with self._client.stream("GET", url) as response:
                 if not response.is_success:
                     return NoReport()
-                body = await _bounded_body(response)
+                report, _ = await self._report_in(response)
         except httpx.HTTPError:
             return NoReport()
-        report = None if body is None else await report_in(body)
-        return NoReport() if report is None else report
+        return report or NoReport()
 
     async def _outcome_of(self, response: httpx.Response) -> Outcome:
         if response.is_success:
-            return await self._outcome_in(await _bounded_body(response))
+            report, body = await self._report_in(response)
+            if isinstance(report, Results | Failure | PermanentFailure):
+                return report
+            # An unreadable answer is an acceptance too: the report may still come.
+            return Accepted(self._status_url_in(body))
         error = f"answered {response.status_code}"
         if response.status_code in _TRANSIENT or response.is_server_error:
-            pause = retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
+            headers = response.headers
+            pause = retry_after(headers.get("Retry-After"), headers.get("Date"))
             return TransientFailure(error, Fault.SERVERS, pause)
         return PermanentFailure(ANALYSIS_SERVER_REFUSED, error)
 
-    async def _outcome_in(self, body: bytes | None) -> Outcome:
-        if body is None:
-            error = f"answered more than {MAX_ANSWER_BYTES} bytes"
-            return PermanentFailure(RESULT_TOO_LARGE, error)
-        match await report_in(body):
-            case Results() | Failure() as report:
-                return report
-            case Progress() | None:
-                # An unreadable answer is an acceptance too: the report may still come.
-                return Accepted(self._status_url_in(body))
+    async def _report_in(
+        self, response: httpx.Response
+    ) -> tuple[Report | PermanentFailure | None, bytes]:
+        """The report in an answer, and the answer's body.
+
+        The report is None when the body contains none, and a failure when it contains a
+        result that cannot be stored.
+        """
+        body = await self._bounded_body(response)
+        try:
+            return await self._parser.parse(body), body
+        except ReportTooLarge as error:
+            return PermanentFailure(RESULT_TOO_LARGE, str(error)), body
+        except ResultUnreadable as error:
+            return PermanentFailure(RESULT_UNREADABLE, str(error)), body
+        except (InvalidField, RequestMalformed):
+            return None, body
+
+    async def _bounded_body(self, response: httpx.Response) -> bytes:
+        """The body; of a larger one than the parser accepts, only the beginning."""
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > self._parser.max_bytes:
+                break
+        return bytes(body)
 
     def _status_url_in(self, body: bytes) -> str | None:
         """The status URL in an answer, if it has the analysis server's own origin."""
@@ -108,30 +137,25 @@ class AnalyzerClient:
         return str(url) if is_own and len(str(url)) <= MAX_STATUS_URL_LENGTH else None
 
 
-def retry_after(header: str | None, now: datetime) -> timedelta:
+def retry_after(header: str | None, date_header: str | None) -> timedelta:
     """The pause that a `Retry-After` header asks for, 0 to 600 s.
 
     header: seconds or an HTTP date (RFC 9110, 10.2.3); anything else asks for no pause.
+    date_header: the response's `Date`. A date is compared with it and not with this host's
+    clock, which may differ from the server's; without it, a date asks for no pause.
     """
     seconds = 0.0
     with suppress(ValueError, TypeError):
-        seconds = float(int(header or "")) if (header or "").isdigit() else _until(header, now)
+        if (header or "").isdigit():
+            seconds = float(int(header or ""))
+        else:
+            seconds = (_date_in(header) - _date_in(date_header)).total_seconds()
     return timedelta(seconds=min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS))
 
 
-def _until(header: str | None, now: datetime) -> float:
+def _date_in(header: str | None) -> datetime:
     date = parsedate_to_datetime(header or "")
-    return (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
-
-
-async def _bounded_body(response: httpx.Response) -> bytes | None:
-    """The body; None when it exceeds MAX_ANSWER_BYTES."""
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
-            return None
-    return bytes(body)
+    return date.replace(tzinfo=date.tzinfo or UTC)
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

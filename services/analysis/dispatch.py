@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 from datetime import timedelta
 
 import structlog
@@ -23,6 +24,7 @@ from services.analysis.decisions import (
     may_dispatch,
 )
 from services.analysis.dispatch_request import DispatchRequest, DispatchRequestBuilder
+from services.analysis.errors import JobNotFound
 from services.analysis.jobs import AttemptOutcome, Claim, progress_of
 from services.analysis.outcomes import (
     Fault,
@@ -150,7 +152,8 @@ class Dispatcher:
             case KeepWaiting(progress):
                 if progress is not None:
                     percent = progress_of(progress.percent)
-                    await self._store.advance(claim.job_id, percent, progress.stage)
+                    with suppress(JobNotFound):
+                        await self._store.advance(claim.job_id, percent, progress.stage)
                 return await queue.keep_waiting(claim, status_poll)
 
 

@@ -75,3 +75,34 @@ class TooManyWatches(
     english="Too many analyses are watched at the same time. Try again in a moment.",
 ):
     """A client has more watches than MAX_WATCHES_PER_CLIENT; metadata: limit."""
+
+
+class RequestMalformed(
+    SoriError,
+    code=StatusCode.INVALID_ARGUMENT,
+    developer="The body is not a JSON object: {problem}.",
+    korean="요청 본문이 올바른 JSON 객체가 아닙니다. 형식을 확인해 주세요.",
+    english="The body of the request is not a JSON object. Check its format.",
+):
+    """The body of a webhook call is not a JSON object; metadata: problem."""
+
+
+class ReportTooLarge(
+    SoriError,
+    code=StatusCode.OUT_OF_RANGE,
+    developer="The report exceeds {limit_bytes} bytes. Send a smaller result.",
+    korean="분석 결과가 너무 큽니다(최대 {limit_bytes}바이트). 더 작은 결과를 보내 주세요.",
+    english="The report is too large (at most {limit_bytes} bytes). Send a smaller result.",
+    http_status=413,
+):
+    """A report exceeds ANALYSIS_REPORT_BYTES; metadata: limit_bytes."""
+
+
+class ResultUnreadable(
+    SoriError,
+    code=StatusCode.INVALID_ARGUMENT,
+    developer="Clients could not read this result back: {problem} ({path}).",
+    korean="읽을 수 없는 값이 들어 있는 분석 결과입니다. 값을 고쳐 다시 보내 주세요.",
+    english="The result has a value that clients cannot read. Correct it and send it again.",
+):
+    """A result cannot be read back once it is stored; metadata: problem, path."""

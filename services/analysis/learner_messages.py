@@ -13,6 +13,7 @@ from services.analysis.jobs import (
     CANCELLED,
     REQUEST_SUPERSEDED,
     RESULT_TOO_LARGE,
+    RESULT_UNREADABLE,
     TOKEN_NOT_FOUND,
     UPLOAD_TIMED_OUT,
     Job,
@@ -49,6 +50,10 @@ _OF_THIS_SERVICE = {
     RESULT_TOO_LARGE: LearnerMessage(
         "분석 결과가 너무 큽니다. 더 짧게 녹음해 주세요.",
         "The result of the analysis is too large. Record a shorter take.",
+    ),
+    RESULT_UNREADABLE: LearnerMessage(
+        "분석 결과를 읽을 수 없습니다. 다시 업로드해 주세요.",
+        "The result of the analysis cannot be read. Upload the recording again.",
     ),
     REQUEST_SUPERSEDED: RequestSuperseded.learner,
     CANCELLED: LearnerMessage("분석이 취소되었습니다.", "The analysis was cancelled."),

@@ -24,11 +24,17 @@ class _Watcher:
     def __init__(self) -> None:
         self._newest: Job | None = None
         self._has_news = asyncio.Event()
+        self.job_is_gone = False
 
     def offer(self, job: Job) -> None:
         """Replace the state that was not received."""
         self._newest = job
         self._has_news.set()
+
+    def end(self) -> None:
+        """End the wait in `receive`: the job is no longer stored."""
+        self.job_is_gone = True
+        self.wake()
 
     def wake(self) -> None:
         """End the wait in `receive` without a state."""
@@ -69,7 +75,8 @@ class ProgressFeed:
         """Yield the job's state, then every newer one, until the job has ended.
 
         The same state is repeated as a heartbeat.
-        Errors: JobNotFound and DatabaseUnavailable at the start; ShuttingDown.
+        Errors: JobNotFound and DatabaseUnavailable at the start; ShuttingDown; JobNotFound
+        when the job is deleted and its end was missed.
         """
         with self._subscribed(job_id) as watcher:
             # Read after subscribing, or a change in between would be missed.
@@ -79,6 +86,8 @@ class ProgressFeed:
                 if self._is_stopping:
                     raise ShuttingDown
                 newer = await watcher.receive(self._heartbeat_seconds)
+                if newer is None and watcher.job_is_gone:
+                    newer = await self._store.get(job_id)
                 if newer is not None and newer.revision <= job.revision:
                     continue
                 job = newer or job
@@ -135,12 +144,20 @@ class ProgressFeed:
             raise
 
     async def _outdated(self) -> set[UUID]:
-        found = await self._store.revisions(self._watched)
+        asked = set(self._watched)
+        found = await self._store.revisions(asked)
+        for job_id in asked - found.keys():
+            self._end(job_id)
         return {
             job_id
             for job_id, revision in found.items()
             if job_id in self._watched and revision > self._watched[job_id].revision
         }
+
+    def _end(self, job_id: UUID) -> None:
+        if job_id in self._watched:
+            for watcher in self._watched[job_id].watchers:
+                watcher.end()
 
     async def _offer(self, job_ids: set[UUID]) -> None:
         if not job_ids:

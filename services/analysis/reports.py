@@ -50,5 +50,5 @@ Report = Results | Failure | Progress
 
 
 def cleaned(text: str, length: int) -> str:
-    """The first `length` characters without NUL, which PostgreSQL cannot store."""
-    return text.replace("\0", "")[:length]
+    """The first `length` characters that PostgreSQL can store: no NUL, no lone surrogates."""
+    return text.replace("\0", "")[:length].encode(errors="replace").decode()

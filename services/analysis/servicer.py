@@ -8,6 +8,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import structlog
+from google.protobuf.empty_pb2 import Empty
 
 from services.analysis.converters import (
     analysis_to,
@@ -20,13 +21,13 @@ from services.analysis.converters import (
     recording_from,
     result_to,
 )
-from services.analysis.errors import AnalysisEnded, AnalysisNotFailed, RecordingMissing
+from services.analysis.errors import AnalysisEnded, AnalysisNotFailed, JobNotFound, RecordingMissing
 from services.analysis.jobs import REQUEST_SUPERSEDED, State, progress_of
 from services.analysis.progress import ProgressFeed
-from services.analysis.report_parser import report_from
+from services.analysis.report_parser import ReportParser
 from services.analysis.reports import REASON, Failure, Progress, Report, Results
 from services.analysis.settings import AnalysisSettings
-from services.analysis.store import JobStore, Reuse, Transition
+from services.analysis.store import Deletions, JobStore, Reuse, Transition
 from services.analysis.watch_limit import WatchLimit
 from services.analysis.webhook import WebhookSigner
 from services.runtime.client_address import client_key
@@ -51,14 +52,18 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
         self,
         settings: AnalysisSettings,
         store: JobStore,
+        deletions: Deletions,
         feed: ProgressFeed,
         webhook: WebhookSigner,
+        parser: ReportParser,
     ) -> None:
         self._settings = settings
         self._store = store
+        self._deletions = deletions
         self._feed = feed
         self._webhook = webhook
         self._watch_limit = WatchLimit(settings.max_watches_per_client)
+        self._parser = parser
 
     async def GetAnalysisResult(
         self, request: pb.GetAnalysisResultRequest, context: Context
@@ -114,12 +119,24 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
             raise AnalysisNotFailed(job_id=job_id, status=job.status)
         return await self._analysis(retry_id, context)
 
+    async def DeleteAnalysis(self, request: pb.DeleteAnalysisRequest, context: Context) -> Empty:
+        job_id = job_id_from(request.job_id)
+        try:
+            await self._deletions.delete(job_id)
+        except JobNotFound:
+            if not request.allow_missing:
+                raise
+        else:
+            _logger.info("analysis deleted", job_id=str(job_id))
+        return Empty()
+
     async def ReportAnalysis(
         self, request: pb.ReportAnalysisRequest, context: Context
     ) -> pb.ReportAnalysisResponse:
         job_id = job_id_from(request.job_id)
+        # First, because parsing a report is expensive.
         self._webhook.verify(job_id, request.signature)
-        report = report_from(request.report)
+        report = await self._parser.parse(request.report.data)
         effect = effect_of(report, await self._apply(job_id, report))
         _logger.info("report", job_id=str(job_id), effect=pb.ReportEffect.Name(effect))
         return pb.ReportAnalysisResponse(received=True, job_id=str(job_id), effect=effect)

@@ -131,6 +131,15 @@ class AnalysisSettings(DatabaseSettings, ObjectStoreSettings):
             "default: unlimited."
         ),
     )
+    analysis_report_bytes: int = Field(
+        1024**2,
+        ge=65_536,
+        le=8 * 1024**2,
+        description=(
+            "Maximum size in bytes of a report: of the webhook's body, of an answer to a dispatch "
+            "and at a status URL. Set GATEWAY_WEBHOOK_BODY_BYTES to the same value."
+        ),
+    )
     heartbeat_seconds: float = Field(
         15.0, gt=0, description="Time without a change after which watchers get the state again."
     )

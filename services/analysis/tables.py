@@ -30,7 +30,8 @@ metadata = metadata_of("analysis")
 # and numbers the dispatches; `counted_attempts` counts those that the analysis server
 # may have seen, `silences` those that it accepted and never reported. `failure_message`
 # is the sentence for the learner from the analysis server, `failure_messages` are those
-# from the upload service, by language.
+# from the upload service, by language. `delete_time` is when a client deleted the job:
+# reads no longer find it, and the reaper soon deletes the recording and the row.
 jobs = Table(
     "jobs",
     metadata,
@@ -66,6 +67,7 @@ jobs = Table(
     Column("create_time", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("update_time", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("end_time", DateTime(timezone=True)),
+    Column("delete_time", DateTime(timezone=True)),
     CheckConstraint(
         "state IN ('opened', 'uploading', 'queued', 'dispatched',"
         " 'completed', 'failed', 'cancelled')",
@@ -115,6 +117,8 @@ jobs = Table(
     ),
     # Expired jobs.
     Index("ix_jobs_end_time", "end_time", postgresql_where=text("end_time IS NOT NULL")),
+    # Deleted jobs.
+    Index("ix_jobs_delete_time", "delete_time", postgresql_where=text("delete_time IS NOT NULL")),
     # Results that can be reused, and the analyzer version of the newest.
     Index(
         "ix_jobs_sha256",

@@ -77,6 +77,7 @@ class Server:
         probes: Mapping[str, Probe],
         reflected: Sequence[str] | None = None,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
+        max_request_bytes: int | None = None,
     ) -> None:
         """Prepare a server.
 
@@ -84,9 +85,10 @@ class Server:
         probes: the dependencies' probes, by the dependency's name.
         reflected: full names that reflection lists; default: those of `service`.
         max_message_bytes: the largest message that the server receives or sends.
+        max_request_bytes: the largest message that it receives; default: max_message_bytes.
         """
         limits = [
-            ("grpc.max_receive_message_length", max_message_bytes),
+            ("grpc.max_receive_message_length", max_request_bytes or max_message_bytes),
             ("grpc.max_send_message_length", max_message_bytes),
         ]
         age = ("grpc.max_connection_age_ms", round(settings.connection_age_seconds * 1000))

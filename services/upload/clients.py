@@ -193,19 +193,20 @@ class AnalysisClient:
     async def fail_upload(self, job_id: UUID, failure: UploadFailure) -> bool:
         """End the job; False when it has its recording and continues.
 
-        Errors: AnalysisUnavailable.
+        A deleted job has ended. Errors: AnalysisUnavailable.
         """
-        with _translated({}, otherwise=AnalysisUnavailable()):
-            answer = await self._stub.FailUpload(
-                analysis_pb2.FailUploadRequest(
-                    job_id=str(job_id),
-                    reason=failure.reason,
-                    learner_messages={
-                        language.value: failure.learner_message.text(language)
-                        for language in Language
-                    },
-                )
-            )
+        request = analysis_pb2.FailUploadRequest(
+            job_id=str(job_id),
+            reason=failure.reason,
+            learner_messages={
+                language.value: failure.learner_message.text(language) for language in Language
+            },
+        )
+        try:
+            with _translated(_end_errors(job_id), otherwise=AnalysisUnavailable()):
+                answer = await self._stub.FailUpload(request)
+        except JobEnded:
+            return True
         return not answer.recording_attached
 
 
@@ -217,6 +218,8 @@ def _end_errors(job_id: UUID) -> dict[StatusCode, SoriError]:
     """The errors for a job that ended while its recording was uploaded."""
     return {
         StatusCode.FAILED_PRECONDITION: JobEnded(job_id=job_id),
+        # Its analysis was deleted.
+        StatusCode.NOT_FOUND: JobEnded(job_id=job_id),
         StatusCode.ABORTED: RequestSuperseded(),
     }
 

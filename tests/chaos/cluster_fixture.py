@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import socket
 import subprocess
@@ -140,7 +141,7 @@ class Cluster:
         signer = WebhookSigner("http://localhost", key, signature_required=True)
         request = analysis_pb2.ReportAnalysisRequest(job_id=take.job_id)
         request.signature = httpx.URL(signer.url_for(UUID(take.job_id))).params["signature"]
-        request.report.analysis_results["replica"] = replica
+        request.report.data = json.dumps({"analysis_results": {"replica": replica}}).encode()
         with client_channel(self.stack.address(replica)) as channel:
             return analysis_pb2_grpc.AnalysisServiceStub(channel).ReportAnalysis(request)
 

@@ -28,8 +28,8 @@ class AnalysisServer:
         self.url = url
         self.real_url: str | None = None
         self._held: set[int] = set()
-        self._answers: dict[int, list[tuple[int, Json]]] = {}
-        self._statuses: dict[int, Json] = {}
+        self._answers: dict[int, list[tuple[int, Json | bytes]]] = {}
+        self._statuses: dict[int, Json | bytes] = {}
         self._stalled: dict[int, threading.Event] = {}
         self._jobs: dict[str, Json] = {}
         self._dispatches: dict[str, list[Json]] = {}
@@ -39,12 +39,18 @@ class AnalysisServer:
         """Accept the jobs of this token without reporting them."""
         self._held.add(token_id)
 
-    def answer(self, token_id: int, *answers: tuple[int, Json]) -> None:
-        """Give these answers (status, body) to the next dispatches of this token, in order."""
+    def answer(self, token_id: int, *answers: tuple[int, Json | bytes]) -> None:
+        """Give these answers (status, body) to the next dispatches of this token, in order.
+
+        A body of bytes is sent as it is.
+        """
         self._answers[token_id] = list(answers)
 
-    def offer_status(self, token_id: int, status: Json) -> None:
-        """Offer a status URL for the jobs of this token that answers with this body."""
+    def offer_status(self, token_id: int, status: Json | bytes) -> None:
+        """Offer a status URL for the jobs of this token that answers with this body.
+
+        A body of bytes is sent as it is.
+        """
         self.hold(token_id)
         self._statuses[token_id] = status
 
@@ -84,6 +90,8 @@ class AnalysisServer:
             await asyncio.to_thread(stalled.wait)
         if answers := self._answers.get(body["token"]["id"]):
             status, answer = answers.pop(0)
+            if isinstance(answer, bytes):
+                return Response(answer, status, media_type="application/json")
             return JSONResponse(answer, status)
         if body["token"]["id"] in self._statuses:
             status_url = f"{self.url}/{body['job_id']}"
@@ -97,7 +105,8 @@ class AnalysisServer:
     async def status(self, request: Request) -> Response:
         """The route of the status URLs."""
         token_id = self._jobs[request.path_params["job_id"]]["token"]["id"]
-        return JSONResponse(self._statuses[token_id])
+        status = self._statuses[token_id]
+        return Response(status) if isinstance(status, bytes) else JSONResponse(status)
 
 
 @contextmanager

@@ -139,6 +139,46 @@ class TestCancel:
         assert error_info(answer)["reason"] == "ANALYSIS_ENDED"
 
 
+class TestDelete:
+    def test_a_deleted_analysis_is_found_by_no_call(
+        self, product: Product, held_token: int, analysis_server: AnalysisServer
+    ) -> None:
+        gateway = product.gateway
+        job_id = product.upload_sample(held_token)
+        url = analysis_server.job(job_id)["webhook_url"]
+        deleted = gateway.delete(f"/analyses/{job_id}")
+        assert (deleted.status_code, deleted.json()) == (200, {})
+        for answer in (
+            gateway.get(f"/analyses/{job_id}"),
+            gateway.get(f"/tokens/analysis-result/{job_id}"),
+            gateway.get(f"/tokens/analysis-progress/{job_id}"),
+            gateway.post(f"/analyses/{job_id}:cancel"),
+            gateway.post(f"/analyses/{job_id}:retry"),
+            gateway.delete(f"/analyses/{job_id}"),
+            httpx.post(url, json=RESULTS),
+        ):
+            assert (answer.status_code, error_info(answer)["reason"]) == (404, "JOB_NOT_FOUND")
+        listed = gateway.get("/analyses", params={"token_id": held_token})
+        assert listed.json()["analyses"] == []
+
+    def test_watchers_of_a_deleted_analysis_get_the_end(
+        self, product: Product, held_token: int
+    ) -> None:
+        job_id = product.upload_sample(held_token)
+        states = product.states(job_id)
+        next(states)
+        assert product.gateway.delete(f"/analyses/{job_id}").status_code == 200
+        last = list(states)[-1]
+        assert (last["status"], last["failure_reason"]) == ("failed", "CANCELLED")
+
+    def test_a_missing_analysis_may_be_allowed(self, gateway: httpx.Client) -> None:
+        path = f"/analyses/{uuid4()}"
+        missing = gateway.delete(path)
+        assert (missing.status_code, error_info(missing)["reason"]) == (404, "JOB_NOT_FOUND")
+        allowed = gateway.delete(path, params={"allow_missing": "true"})
+        assert (allowed.status_code, allowed.json()) == (200, {})
+
+
 class TestRetry:
     def test_a_failed_analysis_is_computed_again_as_a_separate_job(
         self, product: Product, held_token: int, analysis_server: AnalysisServer

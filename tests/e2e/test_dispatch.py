@@ -62,6 +62,39 @@ def test_an_answer_with_a_failure_fails_the_job(
     assert ended["message"] == "음높이를 찾지 못했습니다."
 
 
+UNREADABLE = b'{"analysis_results": {"pitch": [1.0, NaN]}}'
+
+
+def test_an_answer_with_a_result_that_could_not_be_read_back_fails_the_job(
+    product: Product, held_token: int, analysis_server: AnalysisServer
+) -> None:
+    analysis_server.answer(held_token, (200, UNREADABLE), (200, {"analysis_results": {}}))
+    job_id = product.upload_sample(held_token)
+    ended = product.final_result(job_id)
+    assert (ended["status"], ended["failure_reason"]) == ("failed", "RESULT_UNREADABLE")
+    attempts = product.gateway.get(f"/analyses/{job_id}").json()["attempts"]
+    assert [attempt["outcome"] for attempt in attempts] == ["ATTEMPT_OUTCOME_REFUSED"]
+    assert "analysis_results.pitch[1]" in attempts[0]["error"]
+    # The same recording is analysed again: nothing was stored that could be reused.
+    assert product.final_result(product.upload_sample(held_token))["result"] == {}
+
+
+def test_a_result_at_the_status_url_that_could_not_be_read_back_fails_the_job(
+    product: Product, held_token: int, analysis_server: AnalysisServer
+) -> None:
+    analysis_server.offer_status(held_token, UNREADABLE)
+    ended = product.final_result(product.upload_sample(held_token))
+    assert (ended["status"], ended["failure_reason"]) == ("failed", "RESULT_UNREADABLE")
+
+
+def test_a_result_over_the_limit_fails_the_job(
+    product: Product, held_token: int, analysis_server: AnalysisServer
+) -> None:
+    analysis_server.answer(held_token, (200, {"analysis_results": {"x": "y" * 2**20}}))
+    ended = product.final_result(product.upload_sample(held_token))
+    assert (ended["status"], ended["failure_reason"]) == ("failed", "RESULT_TOO_LARGE")
+
+
 def test_a_lost_report_is_read_at_the_status_url(
     product: Product, held_token: int, analysis_server: AnalysisServer
 ) -> None:

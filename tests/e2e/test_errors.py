@@ -200,6 +200,34 @@ class TestWebhook:
         assert answer.status_code == 400
         assert error_info(answer)["reason"] == "REQUEST_MALFORMED"
 
+    def test_a_forged_report_is_refused_before_it_is_read(
+        self, product: Product, held_token: int
+    ) -> None:
+        job_id = product.upload_sample(held_token)
+        for body in (b'{"analysis', b"[" * 100_000, b"\xff", b""):
+            answer = self.post(product.gateway, f"job_id={job_id}&signature=x", content=body)
+            assert error_info(answer)["reason"] == "SIGNATURE_INVALID"
+
+    @pytest.mark.parametrize(
+        "result",
+        [
+            pytest.param(b"NaN", id="not a number"),
+            pytest.param(b"-1e999", id="overflow"),
+            pytest.param(b"9" * 5000, id="huge integer"),
+            pytest.param(b"[" * 60 + b"]" * 60, id="deep"),
+            pytest.param(b"[" * 5000 + b"]" * 5000, id="deeper than JSON parsers read"),
+            pytest.param(b'"\\ud800"', id="lone surrogate"),
+            pytest.param(b'"\xff"', id="not UTF-8"),
+        ],
+    )
+    def test_a_result_that_could_not_be_read_back_is_refused(
+        self, product: Product, held_token: int, analysis_server: AnalysisServer, result: bytes
+    ) -> None:
+        url = analysis_server.job(product.upload_sample(held_token))["webhook_url"]
+        answer = httpx.post(url, content=b'{"analysis_results": {"pitch": %s}}' % result)
+        assert answer.status_code == 400
+        assert error_info(answer)["reason"] == "RESULT_UNREADABLE"
+
     def test_a_report_without_content_is_an_error(
         self, product: Product, held_token: int, analysis_server: AnalysisServer
     ) -> None:
@@ -243,8 +271,8 @@ class TestWebhook:
         self, product: Product, held_token: int, analysis_server: AnalysisServer
     ) -> None:
         job_id = product.upload_sample(held_token)
-        too_large = analysis_server.report(job_id, {"analysis_results": {"x": "y" * 9_000_000}})
+        too_large = analysis_server.report(job_id, {"analysis_results": {"x": "y" * 2**20}})
         assert too_large.status_code == 413
-        results = {"contour": [1.5] * 1_500_000}
+        results = {"contour": [1.5] * 200_000}
         assert analysis_server.report(job_id, {"analysis_results": results}).status_code == 200
         assert product.result(job_id)["result"] == results

@@ -1,4 +1,4 @@
-"""RETENTION_DAYS: old analyses are deleted with their recordings, all others stay."""
+"""Expired and deleted analyses disappear with their recordings, all others stay."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ RESULTS: Json = {"analysis_results": {}}
 
 
 @contextmanager
-def worker_with_retention(stack: Stack, days: int) -> Iterator[None]:
-    """One more worker, which reaps expired jobs as soon as it starts."""
+def another_worker(stack: Stack, **settings: str) -> Iterator[None]:
+    """One more worker, which reaps jobs as soon as it starts."""
     (port,) = free_ports(1)
     environment = {
         **stack.environment,
         "ANALYSIS_LISTEN": f"127.0.0.1:{port}",
-        "RETENTION_DAYS": str(days),
+        **settings,
     }
     command = [sys.executable, "-m", "services.analysis", "--role", "worker"]
     with subprocess.Popen(command, env=environment) as process:
@@ -48,8 +48,29 @@ def test_an_old_analysis_is_deleted_with_its_recording_and_others_stay(
         "UPDATE analysis.jobs SET end_time = end_time - interval '2 days' WHERE job_id = $1",
         UUID(old),
     )
-    with worker_with_retention(product.stack, days=1):
+    with another_worker(product.stack, RETENTION_DAYS="1"):
         eventually(lambda: product.gateway.get(f"/analyses/{old}").status_code == 404)
     assert product.jobs_of(held_token) == [recent, waiting]
     stored = {key.rpartition("/")[2] for key in product.recording_keys(held_token)}
     assert stored == {recent, waiting}
+
+
+def test_a_deleted_analysis_disappears_with_its_recording_and_others_stay(
+    product: Product, held_token: int, analysis_server: AnalysisServer
+) -> None:
+    analysis_server.answer(held_token, (200, RESULTS))
+    original = product.upload_sample(held_token)
+    product.final_result(original)
+    copy = product.upload_sample(held_token)
+    assert product.analysis(copy)["reused_job_id"] == original
+    assert product.gateway.delete(f"/analyses/{original}").status_code == 200
+    product.execute(
+        "UPDATE analysis.jobs SET delete_time = delete_time - interval '2 minutes'"
+        " WHERE job_id = $1",
+        UUID(original),
+    )
+    with another_worker(product.stack):
+        eventually(lambda: product.jobs_of(held_token) == [copy])
+    stored = {key.rpartition("/")[2] for key in product.recording_keys(held_token)}
+    assert stored == {copy}
+    assert product.result(copy)["result"] == {}

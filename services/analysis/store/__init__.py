@@ -7,14 +7,17 @@ after the commit, because transactions that contain a NOTIFY commit one after th
 
 from __future__ import annotations
 
-from services.analysis.store.expired_jobs import ExpiredJobs
+from services.analysis.store.deletions import Deletions
+from services.analysis.store.expired_jobs import DELETION_DELAY, ExpiredJobs
 from services.analysis.store.job_queue import JobQueue
 from services.analysis.store.job_store import AttachedRecording, Filter, JobStore
 from services.analysis.store.reuse import Reuse
 from services.analysis.store.transitions import OnTransition, Transition
 
 __all__ = [
+    "DELETION_DELAY",
     "AttachedRecording",
+    "Deletions",
     "ExpiredJobs",
     "Filter",
     "JobQueue",

@@ -15,6 +15,7 @@ from sqlalchemy import CTE, ColumnElement, case, func, insert, literal, select, 
 from sqlalchemy.dialects import postgresql
 
 from services.analysis.decisions import Fail, Postpone
+from services.analysis.errors import JobNotFound
 from services.analysis.jobs import (
     ANALYSIS_SERVER_UNAVAILABLE,
     ENDS,
@@ -183,7 +184,11 @@ class JobQueue:
         ended; None adds nothing.
         """
         async with self._database.transaction() as connection:
-            row = await locked_row(connection, claim.job_id)
+            try:
+                row = await locked_row(connection, claim.job_id)
+            except JobNotFound:
+                # A client deleted the job.
+                return False
             if (row.lease_token, row.dispatches) != (claim.lease_token, claim.dispatches):
                 return False
             if outcome is not None:

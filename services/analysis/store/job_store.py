@@ -26,6 +26,7 @@ from services.analysis.jobs import (
 from services.analysis.store.reuse import Reuse, copied_result, donor_of
 from services.analysis.store.rows import (
     HISTORY_COLUMNS,
+    IS_KEPT,
     JOB_COLUMNS,
     RECORDING_COLUMNS,
     AnyRow,
@@ -179,13 +180,18 @@ class JobStore:
 
     async def get(self, job_id: UUID) -> Job:
         """Read a job. Errors: JobNotFound."""
-        found = await self.get_many([job_id])
-        if not found:
+        statement = select(*JOB_COLUMNS).where(jobs.c.job_id == job_id, IS_KEPT)
+        async with self._database.transaction() as connection:
+            row = (await connection.execute(statement)).first()
+        if row is None:
             raise JobNotFound(job_id=job_id)
-        return found[0]
+        return job_of(row)
 
     async def get_many(self, job_ids: Iterable[UUID]) -> list[Job]:
-        """Read jobs, in any order; unknown ids are left out."""
+        """Read jobs for their watchers, in any order; unknown ids are left out.
+
+        Deleted jobs are read too, so that their watchers see the end.
+        """
         statement = select(*JOB_COLUMNS).where(is_any_of(job_ids))
         async with self._database.transaction() as connection:
             return [job_of(row) for row in await connection.execute(statement)]
@@ -205,7 +211,8 @@ class JobStore:
             .order_by(attempts.c.number, attempts.c.end_time)
         )
         async with self._database.transaction() as connection:
-            row = (await connection.execute(statement.where(jobs.c.job_id == job_id))).first()
+            wanted = statement.where(jobs.c.job_id == job_id, IS_KEPT)
+            row = (await connection.execute(wanted)).first()
             if row is None:
                 raise JobNotFound(job_id=job_id)
             entries = tuple(attempt_of(entry) for entry in await connection.execute(history))
@@ -222,7 +229,7 @@ class JobStore:
         columns = [column for column in JOB_COLUMNS if column is not jobs.c.result]
         statement = (
             select(*columns, *RECORDING_COLUMNS, *HISTORY_COLUMNS)
-            .where(*_conditions(wanted))
+            .where(*conditions_of(wanted))
             .order_by(jobs.c.create_time.desc(), jobs.c.job_id.desc())
             .limit(limit)
         )
@@ -328,8 +335,9 @@ def _insert_retry(job_id: UUID, new_job_id: UUID, timeout: timedelta) -> Any:
     return insert(jobs).from_select([*(column.name for column in copied), *fresh], source)
 
 
-def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
+def conditions_of(wanted: Filter) -> list[ColumnElement[bool]]:
+    """The conditions of a filter; deleted jobs meet none."""
+    conditions: list[ColumnElement[bool]] = [IS_KEPT]
     if wanted.token_id is not None:
         conditions.append(jobs.c.token_id == wanted.token_id)
     if wanted.status == "processing":

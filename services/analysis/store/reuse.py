@@ -10,6 +10,7 @@ from sqlalchemy import and_, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.analysis.jobs import State
+from services.analysis.store.rows import IS_KEPT
 from services.analysis.tables import jobs
 
 
@@ -36,6 +37,7 @@ async def donor_of(
     computed = and_(
         jobs.c.state == bindparam(None, State.COMPLETED, literal_execute=True),
         jobs.c.reused_job_id.is_(None),
+        IS_KEPT,
     )
     newest_version = (
         select(jobs.c.analyzer_version)

@@ -41,6 +41,9 @@ HISTORY_COLUMNS = (
     jobs.c.retried_job_id,
 )
 
+IS_KEPT = jobs.c.delete_time.is_(None)
+"""The condition that no client has deleted a job."""
+
 AnyRow = Any
 """A row whose columns are chosen at run time, so SQLAlchemy cannot type it."""
 

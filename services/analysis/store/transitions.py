@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.analysis.errors import JobNotFound
 from services.analysis.jobs import ENDS, PROGRESS, Event, State, next_state
-from services.analysis.store.rows import AnyRow
+from services.analysis.store.rows import IS_KEPT, AnyRow
 from services.analysis.tables import jobs
 
 OnTransition = Callable[[UUID, State], None]
@@ -53,7 +53,7 @@ async def locked_row(connection: AsyncConnection, job_id: UUID) -> AnyRow:
         jobs.c.attempt_start_time,
         jobs.c.worker,
     )
-    statement = select(*columns).where(jobs.c.job_id == job_id).with_for_update()
+    statement = select(*columns).where(jobs.c.job_id == job_id, IS_KEPT).with_for_update()
     row = (await connection.execute(statement)).first()
     if row is None:
         raise JobNotFound(job_id=job_id)

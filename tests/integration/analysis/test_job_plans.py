@@ -141,3 +141,9 @@ async def test_expired_jobs_are_found_by_their_end_time(
     store: JobStore, expired_jobs: ExpiredJobs, plans: Plans
 ) -> None:
     assert_by_index(await plans(expired_jobs.find(NOW, 100)), "ix_jobs_end_time")
+
+
+async def test_deleted_jobs_are_found_by_their_index(
+    store: JobStore, expired_jobs: ExpiredJobs, plans: Plans
+) -> None:
+    assert_by_index(await plans(expired_jobs.find_deleted(NOW, 100)), "ix_jobs_delete_time")

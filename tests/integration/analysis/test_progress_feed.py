@@ -16,7 +16,7 @@ from services.analysis.errors import JobNotFound
 from services.analysis.jobs import State
 from services.analysis.notifications import JobNotifications
 from services.analysis.progress import ProgressFeed
-from services.analysis.store import JobStore
+from services.analysis.store import Deletions, ExpiredJobs, JobStore
 from services.runtime.database import Database
 from services.runtime.errors import ShuttingDown
 from tests.integration.analysis.faults import broken_schema
@@ -69,6 +69,27 @@ async def test_a_watcher_gets_the_state_and_every_change_to_the_end(
     assert (await anext(states)).state is State.FAILED
     with pytest.raises(StopAsyncIteration):
         await anext(states)
+
+
+async def test_a_watcher_of_a_deleted_job_gets_its_end(
+    feed: ProgressFeed, database: Database, notifications: JobNotifications, job_id: UUID
+) -> None:
+    states = feed.watch(job_id)
+    await anext(states)
+    await Deletions(database, notifications.notify).delete(job_id)
+    assert (await asyncio.wait_for(anext(states), PATIENCE_SECONDS)).state is State.CANCELLED
+    with pytest.raises(StopAsyncIteration):
+        await anext(states)
+
+
+async def test_a_watch_ends_when_the_job_is_no_longer_stored(
+    feed: ProgressFeed, database: Database, job_id: UUID
+) -> None:
+    states = feed.watch(job_id)
+    await anext(states)
+    await ExpiredJobs(database).delete([job_id])
+    with pytest.raises(JobNotFound):
+        await asyncio.wait_for(anext(states), PATIENCE_SECONDS)
 
 
 async def test_a_watcher_that_leaves_is_forgotten(feed: ProgressFeed, job_id: UUID) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import ProgrammingError
 from services.analysis.analyzer_client import AnalyzerClient
 from services.analysis.dispatch_request import DispatchRequestBuilder
 from services.analysis.jobs import AttemptOutcome, State
+from services.analysis.report_parser import ReportParser
 from services.analysis.settings import AnalysisSettings
 from services.analysis.store import JobQueue, JobStore
 from services.analysis.webhook import WebhookSigner
@@ -67,7 +68,7 @@ async def worker(
             3600,
         )
         queue = JobQueue(database, lambda _, state: transitions.put_nowait(state))
-        client = AnalyzerClient(http, f"http://{NOWHERE}")
+        client = AnalyzerClient(http, f"http://{NOWHERE}", ReportParser(1024))
         yield Worker(settings, store, queue, builder, client)
 
 

@@ -10,11 +10,15 @@ from contextlib import suppress
 from typing import Any
 
 import grpc
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.struct_pb2 import Struct
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
+from services.analysis.report_parser import ReportParser
+from services.analysis.reports import Results
 from services.registry import SERVICES
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
@@ -96,17 +100,23 @@ class Upload(upload_pb2_grpc.UploadServiceServicer):
 
 class Analysis(analysis_pb2_grpc.AnalysisServiceServicer):
     """Refuses to watch the job "refused"; "endless" sends until it is cancelled; "completed"
-    and "failed" end."""
+    and "failed" end.
+
+    Reads return the results that were reported; or as many characters as the job id says.
+    """
 
     def __init__(self) -> None:
         self.cancelled = threading.Event()
+        self._parser = ReportParser(8 * MIB)
+        self._results: dict[str, Struct] = {}
 
     async def WatchAnalysis(
         self, request: Any, context: Context
     ) -> AsyncIterator[analysis_pb2.AnalysisProgress]:
         if request.job_id == "refused":
             await refuse(context, "410")
-        yield analysis_pb2.AnalysisProgress(status="processing", progress=40)
+        result = self._results.get(request.job_id)
+        yield analysis_pb2.AnalysisProgress(status="processing", progress=40, result=result)
         if request.job_id in ("completed", "failed"):
             message = 'data: {"status":"failed"'
             yield analysis_pb2.AnalysisProgress(status="processing", message=message)
@@ -118,12 +128,15 @@ class Analysis(analysis_pb2_grpc.AnalysisServiceServicer):
                 self.cancelled.set()
 
     async def GetAnalysisResult(self, request: Any, context: Context) -> Any:
-        answer = analysis_pb2.AnalysisResult(status="completed")
-        answer.result["text"] = "x" * int(request.job_id)
+        result = self._results.get(request.job_id)
+        answer = analysis_pb2.AnalysisResult(status="completed", result=result)
+        if result is None:
+            answer.result["text"] = "x" * int(request.job_id)
         return answer
 
     async def GetAnalysis(self, request: Any, context: Context) -> Any:
-        return analysis_pb2.Analysis(job_id=request.job_id, message="got")
+        result = self._results.get(request.job_id)
+        return analysis_pb2.Analysis(job_id=request.job_id, message="got", result=result)
 
     async def ListAnalyses(self, request: Any, context: Context) -> Any:
         return analysis_pb2.ListAnalysesResponse(next_page_token=str(request.token_id))
@@ -134,9 +147,17 @@ class Analysis(analysis_pb2_grpc.AnalysisServiceServicer):
     async def RetryAnalysis(self, request: Any, context: Context) -> Any:
         return analysis_pb2.Analysis(job_id=request.job_id, message="retried")
 
+    async def DeleteAnalysis(self, request: Any, context: Context) -> Any:
+        self._results.pop(request.job_id, None)
+        return Empty()
+
     async def ReportAnalysis(self, request: Any, context: Context) -> Any:
-        size = len(request.report.analysis_results["text"])
-        return analysis_pb2.ReportAnalysisResponse(received=True, job_id=str(size))
+        """Stores results, except of the job "unread"; returns the body's size as the job id."""
+        body = request.report.data
+        report = None if request.job_id == "unread" else await self._parser.parse(body)
+        if isinstance(report, Results):
+            self._results[request.job_id] = Struct.FromString(report.result)
+        return analysis_pb2.ReportAnalysisResponse(received=True, job_id=str(len(body)))
 
 
 class Services:
@@ -174,7 +195,7 @@ class Services:
     async def _serve(self) -> None:
         large = [
             ("grpc.max_receive_message_length", 9 * MIB),
-            ("grpc.max_send_message_length", 9 * MIB),
+            ("grpc.max_send_message_length", 17 * MIB),
             # Unread messages stay in flow control, as with the services.
             ("grpc.http2.bdp_probe", 0),
             ("grpc.http2.lookahead_bytes", 64 * 1024),

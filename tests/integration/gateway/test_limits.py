@@ -18,6 +18,7 @@ from tests.integration.gateway.fake_services import Services
 from tests.integration.gateway.process import Gateway, reason, wait_for_status, wait_until_refused
 
 BURST = 5
+REPORT_BURST = 2 * BURST
 WEBHOOK = "/tokens/webhook/analysis-complete?job_id=1"
 
 
@@ -28,6 +29,8 @@ def limited(tmp_path_factory: pytest.TempPathFactory, services: Services) -> Gat
         services,
         gateway_client_requests_per_second=1,
         gateway_client_burst=BURST,
+        gateway_webhook_requests_per_second=1,
+        gateway_webhook_burst=REPORT_BURST,
         gateway_trusted_proxies=1,
     )
 
@@ -76,10 +79,26 @@ def test_grpc_clients_get_a_grpc_status(client: httpx.Client, limited: Gateway) 
         }
 
 
-def test_reports_of_the_analysis_server_are_not_limited(client: httpx.Client) -> None:
+def test_reports_of_the_analysis_server_have_their_own_limit(client: httpx.Client) -> None:
     headers = {"x-forwarded-for": "203.0.113.6"}
-    answers = [client.post(WEBHOOK, json={}, headers=headers) for _ in range(4 * BURST)]
-    assert 429 not in {answer.status_code for answer in answers}
+
+    def post(path: str) -> int:
+        return client.post(path, json={"status": "failed"}, headers=headers).status_code
+
+    assert [post(WEBHOOK) for _ in range(REPORT_BURST)] == [200] * REPORT_BURST
+    assert 429 in {post(WEBHOOK) for _ in range(REPORT_BURST)}
+    assert client.get("/tokens/1", headers=headers).status_code == 200
+
+
+def test_reports_of_a_stranger_take_none_of_the_analysis_servers_limit(
+    client: httpx.Client,
+) -> None:
+    def post(address: str) -> int:
+        headers = {"x-forwarded-for": address}
+        return client.post(WEBHOOK, json={"status": "failed"}, headers=headers).status_code
+
+    assert 429 in {post("203.0.113.7") for _ in range(2 * REPORT_BURST)}
+    assert post("203.0.113.8") == 200
 
 
 def test_connections_over_the_limit_are_refused(tmp_path: Path, services: Services) -> None:
