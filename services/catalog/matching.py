@@ -14,22 +14,42 @@ from difflib import SequenceMatcher
 Ranges = tuple[tuple[int, int], ...]
 
 _INITIALS = range(0x1100, 0x1113)
+_JOINED_INITIALS = {
+    "ㄳ": "ㄱㅅ",
+    "ㄵ": "ㄴㅈ",
+    "ㄶ": "ㄴㅎ",
+    "ㄺ": "ㄹㄱ",
+    "ㄻ": "ㄹㅁ",
+    "ㄼ": "ㄹㅂ",
+    "ㄽ": "ㄹㅅ",
+    "ㄾ": "ㄹㅌ",
+    "ㄿ": "ㄹㅍ",
+    "ㅀ": "ㄹㅎ",
+    "ㅄ": "ㅂㅅ",
+}
+"""Consonants that keyboards of Windows and macOS join as they are typed one after the other."""
+_PARTS = str.maketrans(_JOINED_INITIALS)
 _ACCENTS = range(0x0300, 0x0370)
 
 
 def highlights(name: str, query: str) -> Ranges:
     """The ranges of characters of `name` that `query` matches, in order and not adjacent."""
-    if is_initials(query):
-        letters, positions = _initials(name)
-        pattern, _ = _initials(query)
-    else:
-        letters, positions = _fold(name)
-        pattern = _fold(query)[0].strip()
+    letters, positions = _fold(name)
+    pattern = _fold(query)[0].strip()
     start = letters.find(pattern)
+    if start < 0 and is_initials(parted := with_parted_initials(query)):
+        letters, positions = _initials(name)
+        pattern, _ = _initials(parted)
+        start = letters.find(pattern)
     if start >= 0:
         return _ranges(positions[start : start + len(pattern)])
     blocks = SequenceMatcher(None, letters, pattern, autojunk=False).get_matching_blocks()
     return _ranges([each for block in blocks for each in positions[block.a : block.a + block.size]])
+
+
+def with_parted_initials(query: str) -> str:
+    """The query with the two parts of each consonant that a keyboard joined: "ㄱㅅ" for "ㄳ"."""
+    return query.translate(_PARTS)
 
 
 def is_initials(query: str) -> bool:

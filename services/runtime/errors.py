@@ -27,8 +27,15 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc import StatusCode
 
 from services.runtime.language import Language, LearnerMessage
+from services.runtime.text import shortened
 
 DOMAIN = "sori"
+MAX_VIOLATIONS = 20
+MAX_FIELD_LENGTH = 100
+MAX_DESCRIPTION_LENGTH = 200
+MAX_METADATA_LENGTH = 1_000
+MAX_STATUS_BYTES = 7 * 1024
+"""gRPC refuses more than 8 KiB of trailers; 1 KiB is left for trailers besides the status."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +95,18 @@ class InvalidField(
     korean="요청에 잘못된 값이 있습니다. 값을 고쳐 다시 보내 주세요.",
     english="The request has an invalid value. Correct it and try again.",
 ):
-    """Fields of the request are missing or out of range; names all of them."""
+    """Fields of the request are missing or out of range; names the first MAX_VIOLATIONS."""
 
     def __init__(self, *violations: FieldViolation) -> None:
-        problem = "; ".join(f"{each.field}: {each.description}" for each in violations)
-        super().__init__(violations, field=violations[0].field, problem=problem)
+        named = [
+            FieldViolation(
+                shortened(each.field, MAX_FIELD_LENGTH),
+                shortened(each.description, MAX_DESCRIPTION_LENGTH),
+            )
+            for each in violations[:MAX_VIOLATIONS]
+        ]
+        problem = "; ".join(f"{each.field}: {each.description}" for each in named)
+        super().__init__(named, field=named[0].field, problem=problem)
 
 
 class RequestMalformed(
@@ -149,35 +163,68 @@ class InternalError(
 
 
 def status_details(error: SoriError, language: Language) -> status_pb2.Status:
-    """Translate an error into a `google.rpc.Status`.
+    """Translate an error into a `google.rpc.Status` that fits into the trailers of a call.
 
     Its message is the text for developers. Its details are `ErrorInfo` (reason, domain
     "sori", metadata), `LocalizedMessage` (the text for the learner) and, if fields are
-    invalid, `BadRequest`; if a retry helps only later, `RetryInfo`.
+    invalid, `BadRequest`; if a retry helps only later, `RetryInfo`. Values that come from a
+    request are shortened until the trailers have at most MAX_STATUS_BYTES.
     """
+    limit = MAX_METADATA_LENGTH
+    while limit > 1:
+        status = _status(error, language, limit)
+        if trailer_bytes(status) <= MAX_STATUS_BYTES:
+            return status
+        limit //= 2
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
+    return status_pb2.Status(code=_code(error), message=error.reason, details=[_pack(info)])
+
+
+def trailer_bytes(status: status_pb2.Status) -> int:
+    """The size of a status in trailers, where it is in two forms.
+
+    `grpc-message` is the message, percent-encoded: a Korean character has 9 bytes.
+    `grpc-status-details-bin` is the status in base64.
+    """
+    message: bytes = status.message.encode()
+    escaped = sum(not 0x20 <= byte <= 0x7E or byte == ord("%") for byte in message)
+    size: int = status.ByteSize()
+    return len(message) + 2 * escaped + (size + 2) // 3 * 4
+
+
+def _status(error: SoriError, language: Language, limit: int) -> status_pb2.Status:
+    """The status with each value of the metadata and violations of at most `limit` characters."""
+    metadata = {name: shortened(value, limit) for name, value in error.metadata.items()}
     details: list[Message] = [
-        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata),
+        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata),
         error_details_pb2.LocalizedMessage(
-            locale=language, message=error.learner_message.text(language)
+            locale=language, message=error.learner.filled_with(metadata).text(language)
         ),
     ]
     if error.violations:
-        details.append(
-            error_details_pb2.BadRequest(
-                field_violations=[
-                    error_details_pb2.BadRequest.FieldViolation(
-                        field=each.field, description=each.description
-                    )
-                    for each in error.violations
-                ]
-            )
-        )
+        details.append(_bad_request(error.violations, limit))
     if error.retry_seconds is not None:
         delay = Duration(seconds=error.retry_seconds)
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     return status_pb2.Status(
-        code=code_pb2.Code.Value(error.code.name), message=str(error), details=map(_pack, details)
+        code=_code(error), message=error.developer.format(**metadata), details=map(_pack, details)
     )
+
+
+def _bad_request(violations: Iterable[FieldViolation], limit: int) -> error_details_pb2.BadRequest:
+    return error_details_pb2.BadRequest(
+        field_violations=[
+            error_details_pb2.BadRequest.FieldViolation(
+                field=shortened(each.field, limit), description=shortened(each.description, limit)
+            )
+            for each in violations
+        ]
+    )
+
+
+def _code(error: SoriError) -> int:
+    code: int = code_pb2.Code.Value(error.code.name)
+    return code
 
 
 def _pack(message: Message) -> Any:

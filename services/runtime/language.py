@@ -31,6 +31,8 @@ class LearnerMessage:
 
 
 DEFAULT_LANGUAGE = Language.KOREAN
+MAX_ENTRIES = 20
+"""Further entries of an `Accept-Language` header are ignored."""
 
 
 def preferred_language(accept_language: str | None) -> Language:
@@ -40,7 +42,7 @@ def preferred_language(accept_language: str | None) -> Language:
     default is Korean, also for a missing or malformed header.
     """
     best, best_weight = DEFAULT_LANGUAGE, 0.0
-    for entry in (accept_language or "").split(",")[:20]:
+    for entry in (accept_language or "").split(",", MAX_ENTRIES)[:MAX_ENTRIES]:
         tag, _, parameter = entry.partition(";")
         primary = tag.strip().partition("-")[0].lower()
         weight = _weight(parameter)

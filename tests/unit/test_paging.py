@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from typing import Any
+
 import pytest
+from itsdangerous import URLSafeSerializer
 
 from services.runtime.errors import InvalidField
-from services.runtime.paging import page_size_of, page_token, position_of
+from services.runtime.paging import Position, page_size_of, page_token, position_of
 from sori.catalog.v1 import catalog_pb2 as pb
 
 
@@ -34,6 +38,51 @@ def test_a_forged_position_is_refused(position: list[int]) -> None:
     query = pb.ListTokensRequest()
     with pytest.raises(InvalidField):
         position_of(with_token(query, page_token(query, position)), int)
+
+
+def test_a_long_token_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    query = pb.ListTokensRequest()
+    token = page_token(query, [7])
+    monkeypatch.setattr("base64.b64decode", None)
+    with pytest.raises(InvalidField, match="page_token: must have at most 512 characters"):
+        position_of(with_token(query, token + "A" * 512), int)
+
+
+def test_the_longest_position_fits_into_a_token() -> None:
+    query = pb.ListTokensRequest(category="가" * 100, text="가" * 200)
+    position: Position = [
+        -(2**31),
+        "9999-12-31T23:59:59.999999+00:00",
+        1.7976931348623157e308,
+        -(2**31),
+    ]
+    token = page_token(query, position)
+    assert position_of(with_token(query, token)) == position
+
+
+def test_a_compressed_token_is_refused() -> None:
+    """Version 0.2.0 compressed long tokens, so that a short token could be a long position."""
+    fingerprint = hashlib.sha256(b"").digest()
+    token = URLSafeSerializer("sori.page", salt=fingerprint).dumps([0] * 100_000)
+    assert token.startswith(".")
+    assert len(token) < 512
+    with pytest.raises(InvalidField, match="page_token: must be the next_page_token"):
+        position_of(with_token(pb.ListTokensRequest(), token))
+
+
+def test_a_deeply_nested_position_is_refused() -> None:
+    query = pb.ListTokensRequest()
+    position: list[Any] = []
+    for _ in range(180):
+        position = [position]
+    with pytest.raises(InvalidField, match="page_token"):
+        position_of(with_token(query, page_token(query, position)), int)
+
+
+@pytest.mark.parametrize("token", ["A", "AAAA", "한글", "=", "!!!!", "A" * 512])
+def test_a_malformed_token_is_refused(token: str) -> None:
+    with pytest.raises(InvalidField, match="page_token"):
+        position_of(with_token(pb.ListTokensRequest(), token))
 
 
 def test_the_page_size_is_limited_and_never_negative() -> None:

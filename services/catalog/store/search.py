@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, func, literal, text
 
-from services.catalog.matching import has_letters, highlights, is_initials
+from services.catalog.matching import (
+    has_letters,
+    highlights,
+    is_initials,
+    with_parted_initials,
+)
 from services.catalog.models import TextMatch
 from services.runtime.database import Database
 
@@ -43,18 +49,27 @@ class Search:
 
     async def actors(self, query: str, size: int) -> list[Hit]:
         """At most `size` actors, each with the name or alias that matches best."""
-        return await self._find(_best_actors(_comparison_for(query)), query, size)
+        return await self._find(_best_actors, query, size)
 
     async def tokens(self, query: str, size: int) -> list[Hit]:
         """At most `size` tokens, each with its own or its actor's name that matches best."""
-        return await self._find(_best_tokens(_comparison_for(query)), query, size)
+        return await self._find(_best_tokens, query, size)
 
-    async def _find(self, statement: str, query: str, size: int) -> list[Hit]:
-        query = query.strip()
+    async def _find(
+        self, statement_for: Callable[[_Comparison], str], typed: str, size: int
+    ) -> list[Hit]:
+        typed = typed.strip()
+        parameters: dict[str, object] = {"query": typed, "size": size}
+        comparison = _comparison_for(typed)
+        parted = with_parted_initials(typed)
+        if parted != typed:
+            # Names contain joined consonants, too.
+            comparison = comparison.or_else(_comparison_for(parted).with_query("parted"))
+            parameters["parted"] = parted
         async with self._database.transaction() as connection:
             await connection.execute(_THRESHOLDS)
-            rows = await connection.execute(text(statement), {"query": query, "size": size})
-            return [_hit(row, query) for row in rows]
+            rows = await connection.execute(text(statement_for(comparison)), parameters)
+            return [_hit(row, typed) for row in rows]
 
 
 @dataclass(frozen=True)
@@ -67,6 +82,21 @@ class _Comparison:
 
     condition: str
     score: str
+
+    def with_query(self, parameter: str) -> _Comparison:
+        """The same comparison with a query in another parameter of the statement."""
+        return _Comparison(
+            self.condition.replace(":query", f":{parameter}"),
+            self.score.replace(":query", f":{parameter}"),
+        )
+
+    def or_else(self, other: _Comparison) -> _Comparison:
+        """A comparison that matches what either one matches, with the better score."""
+        return _Comparison(
+            f"({self.condition} OR {other.condition})",
+            f"greatest(CASE WHEN {self.condition} THEN {self.score} END,"
+            f" CASE WHEN {other.condition} THEN {other.score} END)",
+        )
 
 
 _KEY, _QUERY = "catalog.search_key({name})", "catalog.search_key(:query)"

@@ -78,9 +78,11 @@ CALLS: Calls = {
     "related": lambda catalog: catalog.pages.related(7, 50, (LAST, LAST)),
     "search actors": lambda catalog: catalog.search.actors("a87ff679", 20),
     "search actors by initials": lambda catalog: catalog.search.actors("ㅅㅈ", 20),
+    "search actors by joined initials": lambda catalog: catalog.search.actors("ㄳㅎ", 20),
     "search actors by a letter": lambda catalog: catalog.search.actors("z", 20),
     "search tokens": lambda catalog: catalog.search.tokens("a87ff679", 20),
     "search tokens by initials": lambda catalog: catalog.search.tokens("ㅅㅈ", 20),
+    "search tokens by joined initials": lambda catalog: catalog.search.tokens("ㄳ", 20),
     "search tokens by signs": lambda catalog: catalog.search.tokens("👩‍🎤", 20),
 }
 

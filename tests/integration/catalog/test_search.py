@@ -31,6 +31,22 @@ LAST = [
 ]
 # fmt: on
 
+JOINED = {
+    "ㄳ": "ㄱㅅ",
+    "ㄵ": "ㄴㅈ",
+    "ㄶ": "ㄴㅎ",
+    "ㄺ": "ㄹㄱ",
+    "ㄻ": "ㄹㅁ",
+    "ㄼ": "ㄹㅂ",
+    "ㄽ": "ㄹㅅ",
+    "ㄾ": "ㄹㅌ",
+    "ㄿ": "ㄹㅍ",
+    "ㅀ": "ㄹㅎ",
+    "ㅄ": "ㅂㅅ",
+}
+"""Consonants that keyboards join, with the initials that were typed."""
+SYLLABLE_OF = dict(zip("ㄱㄴㄹㅁㅂㅅㅈㅌㅍㅎ", "가나라마바사자타파하", strict=True))
+
 PAGE_SIZE = 20
 """The default number of matches."""
 
@@ -108,6 +124,11 @@ async def test_the_best_match_of_a_name_is_the_name(
         ("ㅂㅅㅈ", "배 수지", ((0, 1), (2, 4))),
         ("ㅂ", "배수지", ((0, 1),)),
         ("수ㅈ", "배수지", ((1, 3),)),
+        ("ㄳㅎ", "김수현", ((0, 3),)),
+        ("ㄳ", "김수현", ((0, 2),)),
+        ("ㄻ", "라면왕", ((0, 2),)),
+        ("ㅄㅈ", "배수지", ((0, 3),)),
+        ("ㄳ", "ㄳ 합니다", ((0, 1),)),
         ("beyonce", "Beyoncé", ((0, 7),)),
         ("STREEP", "Meryl Streep", ((6, 12),)),
         ("meryl strep", "Meryl Streep", ((0, 10), (11, 12))),
@@ -124,6 +145,17 @@ async def test_a_name_is_found_with_its_highlights(
     ((actor_id, match),) = await catalog.search.actors(query, PAGE_SIZE)
     assert (actor_id, match.text) == (actor.id, name)
     assert match.highlights == highlights
+
+
+@pytest.mark.parametrize("joined", JOINED, ids=JOINED.get)
+async def test_initials_that_a_keyboard_joins_find_what_their_parts_find(
+    catalog: CatalogStore, joined: str
+) -> None:
+    name = "".join(SYLLABLE_OF[initial] for initial in JOINED[joined]) + "하"
+    await catalog.actors.create(Actor(name))
+    await catalog.actors.create(Actor("Somebody Else"))
+    for query, parts in ((joined, JOINED[joined]), (f"{joined}ㅎ", f"{JOINED[joined]}ㅎ")):
+        assert await search(catalog, query) == await search(catalog, parts) == [name]
 
 
 async def test_an_actor_with_two_matching_aliases_is_found_once(catalog: CatalogStore) -> None:
