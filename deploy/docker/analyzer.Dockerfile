@@ -13,7 +13,8 @@ RUN --mount=type=bind,source=deploy/docker/without_gpl.py,target=without_gpl.py 
 COPY pyproject.toml /app/
 COPY services/__init__.py services/version.py /app/services/
 COPY services/analyzer /app/services/analyzer
-COPY services/runtime/__init__.py services/runtime/logs.py /app/services/runtime/
+COPY services/runtime/__init__.py services/runtime/audio_formats.py services/runtime/logs.py \
+     /app/services/runtime/
 RUN --mount=type=bind,source=deploy/docker/compile.sh,target=compile.sh ./compile.sh
 
 FROM ${PYTHON_IMAGE}

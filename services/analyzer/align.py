@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from pocketsphinx import Decoder
 
-from services.analyzer.decode import Samples
+from services.analyzer.downmix import Samples
 from services.analyzer.g2p import dictionary_words, guessed_phones
 
 _WORST_FIT = -12.0

@@ -9,7 +9,8 @@ from typing import TypedDict
 import numpy as np
 
 from services.analyzer.align import Aligner, Span
-from services.analyzer.decode import SAMPLE_RATE, Samples, decode
+from services.analyzer.decode import SAMPLE_RATE, decode
+from services.analyzer.downmix import Samples
 from services.analyzer.dtw import Path, align_frames, distances
 from services.analyzer.failures import AnalysisFailure, Reason
 from services.analyzer.features import (
@@ -22,6 +23,7 @@ from services.analyzer.features import (
     timbre,
 )
 from services.analyzer.g2p import is_english
+from services.analyzer.hum import without_hum
 from services.analyzer.pitch import pitch
 from services.analyzer.request import Script, Word
 from services.analyzer.score import (
@@ -127,7 +129,7 @@ def read_voice(data: bytes, max_seconds: float) -> Voice:
 
     Raises AnalysisFailure: the reasons of `decode`, and SILENT_AUDIO.
     """
-    samples = decode(data, max_seconds)
+    samples = without_hum(decode(data, max_seconds))
     levels = loudness(samples)
     if is_silent(levels):
         raise AnalysisFailure(Reason.SILENT_AUDIO)

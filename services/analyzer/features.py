@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from services.analyzer.decode import SAMPLE_RATE, Samples
+from services.analyzer.decode import SAMPLE_RATE
+from services.analyzer.downmix import Samples
 
 FRAME_SECONDS = 0.01
 _HOP = int(SAMPLE_RATE * FRAME_SECONDS)

@@ -6,7 +6,8 @@ import numpy as np
 import pyworld
 from numpy.lib.stride_tricks import sliding_window_view
 
-from services.analyzer.decode import SAMPLE_RATE, Samples
+from services.analyzer.decode import SAMPLE_RATE
+from services.analyzer.downmix import Samples
 from services.analyzer.features import FRAME_SECONDS, Contour
 
 LOWEST_HZ = 60.0

@@ -17,10 +17,11 @@ from services.analyzer.align import Span
 from services.analyzer.features import Contour
 from services.analyzer.pitch import semitones
 
-ANALYZER_VERSION = "1"
+ANALYZER_VERSION = "2"
 """Increase it with every change that affects results, so that older results are not reused.
 
-Results also depend on `analysis`, `align`, `decode`, `features`, `pitch`, `g2p` and `dtw`.
+Results also depend on `analysis`, `align`, `decode`, `downmix`, `hum`, `features`, `pitch`, `g2p`
+and `dtw`.
 """
 
 # The mean loss of fit for a different sentence, in nats per frame. This and the next constant

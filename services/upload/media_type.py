@@ -1,44 +1,34 @@
-"""The media type and duration of a file, read from its first bytes. Pure."""
+"""The media type of a file and what its header states, read from its first bytes. Pure."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 
-import filetype
-from tinytag import TinyTag, TinyTagException
-
+from services.runtime.audio_formats import (
+    MAX_CHANNELS,
+    MAX_SAMPLE_RATE,
+    MIN_SAMPLE_RATE,
+    SUPPORTED,
+    format_of,
+)
+from services.upload.audio_header import AudioHeader, read_header
 from services.upload.errors import RecordingTooLong, UnsupportedAsset, UnsupportedAudio
 
 SNIFFED_BYTES = 4096
 """How many of the first bytes are needed for the media type."""
 
 HEAD_BYTES = 64 * 1024
-"""How many of the first bytes are needed for the duration, in formats that start with it."""
+"""How many of the first bytes are needed for the header, in formats that start with it."""
 
-SUPPORTED = "WAV, FLAC, MP3, Ogg, WebM, MP4/M4A, AAC"
-
-_CONTENT_TYPES = {
-    "audio/x-wav": "audio/wav",
-    "audio/x-flac": "audio/flac",
-    "audio/mpeg": "audio/mpeg",
-    "audio/ogg": "audio/ogg",
-    "video/webm": "audio/webm",
-    "audio/mp4": "audio/mp4",
-    "video/mp4": "audio/mp4",
-    "audio/aac": "audio/aac",
-}
-
-# Other formats must be read to their end, or the duration is estimated from the size.
-_NAME_WITH_DURATION = {"audio/wav": "a.wav", "audio/flac": "a.flac", "audio/mp4": "a.m4a"}
+_BOUNDS = f"{SUPPORTED} (4 to 384 kHz, 1 to {MAX_CHANNELS} channels)"
 
 
 def audio_type(first_bytes: bytes) -> str:
     """The media type of a recording with these first bytes. Errors: UnsupportedAudio."""
-    found = filetype.guess_mime(first_bytes)
-    if found not in _CONTENT_TYPES:
+    found = format_of(first_bytes)
+    if found is None:
         raise UnsupportedAudio(supported=SUPPORTED)
-    return _CONTENT_TYPES[found]
+    return found.content_type
 
 
 def json_type(first_bytes: bytes, kind: str) -> str:
@@ -53,15 +43,10 @@ def any_type(_first_bytes: bytes) -> str:
     return "application/octet-stream"
 
 
-def duration_of(first_bytes: bytes, content_type: str) -> float | None:
-    """The duration in seconds that a WAV, FLAC or MP4 file states; None for other files."""
-    name = _NAME_WITH_DURATION.get(content_type)
-    if name is None:
-        return None
-    try:
-        return TinyTag.get(name, file_obj=io.BytesIO(first_bytes), tags=False).duration
-    except TinyTagException:
-        return None
+def header_of(first_bytes: bytes) -> AudioHeader:
+    """What the first bytes of an audio file state; nothing for other files."""
+    found = format_of(first_bytes)
+    return read_header(first_bytes, found) if found else AudioHeader()
 
 
 class Head:
@@ -76,7 +61,7 @@ class Head:
     def feed(self, content: bytes) -> str | None:
         """Add the next bytes; returns the media type once the head is complete.
 
-        Errors: those of `type_of`, RecordingTooLong.
+        Errors: those of `type_of`, RecordingTooLong, UnsupportedAudio.
         """
         self._first += content[: HEAD_BYTES - len(self._first)]
         if not self._is_sniffed and len(self._first) >= SNIFFED_BYTES:
@@ -87,11 +72,20 @@ class Head:
         """The media type of a file that is shorter than the head. Errors: as `feed`."""
         content_type = self._sniff()
         first_bytes, self._first = bytes(self._first), bytearray()
-        seconds = duration_of(first_bytes, content_type)
-        if seconds is not None and seconds > self._limit_seconds:
-            raise RecordingTooLong(seconds=round(seconds), limit_seconds=round(self._limit_seconds))
+        if self._type_of is audio_type:
+            self._check(header_of(first_bytes))
         return content_type
 
     def _sniff(self) -> str:
         self._is_sniffed = True
         return self._type_of(bytes(self._first[:SNIFFED_BYTES]))
+
+    def _check(self, header: AudioHeader) -> None:
+        seconds, limit_seconds = header.seconds, self._limit_seconds
+        if seconds is not None and seconds > limit_seconds:
+            raise RecordingTooLong(seconds=round(seconds), limit_seconds=round(limit_seconds))
+        rate, channels = header.sample_rate, header.channels
+        if rate is not None and not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
+            raise UnsupportedAudio(supported=_BOUNDS)
+        if channels is not None and not 1 <= channels <= MAX_CHANNELS:
+            raise UnsupportedAudio(supported=_BOUNDS)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.upload.errors import UnsupportedAudio
-from services.upload.media_type import SNIFFED_BYTES, audio_type
+from services.upload.media_type import SNIFFED_BYTES, Head, audio_type, header_of
+from tests.dialects import DIALECTS
 
 AUDIO = Path(__file__).parents[1] / "audio"
 
@@ -34,6 +38,32 @@ def test_raw_aac_is_recognised() -> None:
     assert audio_type(b"\xff\xf1\x60\x40\x1f\xff\xfc" + bytes(64)) == "audio/aac"
 
 
+@pytest.mark.parametrize(
+    ("rate", "count"), [(3_999, 1), (384_001, 1), (16_000, 65), (1, 1), (16_000, 0)]
+)
+def test_a_header_with_an_unusable_rate_or_channel_count_is_refused(rate: int, count: int) -> None:
+    described = struct.pack("<HHIIHH", 1, count, rate, 2 * rate * count, 2 * count, 16)
+    file = b"RIFF\xff\xff\xff\xffWAVEfmt " + struct.pack("<I", 16) + described
+    head = Head(audio_type, 60.0)
+    assert head.feed(file + b"data\xff\xff\xff\xff") is None
+    with pytest.raises(UnsupportedAudio, match="4 to 384 kHz, 1 to 64 channels"):
+        head.settle()
+
+
+@given(
+    st.sampled_from([build()[:200] for build in DIALECTS.values()]),
+    st.lists(st.tuples(st.integers(0, 199), st.integers(0, 255)), max_size=20),
+    st.integers(0, 200),
+)
+def test_a_damaged_header_never_fails(
+    first_bytes: bytes, damages: list[tuple[int, int]], length: int
+) -> None:
+    damaged = bytearray(first_bytes)
+    for position, value in damages:
+        damaged[position % len(damaged)] = value
+    header_of(bytes(damaged[:length]))
+
+
 def zip_file() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -48,6 +78,9 @@ def zip_file() -> bytes:
         pytest.param(zip_file(), id="zip"),
         pytest.param(b"<html></html>", id="html"),
         pytest.param(b"RIFF\0\0\0\0AVI LIST", id="avi"),
+        pytest.param(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", id="heic"),
+        pytest.param(b"\xff\xfb\x90\x64" + bytes(2000), id="one MP3 header"),
+        pytest.param(bytes(4096), id="zeros"),
         pytest.param((AUDIO / "notaudio.wav").read_bytes(), id="notaudio.wav"),
     ],
 )

@@ -1,19 +1,27 @@
 from __future__ import annotations
 
 import io
+import resource
 import struct
 import wave
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import av
 import numpy as np
+import psutil  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.analyzer.decode import SAMPLE_RATE, decode
 from services.analyzer.failures import AnalysisFailure, Reason
+from tests.dialects import channels, encoded, opposite_phase
+from tests.dialects import wav as wav_of
 from tests.unit.analyzer.conftest import ReadAudio
+
+MIB = 1024 * 1024
 
 
 def wav(samples: list[int], rate: int = SAMPLE_RATE, channels: int = 1) -> bytes:
@@ -74,6 +82,113 @@ def test_a_playlist_cannot_open_other_files(read_audio: ReadAudio, tmp_path: Pat
     ):
         with pytest.raises(AnalysisFailure):
             decode(playlist.encode(), 120.0)
+
+
+def flac_of_one_hertz() -> bytes:
+    """A valid file of 81 bytes: 65,535 equal samples at 1 Hz, as 18 hours of audio."""
+    info = struct.pack(">HH", 65_535, 65_535) + bytes(6)
+    info += struct.pack(">Q", 1 << 44 | 15 << 36 | 65_535) + bytes(16)
+    header = b"\xff\xf8" + bytes([0b0111_0000, 0b0000_1000, 0]) + struct.pack(">H", 65_534)
+    frame = header + bytes([crc(header, 0x07, 8)]) + bytes([0, 0, 0])
+    frame += struct.pack(">H", crc(frame, 0x8005, 16))
+    return b"fLaC" + b"\x80\x00\x00\x22" + info + frame
+
+
+def crc(data: bytes, polynomial: int, width: int) -> int:
+    value = 0
+    for byte in data:
+        value ^= byte << width - 8
+        for _ in range(8):
+            value = value << 1 ^ (polynomial if value >> width - 1 else 0)
+            value &= (1 << width) - 1
+    return value
+
+
+def flac_with_covers(size: int, count: int) -> bytes:
+    """A FLAC file with black PNG covers of `size` by `size` pixels."""
+    picture = io.BytesIO()
+    with av.open(picture, "w", format="image2pipe") as output:
+        stream = output.add_stream("png", rate=1)
+        assert isinstance(stream, av.VideoStream)
+        stream.width = stream.height = size
+        stream.pix_fmt = "rgb24"
+        frame = av.VideoFrame.from_ndarray(np.zeros((size, size, 3), np.uint8), "rgb24")
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            output.mux(packet)
+    png = picture.getvalue()
+    block = struct.pack(">II9sI", 3, 9, b"image/png", 0) + struct.pack(">IIII", size, size, 24, 0)
+    block += struct.pack(">I", len(png)) + png
+    cover = b"\x06" + len(block).to_bytes(3, "big") + block
+    file = encoded("flac", "flac", channels(1), SAMPLE_RATE)
+    audio = 4 + 4 + 34
+    info = file[:4] + b"\0" + file[5:audio]
+    last = b"\x81\x00\x00\x00"
+    return info + cover * count + last + file[file.index(b"\xff\xf8", audio) :]
+
+
+@contextmanager
+def address_space(more_bytes: int) -> Iterator[None]:
+    """Limits the memory that this process may map in addition."""
+    used = psutil.Process().memory_info().vms
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + more_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def test_a_tiny_file_of_many_hours_needs_little_memory() -> None:
+    with address_space(256 * MIB), pytest.raises(AnalysisFailure) as failure:
+        decode(flac_of_one_hertz(), 120.0)
+    assert failure.value.reason is Reason.UNDECODABLE_AUDIO
+    assert not isinstance(failure.value.__cause__, MemoryError)
+
+
+def test_pictures_in_a_recording_are_not_decoded() -> None:
+    file = flac_with_covers(9_000, 4)
+    with address_space(256 * MIB):
+        samples = decode(file, 120.0)
+    assert len(samples) == len(channels(1))
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 24, 64])
+def test_up_to_64_channels_are_decoded(count: int) -> None:
+    assert len(decode(wav([5000, -5000] * 50 * count, channels=count), 120.0)) == 100
+
+
+@pytest.mark.parametrize(("rate", "count"), [(3_999, 1), (384_001, 1), (16_000, 65), (1, 1)])
+def test_rates_and_channels_beyond_the_limits_are_undecodable(rate: int, count: int) -> None:
+    with pytest.raises(AnalysisFailure) as failure:
+        decode(wav([5000, -5000] * 5 * count, rate=rate, channels=count), 120.0)
+    assert failure.value.reason is Reason.UNDECODABLE_AUDIO
+
+
+def test_the_length_is_checked_before_audio_is_resampled() -> None:
+    """400 s at 4 kHz, in one packet of 1.6 MB, are 26 MB at 16 kHz."""
+    file = encoded("matroska", "pcm_u8", np.zeros((1_600_000, 1), np.int16), 4_000)
+    with pytest.raises(AnalysisFailure) as failure:
+        decode(file, 120.0)
+    assert failure.value.reason is Reason.AUDIO_TOO_LONG
+
+
+def test_channels_in_opposite_phase_do_not_cancel_each_other() -> None:
+    stereo = decode(wav_of(opposite_phase()), 120.0)
+    assert np.array_equal(stereo, decode(wav_of(channels(1)), 120.0))
+
+
+def test_a_voice_on_one_of_eight_channels_keeps_its_level() -> None:
+    surround = np.zeros((len(channels(1)), 8), np.int16)
+    surround[:, 2] = channels(1)[:, 0]
+    samples = decode(wav_of(surround), 120.0)
+    assert np.array_equal(samples, decode(wav_of(channels(1)), 120.0))
+
+
+def test_an_endless_chain_of_ogg_files_is_refused() -> None:
+    link = encoded("ogg", "libopus", channels(1)[:160], SAMPLE_RATE)
+    with pytest.raises(AnalysisFailure) as failure:
+        decode(link * 101, 120.0)
+    assert failure.value.reason is Reason.UNDECODABLE_AUDIO
 
 
 def test_stereo_is_averaged_and_resampled() -> None:

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.analyzer.align import Aligner
-from services.analyzer.decode import SAMPLE_RATE, Samples, decode
+from services.analyzer.decode import SAMPLE_RATE, decode
+from services.analyzer.downmix import Samples
 from services.analyzer.features import active, frames_in, is_silent, loudness, timbre
 from services.analyzer.pitch import pitch, semitones
 from tests.unit.analyzer.conftest import ReadAudio
