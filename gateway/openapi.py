@@ -31,6 +31,7 @@ from gateway.openapi_facts import NEEDED_FIELDS, REASON_STATUSES
 from gateway.openapi_http import (
     BODY_STATUSES,
     HEADERS,
+    OTHER_RESPONSES,
     RAW_BODIES,
     REQUEST_HEADERS,
     REQUIRED_HEADERS,
@@ -205,7 +206,10 @@ class _Document:
             response["content"] = (
                 self._events(schema) if method.server_streaming else self._json(schema)
             )
-        return {str(success.status): response}
+        others = OTHER_RESPONSES.get(method.name, {})
+        return {str(success.status): response} | {
+            str(status): {"description": text} for status, text in others.items()
+        }
 
     def _events(self, schema: Json) -> Json:
         """An event stream, whose events OpenAPI cannot describe: `data: {…}` and an empty line."""
