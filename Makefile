@@ -24,7 +24,7 @@ E2E := tests/e2e $(wildcard tests/docs)
 # Its uploads use both cores; with others next to them the services time out.
 ALONE := tests/chaos/test_uploads_at_scale.py
 
-.PHONY: help setup up down logs clean migrate import export erd demo test unit integration e2e one cluster chaos soak fuzz drill bench capacity lint format breaking image-check lock
+.PHONY: help setup up down logs clean migrate import export erd demo test unit integration e2e one openapi-check cluster chaos soak fuzz drill bench capacity lint format breaking image-check lock
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -108,6 +108,10 @@ e2e: setup $(JS_INSTALLED) ## Run the tests of the whole product and of the docu
 one: setup $(JS_INSTALLED) ## Run one test file or one test: T=tests/unit/test_tus.py::test_an_offset_is_parsed
 	$(if $(T),,$(error Say which: make one T=tests/unit/test_tus.py))
 	$(PYTEST) $(T)
+
+# Some of its stacks run at the same time, each with a part of the operations.
+openapi-check: setup ## Compare the product with its OpenAPI document: 150 examples a call.
+	OPENAPI_EXAMPLES=150 $(PYTEST) -n auto --dist worksteal tests/e2e/test_openapi.py
 
 cluster: setup $(JS_INSTALLED) ## Run e2e and fault tests on two of everything, on hosts of their own (root).
 	SORI_TEST_CLUSTER=1 $(PYTEST) tests/cluster tests/e2e tests/chaos

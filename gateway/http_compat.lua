@@ -15,6 +15,15 @@ local function remove_internal(headers)
   for _, name in ipairs(INTERNAL) do headers:remove(name) end
 end
 
+-- gRPC fails a call with a header name that HTTP allows and gRPC does not, such as `x!`.
+local function remove_illegal(headers)
+  local illegal = {}
+  for name in pairs(headers) do
+    if name:find("[^%w:._-]") then illegal[#illegal + 1] = name end
+  end
+  for _, name in ipairs(illegal) do headers:remove(name) end
+end
+
 -- The transcoder matches verbs such as `:cancel` by a plain colon; some clients encode it.
 local function decode_verb(path)
   return (path:gsub("^([^?]*)%%3[Aa](%l+)%f[?%z]", "%1:%2"))
@@ -60,6 +69,7 @@ function envoy_on_request(handle)
   end
   -- These headers belong to gRPC; the transcoder adds its own.
   remove_internal(handle:headers())
+  remove_illegal(handle:headers())
   local path = handle:headers():get(":path") or ""
   if is_tus(path) then
     override_method(handle:headers())

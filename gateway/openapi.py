@@ -12,7 +12,7 @@ import json
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from gateway.openapi_facts import NEEDED_FIELDS, REASON_STATUSES
 from gateway.openapi_http import (
     BODY_STATUSES,
     HEADERS,
+    OTHER_RESPONSES,
     RAW_BODIES,
     REQUEST_HEADERS,
     REQUIRED_HEADERS,
@@ -139,12 +140,11 @@ class _Document:
             return
         mapped = {*rule.variables, rule.body}
         for each in message.fields:
-            schema = (
-                self._schemas.of_field(each, Direction.CREATE) if each.name not in mapped else {}
-            )
-            if not schema or (each.message_type is not None and "$ref" in schema):
+            if each.name in mapped:
                 continue
             parameter = self._parameter(each) | {"in": "query"}
+            if each.message_type and "$ref" in parameter["schema"]:
+                raise ValueError(f"{each.full_name} is a message, which no query can contain")
             if each.message_type and each.message_type.name == "FieldMask":
                 resource = message.fields_by_name[rule.body].message_type
                 parameter["schema"]["pattern"] = mask_pattern(resource)
@@ -175,16 +175,13 @@ class _Document:
     def _raw_body(self, method: Descriptor) -> Json:
         raw = RAW_BODIES[method.name]
         if raw.message:
-            return self._json_body(self._contract.message(raw.message), Direction.CREATE, ())
+            return self._json_body(self._contract.message(raw.message), Direction.CREATE)
         return {"required": raw.required, "content": {raw.media_type: {"schema": raw.schema}}}
 
     def _json_body(
-        self,
-        message: Descriptor,
-        direction: Direction,
-        without: Iterator[str] | set[str] | tuple[()],
+        self, message: Descriptor, direction: Direction, without: Collection[str] = ()
     ) -> Json:
-        schema = self._schemas.reference(message, direction, without=set(without))
+        schema = self._schemas.reference(message, direction, without=without)
         return {"required": True, "content": self._json(schema)}
 
     def _json(self, schema: Json) -> Json:
@@ -205,7 +202,10 @@ class _Document:
             response["content"] = (
                 self._events(schema) if method.server_streaming else self._json(schema)
             )
-        return {str(success.status): response}
+        others = OTHER_RESPONSES.get(method.name, {})
+        return {str(success.status): response} | {
+            str(status): {"description": text} for status, text in others.items()
+        }
 
     def _events(self, schema: Json) -> Json:
         """An event stream, whose events OpenAPI cannot describe: `data: {…}` and an empty line."""

@@ -17,8 +17,9 @@ UPLOAD_ID = "01a222e9-2f51-7c30-9d0e-6f1be6a1c0d4"
 _TIME = "2026-11-28T09:30:00.250Z"
 _SHA_256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
-# At least one character that is not white space, and no NUL.
-_NOT_BLANK = r"^[^\u0000]*[^\u0000\s][^\u0000]*$"
+# At least one character that is not white space, and no NUL. Python's white space includes
+# control characters that `\s` of JavaScript does not.
+_NOT_BLANK = r"^[^\u0000]*[^\u0000\u001c-\u001f\u0085\s][^\u0000]*$"
 _NO_NUL = r"^[^\u0000]*$"
 _LANGUAGE_CODE = r"^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*)?$"
 _OBJECT_KEY = r"^references/[A-Za-z0-9/_-]+([.][A-Za-z0-9/_-]+)*$"
@@ -57,7 +58,11 @@ _IDS: Json = {
     "items": {"minimum": 1},
     "example": [1, 2],
 }
-_URL: Json = {"maxLength": 2000, "example": "https://example.org/clip"}
+_URL: Json = {
+    "maxLength": 2000,
+    "pattern": r"^(https?://[^\u0000]+)?$",
+    "example": "https://example.org/clip",
+}
 
 FIELDS: Mapping[str, Json] = {
     # Of all messages that have a field of this name.
@@ -246,6 +251,12 @@ REASON_STATUSES: Mapping[str, int] = {
     "UPLOAD_LOST": 410,
     "TUS_VERSION_UNSUPPORTED": 412,
     "CHUNK_CHECKSUM_MISMATCH": 460,
+    "TOO_MANY_OPEN_UPLOADS": 429,
+    "DAILY_BYTES_EXCEEDED": 429,
+    "TOO_MANY_WATCHES": 429,
+    "REQUEST_MALFORMED": 400,
+    "REPORT_TOO_LARGE": 413,
+    "RESULT_UNREADABLE": 400,
 }
 """The HTTP status of each reason. An operation may return those that its comment, or that of
 its service, names."""

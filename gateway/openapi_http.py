@@ -21,7 +21,15 @@ class Header:
 
 
 _TUS_VERSION: Json = {"type": "string", "enum": ["1.0.0"], "example": "1.0.0"}
-_BYTES: Json = {"type": "integer", "format": "int64", "minimum": 0, "example": 101484}
+_BYTES: Json = {
+    "type": "integer",
+    "format": "int64",
+    "minimum": 0,
+    "maximum": 2**53 - 1,
+    "example": 101484,
+}
+_BASE_64 = "[A-Za-z0-9+/]"
+_CHECKSUM = f"^(sha1 {_BASE_64}{{27}}=|sha256 {_BASE_64}{{43}}=|crc32c {_BASE_64}{{6}}==)$"
 
 HEADERS: Mapping[str, Header] = {
     header.name: header
@@ -81,7 +89,11 @@ HEADERS: Mapping[str, Header] = {
         ),
         Header(
             "Upload-Checksum",
-            {"type": "string", "example": "sha1 Lve95gjOVATpfV8EL5X4nxwjKHE="},
+            {
+                "type": "string",
+                "pattern": _CHECKSUM,
+                "example": "sha1 Lve95gjOVATpfV8EL5X4nxwjKHE=",
+            },
             "The algorithm, and the digest of this body in base64.",
         ),
         Header(
@@ -106,6 +118,12 @@ HEADERS: Mapping[str, Header] = {
             "The analysis job of the upload. A partial upload has none.",
         ),
         Header(
+            "Last-Event-ID",
+            {"type": "string", "example": "0"},
+            "The id of the last event that an EventSource received; it sends the header itself"
+            " when it reconnects.",
+        ),
+        Header(
             "Cache-Control",
             {"type": "string", "example": "no-store"},
             "The state of an upload must not be cached.",
@@ -119,6 +137,7 @@ HEADERS: Mapping[str, Header] = {
 }
 
 REQUEST_HEADERS: Mapping[str, tuple[str, ...]] = {
+    "WatchAnalysis": ("Last-Event-ID",),
     "UploadAudioForm": ("Idempotency-Key",),
     "CreateTusUpload": (
         "Tus-Resumable",
@@ -186,6 +205,13 @@ SUCCESSES: Mapping[str, Success] = {
     "DeleteTusUpload": Success(204, _TUS),
 }
 """The successful response of a method, where it is not 200 with JSON only."""
+
+OTHER_RESPONSES: Mapping[str, Mapping[int, str]] = {
+    "WatchAnalysis": {
+        204: "The analysis has ended and `Last-Event-ID` is the last event: do not reconnect.",
+    },
+}
+"""Further responses of a method that are not errors and have no body: their descriptions."""
 
 
 @dataclass(frozen=True)

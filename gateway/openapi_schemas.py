@@ -41,7 +41,7 @@ _NEVER = ("Never sent.", "Not allowed.")
 
 
 class Direction(Enum):
-    """Who sends a message, and as what."""
+    """How a message is used. The value ends the name of its schema."""
 
     RESPONSE = ""
     CREATE = "Input"

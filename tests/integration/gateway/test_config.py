@@ -82,6 +82,14 @@ def test_clients_cannot_set_internal_headers(client: httpx.Client) -> None:
     assert seen["x-request-id"] == answer.headers["x-request-id"] != "mine"
 
 
+def test_a_header_name_that_grpc_forbids_does_not_fail_the_request(client: httpx.Client) -> None:
+    answer = client.get("/tokens/1", headers={"x!y": "1", "*": "2", "x-kept": "3"})
+    assert answer.status_code == 200
+    seen = json.loads(answer.json()["category"])
+    assert seen["x-kept"] == "3"
+    assert not {"x!y", "*"} & set(seen)
+
+
 def test_responses_reveal_nothing_about_the_services(client: httpx.Client) -> None:
     answer = client.get("/tokens/1")
     assert answer.headers["server"] == "sori"
