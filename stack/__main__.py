@@ -72,9 +72,7 @@ def _sentence(error: Exception) -> str:
         )
         return "\n".join(["These settings of the stack are invalid:", *problems])
     if isinstance(error, grpc.RpcError):
-        # grpc's stubs do not say that the errors of calls have details.
-        details = getattr(error, "details", error.__str__)()
-        return f"A service refused a call of the stack: {details}"
+        return f"A service refused a call of the stack: {error.details()}"
     if isinstance(error, httpx.HTTPError):
         return f"A request of the stack failed: {error}"
     return sentence_of(error) if isinstance(error, OSError) else str(error)
