@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Self
 
 from dotenv import find_dotenv
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.runtime.database_url import DatabaseUrl
 from services.runtime.tls import Tls
 
 
@@ -117,12 +118,19 @@ class DatabaseSettings(Settings):
         SecretStr("postgresql://sori@localhost:15432/sori"),
         description=(
             "postgresql://user:password@host:port/database, with parameters of libpq such as "
-            "?sslmode=verify-full&sslrootcert=FILE."
+            "?sslmode=verify-full&sslrootcert=FILE; docs/operations.md lists them. Several hosts, "
+            "separated by commas, are tried in order."
         ),
     )
     database_pool_size: int = Field(
         10, ge=1, description="Maximum number of connections per process."
     )
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_understood(cls, value: SecretStr) -> SecretStr:
+        DatabaseUrl.parse(value.get_secret_value())
+        return value
 
 
 class ObjectStoreSettings(Settings):
