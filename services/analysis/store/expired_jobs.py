@@ -10,9 +10,10 @@ from sqlalchemy import case, delete, exists, func, select
 
 from services.analysis.store.rows import is_any_of
 from services.analysis.tables import jobs
-from services.runtime.database import Database
+from services.runtime.database import Database, retried_on_schema_change
 
 
+@retried_on_schema_change
 class ExpiredJobs:
     """Finds and deletes jobs that ended long ago."""
 

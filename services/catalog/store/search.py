@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Row, func, literal, text
 
 from services.catalog.matching import has_letters, highlights, is_initials
 from services.catalog.models import TextMatch
-from services.runtime.database import Database
+from services.runtime.database import Database, retried_on_schema_change
 
 # The lowest similarities, 0 to 1, at which a query matches a whole name or a part of it. They
 # were chosen on 2,000 names with typos: see tests/integration/catalog/test_search.py.
@@ -35,6 +35,7 @@ def contains(key: str, column: ColumnElement[str], query: str) -> ColumnElement[
     return condition
 
 
+@retried_on_schema_change
 class Search:
     """Finds actors and tokens, the best match first, with the text that matches."""
 
