@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import partial, wraps
+from itertools import product
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import asyncpg
 import structlog
-from sqlalchemy import make_url, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from services.runtime.database_url import DatabaseUrl
 from services.runtime.errors import DatabaseUnavailable
 from services.runtime.periodic import keep_running
 from services.runtime.settings import DatabaseSettings
@@ -31,6 +36,13 @@ _SCHEMA_MISSING = ("42P01", "3F000")
 _OVERLOAD = ("53300", "40P01")
 # The classes of connection errors and of shutdowns.
 _CONNECTION_LOST = ("08", "57P")
+# read_only_sql_transaction: this host was the primary when the connection was opened.
+_NO_PRIMARY = "25006"
+
+# The errors of a host after which another host may be better.
+_NEXT_HOST = (asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched)
+
+_Store = TypeVar("_Store", bound=type)
 
 _logger = structlog.get_logger(__name__)
 
@@ -42,7 +54,7 @@ def create_engine(
     command_timeout: float | None = None,
     **options: Any,
 ) -> AsyncEngine:
-    """An engine whose connections asyncpg opens from the URL: it reads libpq's `sslmode`.
+    """An engine whose connections asyncpg opens from the URL.
 
     command_timeout: the most seconds that a statement may run; default: unlimited.
     options: passed to SQLAlchemy's `create_async_engine`.
@@ -54,14 +66,68 @@ def create_engine(
 def _connector(
     settings: DatabaseSettings, application_name: str, command_timeout: float | None
 ) -> Callable[[], Awaitable[asyncpg.Connection]]:
-    url = make_url(settings.database_url.get_secret_value()).set(drivername="postgresql")
-    return partial(
-        asyncpg.connect,
-        url.render_as_string(hide_password=False),
-        timeout=CONNECT_TIMEOUT_SECONDS,
-        command_timeout=command_timeout,
-        server_settings={"application_name": application_name},
-    )
+    url = DatabaseUrl.parse(settings.database_url.get_secret_value())
+    timeout = CONNECT_TIMEOUT_SECONDS if url.connect_timeout is None else url.connect_timeout
+    arguments: dict[str, Any] = {
+        "timeout": timeout or None,
+        "command_timeout": command_timeout,
+        "server_settings": {"application_name": application_name},
+    }
+    if url.is_verified_by_system:
+        arguments["ssl"] = ssl.create_default_context()
+    return partial(_connect, url, arguments)
+
+
+async def _connect(url: DatabaseUrl, arguments: dict[str, Any]) -> Any:
+    """Connect to the first host that responds and has the session attributes.
+
+    asyncpg can try several hosts itself, but within one timeout: a host that does not respond
+    would use it up. Errors: ConnectionError, or asyncpg's error if the server refuses.
+    """
+    error: Exception | None = None
+    for attributes, host in product(url.session_attributes, url.hosts):
+        wanted = {"target_session_attrs": attributes, **arguments}
+        try:
+            connection = await asyncpg.connect(host, **wanted)
+        except (OSError, TimeoutError, *_NEXT_HOST) as failure:
+            error = failure
+        else:
+            _set_socket_options(connection, url)
+            return connection
+    raise ConnectionError(str(error)) from error
+
+
+def _set_socket_options(connection: Any, url: DatabaseUrl) -> None:
+    # asyncpg has no public way to its socket.
+    tcp = connection._transport.get_extra_info("socket")
+    if tcp.family != socket.AF_UNIX:
+        for option in url.socket_options:
+            tcp.setsockopt(*option)
+
+
+def retried_on_schema_change(store: _Store) -> _Store:
+    """A class decorator: runs public methods again, once, if a column changed its type meanwhile.
+
+    Such a method may have one transaction, or transactions that can be repeated. Asynchronous
+    generators are not repeated: their caller gets DatabaseUnavailable.
+    """
+    for name, method in list(vars(store).items()):
+        if inspect.iscoroutinefunction(method) and not name.startswith("_"):
+            setattr(store, name, _retried(method))
+    return store
+
+
+def _retried(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    @wraps(method)
+    async def retried(*arguments: Any, **options: Any) -> Any:
+        try:
+            return await method(*arguments, **options)
+        except DatabaseUnavailable as error:
+            if not _has_outdated_statement(error.__cause__):
+                raise
+        return await method(*arguments, **options)
+
+    return retried
 
 
 class Database:
@@ -95,15 +161,23 @@ class Database:
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that is committed when the context ends.
 
-        Errors: DatabaseUnavailable if PostgreSQL does not respond, or if the schema is missing.
+        Errors: DatabaseUnavailable if PostgreSQL does not respond, if the schema is missing, or
+        if a column changed its type while this process was running; then see
+        `retried_on_schema_change`.
         """
         try:
             async with self._engine.begin() as connection:
                 yield connection
-        except (OSError, PoolTimeoutError, OperationalError, InterfaceError) as error:
-            raise DatabaseUnavailable from error
         # Code that uses asyncpg's own connection gets asyncpg's own errors.
-        except (DBAPIError, asyncpg.PostgresError) as error:
+        except (
+            *(DBAPIError, PoolTimeoutError, OSError),
+            *(asyncpg.PostgresError, asyncpg.OutdatedSchemaCacheError),
+        ) as error:
+            if _has_outdated_statement(error):
+                _logger.warning("the schema changed", error=str(error))
+                # Every connection has its own prepared statements.
+                await self._engine.dispose()
+                raise DatabaseUnavailable from error
             if _is_unavailable(error):
                 raise DatabaseUnavailable from error
             raise
@@ -159,16 +233,33 @@ class Database:
             await connection.execute(text("SELECT 1"))
 
 
-def _is_unavailable(error: DBAPIError | asyncpg.PostgresError) -> bool:
+def _cause(error: BaseException | None) -> BaseException | None:
+    """Asyncpg's own error, if SQLAlchemy wraps it."""
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        return error.orig.__cause__ or error.orig
+    return error
+
+
+def _has_outdated_statement(error: BaseException | None) -> bool:
+    """Whether a statement was prepared before a column changed its type (asyncpg #458)."""
+    return isinstance(
+        _cause(error), (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
+    )
+
+
+def _is_unavailable(error: Exception) -> bool:
     """Whether a later attempt may succeed: broken connections, overload, a missing schema."""
+    if isinstance(error, (OSError, PoolTimeoutError, OperationalError, InterfaceError)):
+        return True
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    state = getattr(cause, "sqlstate", None) or ""
+    state = getattr(_cause(error), "sqlstate", None) or ""
     if state in _SCHEMA_MISSING:
         _logger.warning(
             "the schema is missing",
-            error=str(cause),
+            error=str(error),
             advice="Run `python -m services.runtime.migrations`.",
         )
-    return state in (*_SCHEMA_MISSING, *_OVERLOAD) or state.startswith(_CONNECTION_LOST)
+    return state in (*_SCHEMA_MISSING, *_OVERLOAD, _NO_PRIMARY) or state.startswith(
+        _CONNECTION_LOST
+    )

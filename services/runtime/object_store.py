@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Self
+from hashlib import md5
+from typing import TYPE_CHECKING, Literal, Self, TypedDict
+from zlib import crc32
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
@@ -19,9 +22,20 @@ if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
     from types_aiobotocore_s3.type_defs import CompletedPartTypeDef
 
+Checksum = Literal["crc32", "md5"]
+
 READ_BYTES = 1024**2
 
 _MISSING = {"404", "NoSuchKey", "NoSuchUpload"}
+
+
+class _Verified(TypedDict, total=False):
+    ChecksumCRC32: str
+    ContentMD5: str
+
+
+class _Announced(TypedDict, total=False):
+    ChecksumAlgorithm: Literal["CRC32"]
 
 
 class ObjectMissing(Exception):
@@ -31,9 +45,10 @@ class ObjectMissing(Exception):
 class ObjectStore:
     """The product's bucket. Every method raises StorageUnavailable if S3 fails."""
 
-    def __init__(self, client: S3Client, bucket: str) -> None:
+    def __init__(self, client: S3Client, bucket: str, checksum: Checksum = "crc32") -> None:
         self._client = client
         self._bucket = bucket
+        self._checksum = checksum
 
     @classmethod
     @asynccontextmanager
@@ -46,46 +61,35 @@ class ObjectStore:
             region_name=settings.aws_region,
             aws_access_key_id=settings.aws_access_key_id or None,
             aws_secret_access_key=secret.get_secret_value() or None if secret else None,
-            config=AioConfig(
-                signature_version="s3v4",
-                connect_timeout=2,
-                read_timeout=30,
-                max_pool_connections=64,
-                # With back-off, also if S3 asks to slow down.
-                retries={"mode": "standard", "max_attempts": 4},
-                # Virtual-hosted buckets need DNS entries that a self-hosted S3 seldom has.
-                s3={"addressing_style": "path" if settings.s3_endpoint_url else "auto"},
-            ),
+            config=_config(settings),
         ) as client:
-            yield cls(client, settings.s3_bucket_name)
+            yield cls(client, settings.s3_bucket_name, settings.s3_checksum)
 
     async def put(self, key: str, content: bytes | bytearray, content_type: str) -> None:
-        """Store an object in one request; S3 verifies its CRC-32."""
+        """Store an object in one request; S3 verifies its checksum."""
         with _availability():
             await self._client.put_object(
                 Bucket=self._bucket,
                 Key=key,
                 Body=content,
                 ContentType=content_type,
-                ChecksumAlgorithm="CRC32",
+                **self._verified(content),
             )
 
     async def start_multipart(self, key: str, content_type: str) -> str:
         """Start a multipart upload; returns its id."""
+        # A real S3 refuses part checksums that were not announced here.
+        announced: _Announced = {"ChecksumAlgorithm": "CRC32"} if self._checksum == "crc32" else {}
         with _availability():
             answer = await self._client.create_multipart_upload(
-                Bucket=self._bucket,
-                Key=key,
-                ContentType=content_type,
-                # A real S3 refuses part checksums that were not announced here.
-                ChecksumAlgorithm="CRC32",
+                Bucket=self._bucket, Key=key, ContentType=content_type, **announced
             )
         return answer["UploadId"]
 
     async def put_part(
         self, key: str, upload_id: str, number: int, content: bytes | bytearray
     ) -> UploadedPart:
-        """Store one part; S3 verifies its CRC-32. Errors: ObjectMissing."""
+        """Store one part; S3 verifies its checksum. Errors: ObjectMissing."""
         with _availability():
             answer = await self._client.upload_part(
                 Bucket=self._bucket,
@@ -93,9 +97,20 @@ class ObjectStore:
                 UploadId=upload_id,
                 PartNumber=number,
                 Body=content,
-                ChecksumAlgorithm="CRC32",
+                **self._verified(content),
             )
         return UploadedPart(number, answer["ETag"], answer.get("ChecksumCRC32", ""))
+
+    def _verified(self, content: bytes | bytearray) -> _Verified:
+        """The arguments by which S3 verifies the content.
+
+        They become headers. If botocore computes the checksum, it sends it over HTTPS as a trailer
+        in the encoding aws-chunked, which many other servers do not accept.
+        """
+        if self._checksum == "md5":
+            digest = md5(content, usedforsecurity=False).digest()
+            return {"ContentMD5": b64encode(digest).decode()}
+        return {"ChecksumCRC32": b64encode(crc32(content).to_bytes(4, "big")).decode()}
 
     async def finish_multipart(self, key: str, upload_id: str, parts: list[UploadedPart]) -> None:
         """Complete a multipart upload: the parts become an object. Errors: ObjectMissing."""
@@ -161,6 +176,31 @@ class ObjectStore:
         """Return if the bucket responds."""
         with _availability():
             await self._client.head_bucket(Bucket=self._bucket)
+
+
+def _config(settings: ObjectStoreSettings) -> AioConfig:
+    style = settings.s3_addressing_style
+    if style == "auto":
+        # Virtual-hosted buckets need DNS entries that a self-hosted S3 seldom has. A name with
+        # dots matches no certificate.
+        is_path = settings.s3_endpoint_url or "." in settings.s3_bucket_name
+        style = "path" if is_path else "virtual"
+    return AioConfig(
+        signature_version="s3v4",
+        connect_timeout=2,
+        read_timeout=30,
+        max_pool_connections=64,
+        # With back-off, also if S3 asks to slow down.
+        retries={"mode": "standard", "max_attempts": 4},
+        # With "auto", botocore presigns for the global host, which redirects to the region or
+        # refuses the request.
+        s3={"addressing_style": style, "us_east_1_regional_endpoint": "regional"},
+        # Checksums of requests are ours.
+        request_checksum_calculation="when_required",
+        response_checksum_validation=(
+            "when_supported" if settings.s3_checksum == "crc32" else "when_required"
+        ),
+    )
 
 
 def _completed(part: UploadedPart) -> CompletedPartTypeDef:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from dotenv import find_dotenv
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.runtime.database_url import DatabaseUrl
 from services.runtime.tls import Tls
 
 
@@ -117,12 +118,19 @@ class DatabaseSettings(Settings):
         SecretStr("postgresql://sori@localhost:15432/sori"),
         description=(
             "postgresql://user:password@host:port/database, with parameters of libpq such as "
-            "?sslmode=verify-full&sslrootcert=FILE."
+            "?sslmode=verify-full&sslrootcert=FILE; docs/operations.md lists them. Several hosts, "
+            "separated by commas, are tried in order."
         ),
     )
     database_pool_size: int = Field(
         10, ge=1, description="Maximum number of connections per process."
     )
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_understood(cls, value: SecretStr) -> SecretStr:
+        DatabaseUrl.parse(value.get_secret_value())
+        return value
 
 
 class ObjectStoreSettings(Settings):
@@ -132,7 +140,23 @@ class ObjectStoreSettings(Settings):
         "http://localhost:18333", description="S3 server; empty for AWS itself."
     )
     s3_bucket_name: str = Field("sori", description="Bucket of recordings and reference assets.")
-    aws_region: str = Field("us-east-1", description="Region for which requests are signed.")
+    s3_addressing_style: Literal["auto", "path", "virtual"] = Field(
+        "auto",
+        description=(
+            "Where URLs have the bucket: in the path or, virtual, in the host name; default: "
+            "virtual for AWS, path for another server."
+        ),
+    )
+    s3_checksum: Literal["crc32", "md5"] = Field(
+        "crc32",
+        description=(
+            "The checksum by which S3 verifies what it stores: crc32, or md5 for servers that do "
+            "not know x-amz-checksum headers."
+        ),
+    )
+    aws_region: str = Field(
+        "us-east-1", description="Region for which requests are signed; that of the bucket."
+    )
     aws_access_key_id: str | None = Field(
         None, description="Access key; empty to use the AWS credential chain."
     )

@@ -23,7 +23,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 from uuid_utils.compat import uuid7
 
-from services.runtime.database import Database
+from services.runtime.database import Database, retried_on_schema_change
 from services.runtime.shared_errors import RequestIdReused
 from services.runtime.uploaded_part import UploadedPart
 from services.upload.errors import UploadNotFound
@@ -38,6 +38,7 @@ CLAIM_DURATION = timedelta(seconds=60)
 _Row = Any
 
 
+@retried_on_schema_change
 class UploadStore:
     """Reads uploads, and changes them as `state.TRANSITIONS` allows."""
 

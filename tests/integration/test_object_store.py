@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import ssl
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
 
 import boto3
 import pytest
+import trustme
+from aiohttp import web
 from moto.server import ThreadedMotoServer
-from pydantic import SecretStr
 
 from services.runtime.object_store import ObjectMissing, ObjectStore
 from services.runtime.settings import ObjectStoreSettings
@@ -32,13 +35,20 @@ def endpoint() -> Iterator[str]:
     server.stop()
 
 
-@pytest.fixture
-async def objects(endpoint: str) -> AsyncIterator[ObjectStore]:
-    settings = ObjectStoreSettings(
-        s3_endpoint_url=endpoint,
-        aws_access_key_id="key",
-        aws_secret_access_key=SecretStr("secret"),
+def settings_of(endpoint: str, **others: str) -> ObjectStoreSettings:
+    return ObjectStoreSettings.model_validate(
+        {
+            "s3_endpoint_url": endpoint,
+            "aws_access_key_id": "key",
+            "aws_secret_access_key": "secret",
+            **others,
+        }
     )
+
+
+@pytest.fixture(params=["crc32", "md5"])
+async def objects(endpoint: str, request: pytest.FixtureRequest) -> AsyncIterator[ObjectStore]:
+    settings = settings_of(endpoint, s3_checksum=request.param)
     async with ObjectStore.connect(settings) as objects:
         yield objects
 
@@ -59,7 +69,6 @@ async def test_an_object_of_parts_with_gaps_in_their_numbers(objects: ObjectStor
         await objects.put_part("parts", upload_id, number, part)
         for number, part in ((1, PART), (3, PART), (7, b"end"))
     ]
-    assert all(part.checksum for part in parts)
     await objects.finish_multipart("parts", upload_id, parts)
     assert await content(objects, "parts") == PART + PART + b"end"
 
@@ -91,3 +100,95 @@ async def test_all_objects_with_a_prefix_are_deleted(objects: ObjectStore) -> No
     assert await content(objects, "tails/b/1") == b"x"
     with pytest.raises(ObjectMissing):
         await objects.size("tails/a/0")
+
+
+@pytest.mark.parametrize(
+    ("others", "url"),
+    [
+        pytest.param(
+            {"s3_endpoint_url": "", "aws_region": "ap-northeast-2"},
+            "https://sori.s3.ap-northeast-2.amazonaws.com/a",
+            id="AWS, as in the production overlay",
+        ),
+        pytest.param(
+            {"s3_endpoint_url": "", "aws_region": "me-south-1"},
+            "https://sori.s3.me-south-1.amazonaws.com/a",
+            id="AWS, a region of later than March 2019",
+        ),
+        pytest.param(
+            {"s3_endpoint_url": "", "aws_region": "us-east-1"},
+            "https://sori.s3.us-east-1.amazonaws.com/a",
+            id="AWS, the first region",
+        ),
+        pytest.param(
+            {"s3_endpoint_url": "", "aws_region": "us-east-1", "s3_bucket_name": "so.ri"},
+            "https://s3.us-east-1.amazonaws.com/so.ri/a",
+            id="AWS, a bucket with a dot",
+        ),
+        pytest.param({"s3_endpoint_url": "http://s3:8333"}, "http://s3:8333/sori/a", id="ours"),
+        pytest.param(
+            {"s3_endpoint_url": "https://s3.example.com", "s3_addressing_style": "virtual"},
+            "https://sori.s3.example.com/a",
+            id="another server with virtual hosts",
+        ),
+    ],
+)
+async def test_presigned_urls_have_the_host_of_the_region(others: dict[str, str], url: str) -> None:
+    async with ObjectStore.connect(settings_of("", **others)) as objects:
+        assert (await objects.presigned_url("a", 600)).partition("?")[0] == url
+
+
+class Recorder:
+    """An HTTPS server that records the headers and bodies of requests."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[Mapping[str, str], bytes]] = []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.requests.append((request.headers, await request.read()))
+        return web.Response(headers={"ETag": '"etag"'})
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+async def https_endpoint(
+    recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[str]:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", recorder.answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    site = web.TCPSite(runner, "localhost", 0, ssl_context=context)
+    await site.start()
+    port = runner.addresses[0][1]
+    yield f"https://localhost:{port}"
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("checksum", "header", "value"),
+    [
+        ("crc32", "x-amz-checksum-crc32", "NhCmhg=="),
+        ("md5", "content-md5", "XUFAKrxLKna5cZ2REBfFkg=="),
+    ],
+)
+async def test_checksums_are_headers_over_https_and_the_body_is_plain(
+    https_endpoint: str, recorder: Recorder, checksum: str, header: str, value: str
+) -> None:
+    async with ObjectStore.connect(settings_of(https_endpoint, s3_checksum=checksum)) as objects:
+        await objects.put("one", b"hello", "audio/wav")
+        await objects.put_part("parts", "upload", 1, b"hello")
+    for headers, body in recorder.requests:
+        assert body == b"hello"
+        assert headers[header] == value
+        assert "aws-chunked" not in headers.get("content-encoding", "")
+        assert "x-amz-trailer" not in headers

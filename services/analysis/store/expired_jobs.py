@@ -11,12 +11,13 @@ from sqlalchemy import case, delete, exists, func, select
 
 from services.analysis.store.rows import is_any_of
 from services.analysis.tables import jobs
-from services.runtime.database import Database
+from services.runtime.database import Database, retried_on_schema_change
 
 DELETION_DELAY = timedelta(seconds=60)
 """How long a deleted job stays stored. Its watchers learn its end in seconds."""
 
 
+@retried_on_schema_change
 class ExpiredJobs:
     """Finds jobs that clients deleted or that ended long ago, and deletes them."""
 

@@ -35,9 +35,10 @@ from services.analysis.store.transitions import (
     update_of,
 )
 from services.analysis.tables import attempts, jobs
-from services.runtime.database import Database
+from services.runtime.database import Database, retried_on_schema_change
 
 
+@retried_on_schema_change
 class JobQueue:
     """Claims due jobs and settles claims.
 

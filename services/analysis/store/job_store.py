@@ -43,7 +43,7 @@ from services.analysis.store.transitions import (
     locked_row,
 )
 from services.analysis.tables import attempts, jobs
-from services.runtime.database import Database
+from services.runtime.database import Database, retried_on_schema_change
 from services.runtime.errors import DatabaseUnavailable
 from services.runtime.shared_errors import RequestIdReused
 
@@ -72,6 +72,7 @@ class Filter:
     created_before: datetime | None = None
 
 
+@retried_on_schema_change
 class JobStore:
     """Creates, reads and changes jobs."""
 

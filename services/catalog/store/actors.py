@@ -19,9 +19,10 @@ from services.catalog.store.idempotency import (
     write_transaction,
 )
 from services.catalog.tables import actor_aliases, actors, token_actors, tokens
-from services.runtime.database import Database
+from services.runtime.database import Database, retried_on_schema_change
 
 
+@retried_on_schema_change
 class ActorStore:
     """Reads and writes actors."""
 

@@ -16,7 +16,7 @@ from sqlalchemy import delete, func, text
 from services.catalog.models import TokenChange
 from services.catalog.store.idempotency import REQUEST_ID_LIFETIME
 from services.catalog.tables import requests, token_changes
-from services.runtime.database import Database
+from services.runtime.database import Database, retried_on_schema_change
 
 CHANNEL = "catalog_token_changes"
 PAGE_SIZE = 1000
@@ -46,6 +46,7 @@ Position = tuple[int, int]
 """The transaction id and the token id of the last change that a reader has."""
 
 
+@retried_on_schema_change
 class ChangeStore:
     """Reads changes of tokens and deletes expired rows."""
 

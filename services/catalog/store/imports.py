@@ -19,7 +19,7 @@ from services.catalog.import_records import ActorRecord, Record, ScriptRecord, T
 from services.catalog.models import ReferenceAssets, Script, Token, Word
 from services.catalog.store import import_statements as statements
 from services.catalog.validation import check_clip_covers, check_script_fits
-from services.runtime.database import Database
+from services.runtime.database import Database, retried_on_schema_change
 from services.runtime.errors import DatabaseUnavailable, InvalidField
 
 Connection = Any
@@ -46,6 +46,7 @@ class Outcome:
     refused: list[tuple[int, str]] = field(default_factory=list)
 
 
+@retried_on_schema_change
 class Imports:
     """Writes batches of records."""
 

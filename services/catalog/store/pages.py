@@ -12,7 +12,7 @@ from services.catalog.models import Token, TokenFilter
 from services.catalog.store.rows import read_token, select_tokens, token_of
 from services.catalog.store.search import contains
 from services.catalog.tables import scripts, token_actors, tokens
-from services.runtime.database import Database
+from services.runtime.database import Database, retried_on_schema_change
 
 LAST_ID = 2**31 - 1
 
@@ -43,6 +43,7 @@ class Ring:
         return cls(start, is_past_end=False, hash=start, id=LAST_ID)
 
 
+@retried_on_schema_change
 class TokenPages:
     """Lists of tokens. Every method reads at most `size` tokens after a position."""
 

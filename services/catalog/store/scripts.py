@@ -22,9 +22,10 @@ from services.catalog.store.idempotency import (
 from services.catalog.store.rows import lock_token
 from services.catalog.tables import scripts, tokens, words
 from services.catalog.validation import check_same_token, check_script_fits
-from services.runtime.database import Database
+from services.runtime.database import Database, retried_on_schema_change
 
 
+@retried_on_schema_change
 class ScriptStore:
     """Reads and writes scripts. Every write increments the revision of the token."""
 

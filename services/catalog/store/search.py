@@ -15,7 +15,7 @@ from services.catalog.matching import (
     with_parted_initials,
 )
 from services.catalog.models import TextMatch
-from services.runtime.database import Database
+from services.runtime.database import Database, retried_on_schema_change
 
 # The lowest similarities, 0 to 1, at which a query matches a whole name or a part of it. They
 # were chosen on 2,000 names with typos: see tests/integration/catalog/test_search.py.
@@ -41,6 +41,7 @@ def contains(key: str, column: ColumnElement[str], query: str) -> ColumnElement[
     return condition
 
 
+@retried_on_schema_change
 class Search:
     """Finds actors and tokens, the best match first, with the text that matches."""
 

@@ -21,7 +21,7 @@ from services.catalog.store.rows import lock_token, read_token, select_tokens, t
 from services.catalog.store.scripts import read_scripts, scripts_of
 from services.catalog.tables import actors, scripts, token_actors, tokens
 from services.catalog.validation import check_clip_covers
-from services.runtime.database import Database
+from services.runtime.database import Database, retried_on_schema_change
 from services.runtime.shared_errors import TokenNotFound
 
 _ADD_VIEWS = text(
@@ -35,6 +35,7 @@ _ADD_VIEWS = text(
 _SNAPSHOT = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
+@retried_on_schema_change
 class TokenStore:
     """Reads and writes tokens."""
 
