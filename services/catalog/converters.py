@@ -1,8 +1,11 @@
-"""Converters between the protobuf messages of the catalog and its domain objects."""
+"""Converters between the protobuf messages of the catalog and its domain objects.
+
+Text is converted to NFC, the form in which all text is stored. A text that is out of bounds
+stays as it is; `validation` refuses it.
+"""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -19,13 +22,25 @@ from services.catalog.models import (
     Word,
     etag_of,
 )
+from services.catalog.validation import (
+    MAX_CATEGORY_LENGTH,
+    MAX_NAME_LENGTH,
+    MAX_TEXT_LENGTH,
+    check_counts,
+)
+from services.runtime.text import nfc
 from services.runtime.times import timestamp_of
 from sori.catalog.v1 import catalog_pb2 as pb
 
 
 def actor_from(message: pb.Actor) -> Actor:
-    """The actor that a message describes, without its output-only fields."""
-    return Actor(nfc(message.name), tuple(map(nfc, message.aliases)))
+    """The actor that a message describes, without its output-only fields.
+
+    Errors: InvalidField if it has too many aliases.
+    """
+    check_counts("actor", message)
+    aliases = (nfc(alias, MAX_NAME_LENGTH) for alias in message.aliases)
+    return Actor(nfc(message.name, MAX_NAME_LENGTH), tuple(aliases))
 
 
 def actor_to(actor: Actor) -> pb.Actor:
@@ -48,11 +63,15 @@ def updated_actor(actor: Actor, message: pb.Actor) -> Actor:
 
 
 def token_from(message: pb.Token) -> Token:
-    """The token that a message describes, without its output-only fields."""
+    """The token that a message describes, without its output-only fields.
+
+    Errors: InvalidField if it has too many actors.
+    """
+    check_counts("token", message)
     return Token(
-        name=nfc(message.name),
+        name=nfc(message.name, MAX_NAME_LENGTH),
         actor_ids=tuple(message.actor_ids),
-        category=nfc(message.category),
+        category=nfc(message.category, MAX_CATEGORY_LENGTH),
         source_url=message.source_url,
         start_time=message.start_time,
         end_time=message.end_time,
@@ -99,11 +118,15 @@ def token_to(token: Token, urls: Mapping[str, str] | None = None) -> pb.Token:
 
 
 def script_from(message: pb.Script) -> Script:
-    """The script that a message describes, without its output-only fields."""
+    """The script that a message describes, without its output-only fields.
+
+    Errors: InvalidField if it has too many words.
+    """
+    check_counts("script", message)
     return Script(
         token_id=message.token_id,
-        text=nfc(message.text),
-        translation=nfc(message.translation),
+        text=nfc(message.text, MAX_TEXT_LENGTH),
+        translation=nfc(message.translation, MAX_TEXT_LENGTH),
         language_code=message.language_code,
         start_time=message.start_time,
         end_time=message.end_time,
@@ -163,14 +186,10 @@ def change_to(change: TokenChange) -> pb.TokenChange:
     )
 
 
-def nfc(text: str) -> str:
-    """The text in Unicode NFC, the form in which all text is stored."""
-    return unicodedata.normalize("NFC", text)
-
-
 def _word_from(message: pb.Word) -> Word:
     probability = message.probability if message.HasField("probability") else None
-    return Word(nfc(message.text), message.start_time, message.end_time, probability)
+    text = nfc(message.text, MAX_NAME_LENGTH)
+    return Word(text, message.start_time, message.end_time, probability)
 
 
 def _etag(resource: Actor | Token | Script) -> str:

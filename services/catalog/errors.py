@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from grpc import StatusCode
 
 from services.runtime.errors import SoriError
+
+MAX_NAMED_IDS = 50
 
 
 class AlreadyExists(
@@ -68,3 +72,8 @@ class ScriptNotFound(
     english="Script {script_id} does not exist. Check its number.",
 ):
     """The script does not exist; metadata: script_id, or several ids separated by commas."""
+
+
+def id_list(ids: Sequence[int]) -> str:
+    """The ids for an error's metadata, separated by commas: the first MAX_NAMED_IDS of them."""
+    return ", ".join(map(str, ids[:MAX_NAMED_IDS]))

@@ -17,6 +17,9 @@ Descriptor = Any
 FieldDescriptor = Any
 """protobuf has two implementations of descriptors, and they share no type."""
 
+MAX_PATHS = 100
+MAX_PATH_LENGTH = 200
+
 _ALL_FIELDS = ["*"]
 
 _NOT_SETTABLE = ("etag",)
@@ -28,11 +31,12 @@ def apply_update(current: Resource, update: Resource, mask: FieldMask) -> Resour
 
     An empty mask means the populated fields of `update`, and "*" means all fields.
     Output-only fields and the etag keep their current values. Returns a new message.
-    Errors: InvalidField, which names every unknown path.
+    Errors: InvalidField if the mask has too many or too long paths, or unknown paths.
     """
+    _check_size(mask)
     settable = FieldMask()
     settable.CanonicalFormFromMask(FieldMask(paths=_settable_paths(update, mask)))
-    source, result = _copy(update), _copy(current)
+    source, result = _settable_copy(update), _copy(current)
     for path in settable.paths:
         _set_parents(source, path)
     settable.MergeMessage(source, result, replace_message_field=True, replace_repeated_field=True)
@@ -56,6 +60,14 @@ def _populated_paths(message: Message) -> Iterator[str]:
             yield from (f"{field.name}.{path}" for path in _populated_paths(value))
         else:
             yield field.name
+
+
+def _check_size(mask: FieldMask) -> None:
+    if len(mask.paths) > MAX_PATHS:
+        raise InvalidField(FieldViolation("update_mask", f"must have at most {MAX_PATHS} paths"))
+    if any(len(path) > MAX_PATH_LENGTH for path in mask.paths):
+        problem = f"must have paths of at most {MAX_PATH_LENGTH} characters"
+        raise InvalidField(FieldViolation("update_mask", problem))
 
 
 def _check_paths(descriptor: Descriptor, mask: FieldMask) -> None:
@@ -94,6 +106,14 @@ def _set_parents(message: Any, path: str) -> None:
     for name in parents:
         message = getattr(message, name)
         message.SetInParent()
+
+
+def _settable_copy(message: Resource) -> Resource:
+    """A copy without output-only fields: a client may send back a token with all its scripts."""
+    copy = type(message)()
+    names = [field.name for field in message.DESCRIPTOR.fields if _is_settable(field)]
+    FieldMask(paths=names).MergeMessage(message, copy)
+    return copy
 
 
 def _copy(message: Resource) -> Resource:

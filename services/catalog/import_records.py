@@ -1,20 +1,36 @@
-"""Import records: splits the chunks of a file into lines and parses each line. Pure."""
+"""Import records: splits the chunks of a file into lines and parses each line. Pure.
+
+A line of MAX_LINE_BYTES can have a hundred thousand keys or elements. So the number of keys and
+of elements is checked first, and a reason names at most MAX_PROBLEMS problems.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from services.catalog import validation
-from services.catalog.converters import nfc
 from services.catalog.models import Actor, ReferenceAssets, Script, Token, Word
-from services.runtime.errors import InvalidField
+from services.runtime.errors import MAX_FIELD_LENGTH, InvalidField
+from services.runtime.text import nfc, shortened
 
 MAX_LINE_BYTES = 1024 * 1024
 MAX_PROBLEMS = 5
+MAX_REASON_LENGTH = 500
+MAX_KEYS = 20
+"""No object of a line has more fields."""
 
 
 @dataclass(frozen=True)
@@ -111,21 +127,30 @@ class LineSplitter:
 def parse_record(number: int, line: bytes) -> Record | None:
     """The record of a line; None if the line is blank.
 
-    Errors: ValueError, which names the invalid fields.
+    Errors: ValueError, which names the invalid fields in at most MAX_REASON_LENGTH characters.
     """
+    try:
+        return _parsed(number, line)
+    except (ValueError, InvalidField) as error:
+        raise ValueError(shortened(str(error), MAX_REASON_LENGTH)) from None
+
+
+def _parsed(number: int, line: bytes) -> Record | None:
     if not line.strip():
         return None
     try:
-        return _record(number, _Line.model_validate_json(line))
+        parsed = _Line.model_validate_json(line)
     except ValidationError as error:
-        problems = (_problem(each["loc"], each["msg"]) for each in error.errors()[:MAX_PROBLEMS])
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        problems = (_problem(each["loc"], each["msg"]) for each in details[:MAX_PROBLEMS])
         raise ValueError("; ".join(problems)) from None
-    except InvalidField as error:
-        raise ValueError(str(error)) from None
+    return _record(number, parsed)
 
 
 def _problem(path: tuple[int | str, ...], message: str) -> str:
-    return f"{'.'.join(map(str, path)) or 'line'}: {message}"
+    # An unknown key can be as long as the line.
+    keys = (shortened(str(each), MAX_FIELD_LENGTH) for each in path)
+    return f"{'.'.join(keys) or 'line'}: {message}"
 
 
 def _record(number: int, line: _Line) -> Record:
@@ -159,6 +184,8 @@ def _token_record(number: int, line: _TokenLine) -> TokenRecord:
         reference_assets=ReferenceAssets(**line.reference_assets.model_dump()),
     )
     validation.check_token(token)
+    for position, name in enumerate(line.actors):
+        validation.check_name(f"token.actors[{position}]", name)
     if len(set(line.actors)) < len(line.actors):
         raise ValueError("token.actors: must not contain a value twice")
     return TokenRecord(number, token, tuple(line.actors))
@@ -178,10 +205,14 @@ def _script_record(number: int, line: _ScriptLine) -> ScriptRecord:
     )
     validation.check_script(script)
     token = line.token
+    validation.check_name("script.token.name", token.name)
+    validation.check_url("script.token.source_url", token.source_url)
     return ScriptRecord(number, script, TokenKey(token.name, token.source_url, token.start_time))
 
 
-_Text = Annotated[str, AfterValidator(nfc)]
+_Name = Annotated[str, AfterValidator(partial(nfc, limit=validation.MAX_NAME_LENGTH))]
+_Category = Annotated[str, AfterValidator(partial(nfc, limit=validation.MAX_CATEGORY_LENGTH))]
+_Text = Annotated[str, AfterValidator(partial(nfc, limit=validation.MAX_TEXT_LENGTH))]
 
 
 class _Part(BaseModel):
@@ -189,10 +220,19 @@ class _Part(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _check_number_of_keys(cls, value: object) -> object:
+        if isinstance(value, dict) and len(value) > MAX_KEYS:
+            raise PydanticCustomError(
+                "too_many_keys", "must have at most {limit} keys", {"limit": MAX_KEYS}
+            )
+        return value
+
 
 class _ActorLine(_Part):
-    name: _Text
-    aliases: list[_Text] = []
+    name: _Name
+    aliases: Annotated[list[_Name], Field(max_length=validation.MAX_ALIASES)] = []
 
 
 class _AssetsLine(_Part):
@@ -203,15 +243,15 @@ class _AssetsLine(_Part):
 
 
 class _TokenKeyLine(_Part):
-    name: _Text
+    name: _Name
     source_url: str = ""
     start_time: float = 0
 
 
 class _TokenLine(_Part):
-    name: _Text
-    actors: list[_Text]
-    category: _Text = ""
+    name: _Name
+    actors: Annotated[list[_Name], Field(max_length=validation.MAX_ACTORS)]
+    category: _Category = ""
     source_url: str = ""
     start_time: float = 0
     end_time: float
@@ -220,7 +260,7 @@ class _TokenLine(_Part):
 
 
 class _WordLine(_Part):
-    text: _Text
+    text: _Name
     start_time: float = 0
     end_time: float = 0
     probability: float | None = None
@@ -233,7 +273,7 @@ class _ScriptLine(_Part):
     language_code: str = ""
     start_time: float = 0
     end_time: float
-    words: list[_WordLine] = []
+    words: Annotated[list[_WordLine], Field(max_length=validation.MAX_WORDS)] = []
 
 
 class _Line(_Part):

@@ -11,8 +11,11 @@ from services.catalog.store import Imports, Outcome
 from services.runtime.errors import FieldViolation, InvalidField
 
 BATCH_RECORDS = 2_000
+BATCH_BYTES = 2 * 1024 * 1024
+"""A batch ends when its lines have this many bytes, because its records are in memory."""
 LINES_PER_TURN = 100
-"""How many lines are parsed before other calls get the event loop."""
+BYTES_PER_TURN = 64 * 1024
+"""How many lines or bytes are parsed before other calls get the event loop."""
 MAX_REFUSALS = 1_000
 
 
@@ -62,7 +65,7 @@ async def import_file(
                 yield progress
                 progress.refusals = []
             if record is not None:
-                batch.add(record)
+                batch.add(record, len(line))
         progress.last_line = number
     progress.add(await imports.write(batch.drain()))
     yield progress
@@ -76,15 +79,18 @@ class _Batch:
 
     def __init__(self) -> None:
         self._records: dict[object, Record] = {}
+        self._bytes = 0
 
     def accepts(self, record: Record) -> bool:
-        return len(self._records) < BATCH_RECORDS and _identity(record) not in self._records
+        has_room = len(self._records) < BATCH_RECORDS and self._bytes < BATCH_BYTES
+        return has_room and _identity(record) not in self._records
 
-    def add(self, record: Record) -> None:
+    def add(self, record: Record, line_bytes: int) -> None:
         self._records[_identity(record)] = record
+        self._bytes += line_bytes
 
     def drain(self) -> list[Record]:
-        records, self._records = list(self._records.values()), {}
+        records, self._records, self._bytes = list(self._records.values()), {}, 0
         return records
 
 
@@ -101,11 +107,13 @@ def _parse(number: int, line: bytes, progress: Progress) -> Record | None:
 
 
 async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes]]:
-    splitter = LineSplitter()
+    splitter, parsed = LineSplitter(), 0
     async for chunk in chunks:
         for number, line in _split(splitter, chunk):
             yield number, line
-            if number % LINES_PER_TURN == 0:
+            parsed += len(line)
+            if number % LINES_PER_TURN == 0 or parsed >= BYTES_PER_TURN:
+                parsed = 0
                 await asyncio.sleep(0)
     for number, line in splitter.finish():
         yield number, line

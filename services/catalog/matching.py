@@ -11,6 +11,9 @@ import unicodedata
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
+MAX_COMPARISONS = 20_000
+"""The largest product of two lengths for which a name and a query with a typo are compared."""
+
 Ranges = tuple[tuple[int, int], ...]
 
 _INITIALS = range(0x1100, 0x1113)
@@ -33,7 +36,10 @@ _ACCENTS = range(0x0300, 0x0370)
 
 
 def highlights(name: str, query: str) -> Ranges:
-    """The ranges of characters of `name` that `query` matches, in order and not adjacent."""
+    """The ranges of characters of `name` that `query` matches, in order and not adjacent.
+
+    Empty if `query` is not in `name` and the two are too long to be compared letter by letter.
+    """
     letters, positions = _fold(name)
     pattern = _fold(query)[0].strip()
     start = letters.find(pattern)
@@ -43,6 +49,8 @@ def highlights(name: str, query: str) -> Ranges:
         start = letters.find(pattern)
     if start >= 0:
         return _ranges(positions[start : start + len(pattern)])
+    if len(letters) * len(pattern) > MAX_COMPARISONS:
+        return ()
     blocks = SequenceMatcher(None, letters, pattern, autojunk=False).get_matching_blocks()
     return _ranges([each for block in blocks for each in positions[block.a : block.a + block.size]])
 

@@ -1,9 +1,10 @@
 """Validation of actors, tokens, scripts and queries. Pure.
 
-Each `check_*` function raises one InvalidField that names every invalid field by its path in
-the request. The rules are code, not annotations in the proto (protovalidate), because rpcs
-and imports share them and some depend on stored data. The comments of the proto state them
-for callers.
+Each `check_*` function raises one InvalidField that names the invalid fields, at most
+MAX_VIOLATIONS, by their paths in the request. `check_counts` runs first: the other functions
+look at every element of a list, and a request can have millions of them. The rules are code,
+not annotations in the proto (protovalidate), because rpcs and imports share them and some
+depend on stored data. The comments of the proto state them for callers.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, fields
+from itertools import islice
 from uuid import UUID
 
+from google.protobuf.message import Message
 from pydantic import HttpUrl, TypeAdapter, ValidationError
 
 from services.catalog.matching import has_run_of_letters
@@ -26,7 +29,8 @@ from services.catalog.models import (
     TokenOrder,
     Word,
 )
-from services.runtime.errors import FieldViolation, InvalidField
+from services.runtime.errors import MAX_VIOLATIONS, FieldViolation, InvalidField
+from services.runtime.text import text_problem
 
 MAX_NAME_LENGTH = 200
 MAX_ALIASES = 50
@@ -40,13 +44,34 @@ MAX_WORDS = 500
 MAX_KEY_LENGTH = 500
 MAX_BATCH = 1_000
 MAX_QUERY_LENGTH = 100
+MAX_REQUEST_ID_LENGTH = 45
+"""The length of a UUID as a URN, its longest form."""
 MIN_TEXT_LETTERS = 3
+
+MAX_COUNTS = {
+    "actor": {"aliases": MAX_ALIASES},
+    "token": {"actor_ids": MAX_ACTORS},
+    "script": {"words": MAX_WORDS},
+}
+"""The largest number of elements of every list that clients can set."""
 
 _OBJECT_KEY = re.compile(r"references/[A-Za-z0-9/_.-]+")
 _LANGUAGE_CODE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _URL = TypeAdapter(HttpUrl)
 
 Violations = Iterator[FieldViolation]
+
+
+def check_counts(resource: str, message: Message) -> None:
+    """Check the lengths of all lists of a resource, without a look at their elements.
+
+    resource: the resource's field in requests: actor, token or script.
+    """
+    _raise_if_any(
+        _too_many(f"{resource}.{field}", limit)
+        for field, limit in MAX_COUNTS[resource].items()
+        if len(getattr(message, field)) > limit
+    )
 
 
 def check_id(field: str, value: int) -> None:
@@ -69,6 +94,8 @@ def check_ids(ids: Sequence[int]) -> None:
 def request_id_of(text: str) -> UUID | None:
     """The request id; None if the text is empty. Errors: InvalidField."""
     try:
+        if len(text) > MAX_REQUEST_ID_LENGTH:
+            raise ValueError("longer than a UUID")
         return UUID(text) if text else None
     except ValueError:
         raise InvalidField(FieldViolation("request_id", "must be a UUID")) from None
@@ -82,6 +109,16 @@ def check_filter(token_filter: TokenFilter, order_by: str, seed: int) -> None:
 def check_query(query: str) -> None:
     """Check the query of a search."""
     _raise_if_any(_text("query", query, MAX_QUERY_LENGTH, required=True))
+
+
+def check_name(field: str, value: str) -> None:
+    """Check a name, for instance of a resource that an import refers to."""
+    _raise_if_any(_text(field, value, MAX_NAME_LENGTH, required=True))
+
+
+def check_url(field: str, value: str) -> None:
+    """Check an http or https URL, which may be empty."""
+    _raise_if_any(_url(field, value))
 
 
 def check_actor(actor: Actor) -> None:
@@ -124,22 +161,24 @@ def check_same_token(before: Script, after: Script) -> None:
 
 
 def _raise_if_any(violations: Iterable[FieldViolation]) -> None:
-    if violations := tuple(violations):
-        raise InvalidField(*violations)
+    # The rest is not validated: a request may have more violations than an error can name.
+    if named := tuple(islice(violations, MAX_VIOLATIONS)):
+        raise InvalidField(*named)
 
 
 def _ids_violations(ids: Sequence[int]) -> Violations:
     if not ids:
         yield FieldViolation("ids", "must contain at least one id")
-    yield from _list("ids", tuple(ids), MAX_BATCH)
-    if any(each < 1 for each in ids):
+    yield from _list("ids", ids, MAX_BATCH)
+    if len(ids) <= MAX_BATCH and any(each < 1 for each in ids):
         yield FieldViolation("ids", "must each be 1 or more")
 
 
 def _filter_violations(token_filter: TokenFilter, order_by: str, seed: int) -> Violations:
     yield from _text("category", token_filter.category, MAX_CATEGORY_LENGTH)
-    yield from _text("text", token_filter.text, MAX_NAME_LENGTH)
-    if token_filter.text and not has_run_of_letters(token_filter.text, MIN_TEXT_LETTERS):
+    if problem := text_problem(token_filter.text, MAX_NAME_LENGTH):
+        yield FieldViolation("text", problem)
+    elif token_filter.text and not has_run_of_letters(token_filter.text, MIN_TEXT_LETTERS):
         # A trigram index cannot find fewer letters, and most sentences contain them.
         yield FieldViolation("text", "must have three letters in a row, or a syllable with three")
     if token_filter.actor_id is not None and token_filter.actor_id < 1:
@@ -155,7 +194,7 @@ def _filter_violations(token_filter: TokenFilter, order_by: str, seed: int) -> V
 def _actor_violations(actor: Actor) -> Violations:
     yield from _text("actor.name", actor.name, MAX_NAME_LENGTH, required=True)
     yield from _list("actor.aliases", actor.aliases, MAX_ALIASES)
-    for number, alias in enumerate(actor.aliases):
+    for number, alias in enumerate(actor.aliases[:MAX_ALIASES]):
         yield from _text(f"actor.aliases[{number}]", alias, MAX_NAME_LENGTH, required=True)
 
 
@@ -197,8 +236,9 @@ def _script_violations(script: Script) -> Violations:
         yield FieldViolation("script.language_code", "must be a BCP-47 code such as 'en'")
     yield from _span("script", script.start_time, script.end_time)
     if len(script.words) > MAX_WORDS:
-        yield FieldViolation("script.words", f"must have at most {MAX_WORDS} elements")
-    yield from _word_violations(script.words)
+        yield _too_many("script.words", MAX_WORDS)
+    else:
+        yield from _word_violations(script.words)
 
 
 def _word_violations(words: tuple[Word, ...]) -> Violations:
@@ -220,27 +260,31 @@ def _word_violations(words: tuple[Word, ...]) -> Violations:
 def _text(field: str, value: str, limit: int, *, required: bool = False) -> Violations:
     if required and not value.strip():
         yield FieldViolation(field, "must not be empty")
-    if len(value) > limit:
-        yield FieldViolation(field, f"must have at most {limit} characters")
-    if "\0" in value:
-        yield FieldViolation(field, "must not contain NUL characters")
+    if problem := text_problem(value, limit):
+        yield FieldViolation(field, problem)
 
 
-def _list(field: str, values: tuple[object, ...], limit: int) -> Violations:
+def _too_many(field: str, limit: int) -> FieldViolation:
+    return FieldViolation(field, f"must have at most {limit} elements")
+
+
+def _list(field: str, values: Sequence[object], limit: int) -> Violations:
     if len(values) > limit:
-        yield FieldViolation(field, f"must have at most {limit} elements")
-    if len(set(values)) < len(values):
+        yield _too_many(field, limit)
+    elif len(set(values)) < len(values):
         yield FieldViolation(field, "must not contain a value twice")
 
 
 def _url(field: str, value: str) -> Violations:
     if not value:
         return
+    if problem := text_problem(value, MAX_URL_LENGTH):
+        yield FieldViolation(field, problem)
+        return
     try:
         _URL.validate_python(value)
     except ValidationError:
         yield FieldViolation(field, "must be an http or https URL")
-    yield from _text(field, value, MAX_URL_LENGTH)
 
 
 def _span(path: str, start: float, end: float) -> Violations:

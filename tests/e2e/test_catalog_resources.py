@@ -335,6 +335,10 @@ def test_sql_in_a_query_is_treated_as_text(gateway: httpx.Client, query: str) ->
     assert actor["name"].startswith(query)
 
 
+MARKS = "a" + "\u0315\u0300" * 200_000
+"""Normalisation takes half a minute for it, and the gateway waits 10 seconds."""
+EMPTY_WORDS = {"token_id": 1, "text": "x", "end_time": 1, "words": [{}] * 300_000}
+
 INVALID_CALLS: list[tuple[str, str, Json, int]] = [
     ("GET", "/actors", {"params": {"page_size": -1}}, 400),
     ("GET", "/actors", {"params": {"page_size": 2**31}}, 400),
@@ -348,6 +352,7 @@ INVALID_CALLS: list[tuple[str, str, Json, int]] = [
     ("GET", "/actors:batchGet", {}, 400),
     ("GET", "/actors:batchGet", {"params": {"ids": [1, 1]}}, 400),
     ("GET", "/actors:batchGet", {"params": {"ids": list(range(1, 1002))}}, 400),
+    ("GET", "/actors:batchGet", {"params": {"ids": list(range(2 * 10**9, 2 * 10**9 + 900))}}, 404),
     ("GET", "/actors:search", {}, 400),
     ("GET", "/actors:search", {"params": {"query": " "}}, 400),
     ("GET", "/actors:search", {"params": {"query": "a\0b"}}, 400),
@@ -364,11 +369,16 @@ INVALID_CALLS: list[tuple[str, str, Json, int]] = [
     ("POST", "/actors", {"json": {"name": "a\0b"}}, 400),
     ("POST", "/actors", {"json": {"name": "x" * 201}}, 400),
     ("POST", "/actors", {"json": {"name": "x" * 10_000_000}}, 413),
+    ("POST", "/actors", {"content": f'{{"name": "{MARKS}"}}'.encode()}, 400),
+    ("POST", "/actors", {"json": {"name": "x", "aliases": [""] * 200_000}}, 400),
     ("POST", "/actors", {"content": b'{"name": "\xff\xfe"}'}, 400),
     ("POST", "/actors", {"json": {"name": "x"}, "params": {"request_id": "1"}}, 400),
     ("POST", "/scripts", {"json": {"token_id": 1, "text": "x", "end_time": 1e308}}, 400),
+    ("POST", "/scripts", {"json": EMPTY_WORDS}, 400),
+    ("POST", "/scripts", {"json": EMPTY_WORDS | {"words": [{}] * 500}}, 400),
     ("POST", "/scripts", {"json": {"token_id": 2**31, "text": "x", "end_time": 1}}, 400),
     ("PATCH", "/actors/2147483647", {"json": {"name": "x"}}, 404),
+    ("PATCH", "/actors/1", {"json": {}, "params": {"update_mask": "x," * 5_000}}, 400),
     ("PATCH", "/tokens/1", {"json": {"actor_ids": [2147483647]}}, 404),
     ("PATCH", "/scripts/1", {"json": {"token_id": 2}}, 400),
     ("DELETE", "/tokens/2147483647", {}, 404),

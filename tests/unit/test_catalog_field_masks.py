@@ -123,3 +123,22 @@ def test_every_unknown_path_is_named() -> None:
         "''",
         "'*'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("paths", "problem"),
+    [
+        (["nonsense"] * 101, "update_mask: must have at most 100 paths"),
+        (["name" * 51], "update_mask: must have paths of at most 200 characters"),
+    ],
+)
+def test_a_large_mask_is_refused_with_one_violation(paths: list[str], problem: str) -> None:
+    with pytest.raises(InvalidField, match=problem) as error:
+        updated(pb.Token(), *paths)
+    assert len(error.value.violations) == 1
+
+
+def test_a_token_can_be_sent_back_with_its_scripts() -> None:
+    sent_back = pb.Token(name="new", scripts=[pb.Script(text="x")] * 1_000)
+    assert updated(sent_back, "name", "scripts").name == "new"
+    assert not updated(sent_back, "name", "scripts").scripts

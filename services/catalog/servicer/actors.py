@@ -7,7 +7,7 @@ from google.protobuf.empty_pb2 import Empty
 from services.catalog import converters, validation
 from services.catalog.field_masks import apply_update
 from services.catalog.models import Actor
-from services.catalog.servicer.common import create_options, match_limit, split_page
+from services.catalog.servicer.common import create_options, match_limit, search_query, split_page
 from services.catalog.store import ActorStore, Search
 from services.runtime.interceptors import Context
 from services.runtime.paging import page_size_of, page_token, position_of
@@ -51,6 +51,7 @@ class ActorRpcs:
 
     async def UpdateActor(self, request: pb.UpdateActorRequest, context: Context) -> pb.Actor:
         validation.check_id("actor.id", request.actor.id)
+        validation.check_counts("actor", request.actor)
 
         def change(actor: Actor) -> Actor:
             message = apply_update(converters.actor_to(actor), request.actor, request.update_mask)
@@ -74,8 +75,8 @@ class ActorRpcs:
     async def SearchActors(
         self, request: pb.SearchActorsRequest, context: Context
     ) -> pb.SearchActorsResponse:
-        validation.check_query(request.query)
-        hits = await self._search.actors(request.query, match_limit(request.page_size))
+        query = search_query(request.query)
+        hits = await self._search.actors(query, match_limit(request.page_size))
         actors = await self._actors.get_existing([actor_id for actor_id, _ in hits])
         return pb.SearchActorsResponse(
             matches=[

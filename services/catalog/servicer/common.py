@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from services.catalog import validation
 from services.catalog.store import CreateOptions
 from services.runtime.paging import page_size_of
+from services.runtime.text import nfc
 
 DEFAULT_MATCHES = 20
 MAX_MATCHES = 100
@@ -45,6 +46,13 @@ def split_page(elements: Sequence[Element], size: int) -> tuple[Sequence[Element
     """
     page = elements[:size]
     return page, page[-1] if len(elements) > size else None
+
+
+def search_query(text: str) -> str:
+    """The query of a search, in NFC. Errors: InvalidField."""
+    query = nfc(text, validation.MAX_QUERY_LENGTH)
+    validation.check_query(query)
+    return query
 
 
 def match_limit(page_size: int) -> int:

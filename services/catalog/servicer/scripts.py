@@ -56,6 +56,7 @@ class ScriptRpcs:
 
     async def UpdateScript(self, request: pb.UpdateScriptRequest, context: Context) -> pb.Script:
         validation.check_id("script.id", request.script.id)
+        validation.check_counts("script", request.script)
 
         def change(script: Script) -> Script:
             message = apply_update(

@@ -14,13 +14,14 @@ from services.catalog.clients import AnalysisClient
 from services.catalog.errors import TokenInUse
 from services.catalog.field_masks import apply_update
 from services.catalog.models import ReferenceAssets, Token, TokenFilter, TokenOrder
-from services.catalog.servicer.common import create_options, match_limit, split_page
+from services.catalog.servicer.common import create_options, match_limit, search_query, split_page
 from services.catalog.store import Ring, Search, TokenPages, TokenStore
 from services.catalog.token_watch import TokenWatch
 from services.catalog.view_counter import ViewCounter
 from services.runtime.interceptors import Context
 from services.runtime.object_store import ObjectStore
 from services.runtime.paging import page_size_of, page_token, position_of
+from services.runtime.text import nfc
 from sori.catalog.v1 import catalog_pb2 as pb
 
 ASSET_URL_SECONDS = 3600
@@ -72,10 +73,10 @@ class TokenRpcs:
         self, request: pb.ListTokensRequest, context: Context
     ) -> pb.ListTokensResponse:
         token_filter = TokenFilter(
-            category=converters.nfc(request.category),
+            category=nfc(request.category, validation.MAX_CATEGORY_LENGTH),
             actor_id=request.actor_id or None,
             max_duration=request.max_duration or None,
-            text=converters.nfc(request.text).strip(),
+            text=nfc(request.text.strip(), validation.MAX_NAME_LENGTH),
         )
         validation.check_filter(token_filter, request.order_by, request.seed)
         match TokenOrder(request.order_by or TokenOrder.LATEST):
@@ -101,6 +102,7 @@ class TokenRpcs:
 
     async def UpdateToken(self, request: pb.UpdateTokenRequest, context: Context) -> pb.Token:
         validation.check_id("token.id", request.token.id)
+        validation.check_counts("token", request.token)
 
         def change(token: Token) -> Token:
             message = apply_update(converters.token_to(token), request.token, request.update_mask)
@@ -127,8 +129,8 @@ class TokenRpcs:
     async def SearchTokens(
         self, request: pb.SearchTokensRequest, context: Context
     ) -> pb.SearchTokensResponse:
-        validation.check_query(request.query)
-        hits = await self._search.tokens(request.query, match_limit(request.page_size))
+        query = search_query(request.query)
+        hits = await self._search.tokens(query, match_limit(request.page_size))
         tokens = await self._tokens.get_existing([token_id for token_id, _ in hits])
         return pb.SearchTokensResponse(
             matches=[

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Row, Select, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.catalog.errors import ActorInUse, ActorNotFound
+from services.catalog.errors import ActorInUse, ActorNotFound, id_list
 from services.catalog.models import Actor
 from services.catalog.store.idempotency import (
     CreateOptions,
@@ -53,10 +53,10 @@ class ActorStore:
             return await _read(connection, actor_id)
 
     async def get_many(self, actor_ids: Sequence[int]) -> list[Actor]:
-        """Read actors in the order of the ids. Errors: ActorNotFound, with all missing ids."""
+        """Read actors in the order of the ids. Errors: ActorNotFound, with the missing ids."""
         found = await self.get_existing(actor_ids)
-        if missing := [str(each) for each in actor_ids if each not in found]:
-            raise ActorNotFound(actor_id=", ".join(missing))
+        if missing := [each for each in actor_ids if each not in found]:
+            raise ActorNotFound(actor_id=id_list(missing))
         return [found[each] for each in actor_ids]
 
     async def get_existing(self, actor_ids: Sequence[int]) -> dict[int, Actor]:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Select, delete, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.catalog.errors import ScriptNotFound
+from services.catalog.errors import ScriptNotFound, id_list
 from services.catalog.models import Script, Word
 from services.catalog.store.idempotency import (
     CreateOptions,
@@ -61,12 +61,12 @@ class ScriptStore:
             return await _read(connection, script_id)
 
     async def get_many(self, script_ids: Sequence[int]) -> list[Script]:
-        """Read scripts in the order of the ids. Errors: ScriptNotFound, with all missing ids."""
+        """Read scripts in the order of the ids. Errors: ScriptNotFound, with the missing ids."""
         statement = select(scripts).where(scripts.c.id.in_(script_ids))
         async with self._database.transaction() as connection:
             found = {script.id: script for script in await read_scripts(connection, statement)}
-        if missing := [str(each) for each in script_ids if each not in found]:
-            raise ScriptNotFound(script_id=", ".join(missing))
+        if missing := [each for each in script_ids if each not in found]:
+            raise ScriptNotFound(script_id=id_list(missing))
         return [found[each] for each in script_ids]
 
     async def page(self, size: int, after_id: int) -> list[Script]:

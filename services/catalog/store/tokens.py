@@ -8,7 +8,7 @@ from dataclasses import replace
 from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.catalog.errors import ActorNotFound, TokenInUse
+from services.catalog.errors import ActorNotFound, TokenInUse, id_list
 from services.catalog.models import Token
 from services.catalog.store.idempotency import (
     CreateOptions,
@@ -78,10 +78,10 @@ class TokenStore:
             return replace(token, scripts=await read_scripts(connection, scripts_of(token_id)))
 
     async def get_many(self, token_ids: Sequence[int]) -> list[Token]:
-        """Read tokens in the order of the ids. Errors: TokenNotFound, with all missing ids."""
+        """Read tokens in the order of the ids. Errors: TokenNotFound, with the missing ids."""
         found = await self.get_existing(token_ids)
-        if missing := [str(each) for each in token_ids if each not in found]:
-            raise TokenNotFound(token_id=", ".join(missing))
+        if missing := [each for each in token_ids if each not in found]:
+            raise TokenNotFound(token_id=id_list(missing))
         return [found[each] for each in token_ids]
 
     async def get_existing(self, token_ids: Sequence[int]) -> dict[int, Token]:
@@ -181,7 +181,7 @@ async def _require_actors(connection: AsyncConnection, actor_ids: Iterable[int])
         .with_for_update(read=True, key_share=True)
     )
     if missing := required - set(existing):
-        raise ActorNotFound(actor_id=", ".join(map(str, sorted(missing))))
+        raise ActorNotFound(actor_id=id_list(sorted(missing)))
 
 
 async def _write_actors(

@@ -142,6 +142,15 @@ async def test_bad_lines_are_reported_and_the_others_are_imported(
     assert (last.created, last.refused) == (3, len(BAD_LINES) + 1)
 
 
+async def test_a_batch_ends_when_its_lines_have_many_bytes(
+    catalog: CatalogStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.catalog.importer.BATCH_BYTES", 1_000)
+    lines = [{"actor": {"name": f"{number}{'x' * 150}"}} for number in range(20)]
+    reports = await run_import(catalog, encoded(lines))
+    assert (len(reports), reports[-1].created) == (4, 20)
+
+
 async def test_a_script_with_a_bad_word_is_not_imported(catalog: CatalogStore) -> None:
     bad = json.loads(json.dumps(LINES))
     bad[2]["script"]["words"].append({"text": "우린", "start_time": 0.1, "end_time": 0.2})

@@ -173,10 +173,16 @@ async def test_a_token_with_scripts_is_deleted_only_with_force(catalog: CatalogS
     assert await catalog.scripts.page(10, 0) == []
 
 
-async def test_a_batch_error_names_every_missing_id(catalog: CatalogStore) -> None:
+async def test_a_batch_error_names_the_missing_ids(catalog: CatalogStore) -> None:
     actor = await catalog.actors.create(Actor("a"))
     with pytest.raises(ActorNotFound, match="8, 9"):
         await catalog.actors.get_many([actor.id or 0, 8, 9])
+
+
+async def test_a_batch_error_names_at_most_50_ids(catalog: CatalogStore) -> None:
+    with pytest.raises(ActorNotFound) as error:
+        await catalog.actors.get_many(range(101, 1_101))
+    assert error.value.metadata == {"actor_id": ", ".join(map(str, range(101, 151)))}
 
 
 async def test_a_constraint_violation_becomes_an_invalid_field(catalog: CatalogStore) -> None:
