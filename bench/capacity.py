@@ -362,7 +362,13 @@ def main() -> None:
     arguments = parser.parse_args()
     console = Console(width=160)
     with passive_analysis_server() as keeper, tempfile.TemporaryDirectory() as folder:
-        environment = {"TARGET_SERVER_URL": keeper.url, "ANALYSIS_TIMEOUT_SECONDS": "3600"}
+        environment = {
+            "TARGET_SERVER_URL": keeper.url,
+            "ANALYSIS_TIMEOUT_SECONDS": "3600",
+            # All reports come from one address, as fast as they are accepted.
+            "GATEWAY_WEBHOOK_REQUESTS_PER_SECOND": "100000",
+            "GATEWAY_WEBHOOK_BURST": "100000",
+        }
         with Stack.on_free_ports(
             folder, environment, without=("analyzer",), durable=True, analysis_workers=1
         ) as stack:

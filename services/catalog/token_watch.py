@@ -51,13 +51,13 @@ class TokenWatch:
             position = (await self._store.horizon(), 0)
             async for changes in self._store.all_tokens():
                 yield ChangeBatch(changes, "", is_snapshot=True)
-            yield ChangeBatch((), _cursor(position), is_snapshot=True)
+            yield ChangeBatch((), await self._cursor(position), is_snapshot=True)
         sent_at = time.monotonic()
         while not self._stopping:
             changed = self._changed
             changes, position = await self._store.changes_after(position)
             if changes or time.monotonic() - sent_at >= self._heartbeat:
-                yield ChangeBatch(changes, _cursor(position))
+                yield ChangeBatch(changes, await self._cursor(position))
                 sent_at = time.monotonic()
             if not changes:
                 await _wait(changed, min(POLL_SECONDS, self._heartbeat))
@@ -81,21 +81,21 @@ class TokenWatch:
             problem = "must be a cursor that WatchTokens returned"
             raise InvalidField(FieldViolation("cursor", problem))
         transaction_id, token_id, created_at = map(int, parts.groups())
-        if time.time() - created_at > CURSOR_SECONDS:
+        if await self._store.time() - created_at > CURSOR_SECONDS:
             return None
         if transaction_id > await self._store.horizon():
             # The cursor is of another database, or of this one before it was restored.
             return None
         return transaction_id, token_id
 
+    async def _cursor(self, position: Position) -> str:
+        transaction_id, token_id = position
+        # Another replica compares the time, so it is not that of this host.
+        return f"{transaction_id}.{token_id}.{await self._store.time()}"
+
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
-
-
-def _cursor(position: Position) -> str:
-    transaction_id, token_id = position
-    return f"{transaction_id}.{token_id}.{int(time.time())}"
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

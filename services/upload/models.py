@@ -152,6 +152,7 @@ class Progress:
 class UploadRecord:
     """An upload as the code that works on it sees it.
 
+    is_expired: whether it had expired when it was read, by PostgreSQL's clock.
     writer: the session that may write. writers: how many sessions there have been.
     object_key: of the S3 object that the upload becomes. s3_upload_id: of its multipart
     upload, if there is one. part_bytes: size of each part except the last.
@@ -160,6 +161,7 @@ class UploadRecord:
     """
 
     upload: Upload
+    is_expired: bool
     writer: UUID
     object_key: str
     part_bytes: int

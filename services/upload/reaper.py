@@ -7,7 +7,6 @@ when an upload ends, and once more before its row is deleted, for requests that 
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
@@ -60,19 +59,18 @@ class UploadReaper:
             await self._sweep(record)
         elif record.is_complete:
             await self._uploads.complete(record)
-        elif _is_expired(record):
+        elif record.is_expired:
             failure = UPLOAD_EXPIRED if record.plan.resumable else UPLOAD_TIMED_OUT
             await self._completion.end(record, Event.EXPIRED, failure)
 
     async def _sweep(self, record: UploadRecord) -> None:
         """Delete the objects that an ended upload does not use, and finally its row."""
-        is_expired = _is_expired(record)
         is_used = record.upload.state is State.COMPLETED and not (
             # A later concatenation reads a partial upload until it expires.
-            record.plan.kind is Kind.PARTIAL and is_expired
+            record.plan.kind is Kind.PARTIAL and record.is_expired
         )
         await self._completion.sweep(record, include_object=not is_used)
-        if is_expired:
+        if record.is_expired:
             await self._store.delete(record.upload.upload_id)
         else:
             await self._store.postpone(record)
@@ -80,8 +78,4 @@ class UploadReaper:
 
 def _needs_work(record: UploadRecord) -> bool:
     """Whether the reaper must take the upload over; that would stop a session."""
-    return record.upload.state not in OPEN or record.is_complete or _is_expired(record)
-
-
-def _is_expired(record: UploadRecord) -> bool:
-    return record.upload.expire_time <= datetime.now(UTC)
+    return record.upload.state not in OPEN or record.is_complete or record.is_expired

@@ -34,7 +34,10 @@ from services.upload.tables import parts, uploads
 CLAIM_DURATION = timedelta(seconds=60)
 """How long the reaper, or a session without a heartbeat, has an upload for itself."""
 
-# SQLAlchemy types a row by its columns; this one has all columns of the table.
+# The clocks of hosts may differ, so only PostgreSQL's clock tells whether an upload has expired.
+_COLUMNS = (uploads, (uploads.c.expire_time <= func.now()).label("is_expired"))
+
+# SQLAlchemy types a row by its columns; this one has _COLUMNS.
 _Row = Any
 
 
@@ -76,11 +79,11 @@ class UploadStore:
         statement = postgresql.insert(uploads).values(row)
         statement = statement.on_conflict_do_nothing(index_elements=["request_id"])
         async with self._database.transaction() as connection:
-            created = (await connection.execute(statement.returning(uploads))).one_or_none()
+            created = (await connection.execute(statement.returning(*_COLUMNS))).one_or_none()
             if created is not None:
                 return _record(created)
             same_request = uploads.c.request_id == plan.request_id
-            earlier = (await connection.execute(select(uploads).where(same_request))).one()
+            earlier = (await connection.execute(select(*_COLUMNS).where(same_request))).one()
             if not _plan(earlier).is_repeated_by(plan):
                 raise RequestIdReused
             return _record(earlier)
@@ -114,7 +117,7 @@ class UploadStore:
                 uploads.c.committed_size.between(first, last),
             )
             .values(values)
-            .returning(uploads)
+            .returning(*_COLUMNS)
         )
         async with self._database.transaction() as connection:
             row = (await connection.execute(statement)).one_or_none()
@@ -221,7 +224,7 @@ class UploadStore:
             update(uploads)
             .where(uploads.c.upload_id == upload_id)
             .values(_new_writer())
-            .returning(uploads)
+            .returning(*_COLUMNS)
         )
         async with self._database.transaction() as connection:
             row = (await connection.execute(statement)).one_or_none()
@@ -277,7 +280,7 @@ def _alive(is_complete: ColumnElement[bool]) -> dict[str, Any]:
 
 
 async def _row(connection: AsyncConnection, upload_id: UUID) -> _Row:
-    found = select(uploads).where(uploads.c.upload_id == upload_id)
+    found = select(*_COLUMNS).where(uploads.c.upload_id == upload_id)
     row = (await connection.execute(found)).one_or_none()
     if row is None:
         raise UploadNotFound(upload_id=upload_id)
@@ -345,6 +348,7 @@ def _record(row: _Row) -> UploadRecord:
             create_time=row.create_time,
             failure_reason=row.failure_reason,
         ),
+        is_expired=row.is_expired,
         writer=row.writer,
         writers=row.writers,
         object_key=row.object_key,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -24,7 +25,9 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DATE = format_datetime(NOW, usegmt=True)
 """The clock of the analysis server, which may differ from this host's by any time."""
 
-json_values = st.sampled_from([None, True, -1, 1e300, "", "x" * 2000, "A\0B", [1], {"a": [1]}])
+json_values = st.sampled_from(
+    [None, True, -1, 1e300, math.nan, 10**400, "", "x" * 2000, "A\0B", "\ud800", [1], {"a": [1]}]
+) | st.recursive(st.just({"a": "\ud800"}), lambda inner: st.builds(lambda x: {"a": [x]}, inner))
 json_reports = st.fixed_dictionaries(
     {},
     optional={

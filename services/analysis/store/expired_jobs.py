@@ -1,4 +1,4 @@
-"""Jobs whose rows and recordings are to be deleted."""
+"""Jobs that the reaper deletes, with their recordings."""
 
 from __future__ import annotations
 

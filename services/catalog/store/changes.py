@@ -25,6 +25,7 @@ DELETION_LIFETIME = timedelta(days=8)
 
 # asyncpg has no codec for xid8. In practice it is a number of at most 63 bits.
 _HORIZON = text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+_TIME = text("SELECT extract(epoch FROM now())::bigint")
 _SNAPSHOT = text(
     """
     SELECT token_id, revision, deleted FROM catalog.token_changes
@@ -57,6 +58,11 @@ class ChangeStore:
         """The id of the oldest transaction in progress: all older changes are visible."""
         async with self._database.transaction() as connection:
             return int((await connection.scalars(_HORIZON)).one())
+
+    async def time(self) -> int:
+        """PostgreSQL's time: seconds since 1970."""
+        async with self._database.transaction() as connection:
+            return int((await connection.scalars(_TIME)).one())
 
     async def all_tokens(self) -> AsyncIterator[list[TokenChange]]:
         """The states of all tokens, in pages."""
