@@ -88,6 +88,7 @@ def write_configuration(settings: GatewaySettings, folder: Path) -> Path:
         local_replies=LOCAL_REPLIES,
         pages=PAGES,
         http_compat_lua=_script("http_compat"),
+        body_budget_lua=f"BUDGET_BYTES = {settings.client_body_bytes}\n" + _script("body_budget"),
         bound_fields_lua=f"BOUND_FIELDS = {_lua_table(bound_fields(bindings))}\n"
         + _script("bound_fields"),
         origin_patterns=[_pattern(origin) for origin in settings.allowed_origins],

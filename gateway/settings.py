@@ -133,13 +133,25 @@ class GatewaySettings(BaseModel):
     gateway_max_heap_bytes: int = Field(
         1024**3,
         ge=64 * 1024**2,
-        description="Memory of Envoy; above 95 % of it, Envoy refuses new requests.",
+        description="Memory of Envoy; above 75 % of it, Envoy resets the calls with the largest "
+        "buffers; above 95 %, it refuses new requests.",
     )
     gateway_cors_origins: str = Field(
         "*",
         description="Origins whose pages may call, separated by commas; * matches anything.",
     )
     gateway_call_seconds: float = Field(15, gt=0, description="Timeout of ordinary calls.")
+    gateway_body_seconds: float = Field(
+        60,
+        gt=0,
+        description="Time in which a JSON body must arrive; uploads have GATEWAY_UPLOAD_SECONDS.",
+    )
+    gateway_connection_idle_seconds: float = Field(
+        75,
+        gt=0,
+        description="Time after which a connection without a call is closed; must exceed the one "
+        "of a load balancer that reuses connections.",
+    )
     gateway_upload_seconds: float = Field(3600, gt=0, description="Timeout of uploads.")
     gateway_idle_seconds: float = Field(
         60,
@@ -156,6 +168,12 @@ class GatewaySettings(BaseModel):
         1024**2,
         ge=65536,
         description="Maximum JSON body, and the buffer of each connection, in bytes.",
+    )
+    gateway_client_body_bytes: int | None = Field(
+        None,
+        ge=65536,
+        description="JSON bodies in bytes that one client address may hold in each thread of "
+        "Envoy; default: 1/16 of GATEWAY_MAX_HEAP_BYTES. One body is always accepted.",
     )
     gateway_webhook_body_bytes: int = Field(
         8 * 1024**2, ge=65536, description="Maximum report of the analysis server, in bytes."
@@ -179,6 +197,11 @@ class GatewaySettings(BaseModel):
         return cls.model_validate(
             {name.lower(): value for name, value in environment.items() if value}
         )
+
+    @property
+    def client_body_bytes(self) -> int:
+        """GATEWAY_CLIENT_BODY_BYTES, or its default."""
+        return self.gateway_client_body_bytes or self.gateway_max_heap_bytes // 16
 
     @property
     def allowed_origins(self) -> list[str]:

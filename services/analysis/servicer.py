@@ -28,7 +28,9 @@ from services.analysis.report_parser import report_from
 from services.analysis.reports import REASON, Failure, Progress, Report, Results
 from services.analysis.settings import AnalysisSettings
 from services.analysis.store import JobStore, Reuse, Transition
+from services.analysis.watch_limit import WatchLimit
 from services.analysis.webhook import WebhookSigner
+from services.runtime.client_address import client_key
 from services.runtime.errors import FieldViolation, InvalidField
 from services.runtime.interceptors import Context, call_language
 from services.runtime.paging import page_size_of, page_token
@@ -56,6 +58,7 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
         self._store = store
         self._feed = feed
         self._webhook = webhook
+        self._watch_limit = WatchLimit(settings.max_watches_per_client)
 
     async def GetAnalysisResult(
         self, request: pb.GetAnalysisResultRequest, context: Context
@@ -67,9 +70,10 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
         self, request: pb.WatchAnalysisRequest, context: Context
     ) -> AsyncIterator[pb.AnalysisProgress]:
         language = call_language(context)
-        async with aclosing(self._feed.watch(job_id_from(request.job_id))) as states:
-            async for job in states:
-                yield progress_to(job, language)
+        with self._watch_limit.watch(client_key(context)):
+            async with aclosing(self._feed.watch(job_id_from(request.job_id))) as states:
+                async for job in states:
+                    yield progress_to(job, language)
 
     async def GetAnalysis(self, request: pb.GetAnalysisRequest, context: Context) -> pb.Analysis:
         return await self._analysis(job_id_from(request.job_id), context)

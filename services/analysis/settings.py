@@ -122,6 +122,14 @@ class AnalysisSettings(DatabaseSettings, ObjectStoreSettings):
     recording_url_seconds: int = Field(
         3600, ge=1, le=604_800, description="How long the presigned URL of a recording is valid."
     )
+    max_watches_per_client: int | None = Field(
+        None,
+        ge=1,
+        description=(
+            "Watches that each process serves to one client address at the same time; "
+            "default: unlimited."
+        ),
+    )
     heartbeat_seconds: float = Field(
         15.0, gt=0, description="Time without a change after which watchers get the state again."
     )

@@ -44,8 +44,9 @@ class Gateway:
 
     @contextmanager
     def running(
-        self, *, drain_seconds: float = 5, delay_seconds: float = 0
+        self, *, drain_seconds: float = 5, delay_seconds: float = 0, status: int = 200
     ) -> Iterator[httpx.Client]:
+        """Run Envoy. status: of `/healthz` when it has started."""
         command = [
             *(sys.executable, "-m", "gateway.drain"),
             f"--drain-seconds={drain_seconds}",
@@ -60,7 +61,7 @@ class Gateway:
             httpx.Client(base_url=f"http://{self.address}", timeout=20, verify=False) as client,
         ):
             try:
-                wait_for_status(client, "/healthz", 200)
+                wait_for_status(client, "/healthz", status)
                 yield client
             finally:
                 self.process.terminate()
