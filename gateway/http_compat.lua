@@ -43,8 +43,21 @@ local function override_method(headers)
   end
 end
 
+-- The id of an event that ends a watch. An EventSource reconnects after the end and sends it.
+local LAST_EVENT = "end"
+
+local function is_after_last_event(headers)
+  return headers:get("last-event-id") == LAST_EVENT
+    and headers:get(":path"):match("^/tokens/analysis%-progress/") ~= nil
+end
+
 function envoy_on_request(handle)
   if is_grpc(handle:headers()) then return end
+  if is_after_last_event(handle:headers()) then
+    -- 204 tells an EventSource not to connect again.
+    handle:respond({ [":status"] = "204" }, "")
+    return
+  end
   -- These headers belong to gRPC; the transcoder adds its own.
   remove_internal(handle:headers())
   local path = handle:headers():get(":path") or ""
@@ -97,6 +110,25 @@ local function add_tus_version(headers)
   headers:replace("tus-version", TUS_VERSION)
 end
 
+local function is_event_stream(headers)
+  return (headers:get("content-type") or ""):sub(1, 17) == "text/event-stream"
+end
+
+-- The transcoder passes on whole events. JSON escapes quotes, so no text can look like a status.
+local function name_last_event(handle)
+  for chunk in handle:bodyChunks() do
+    local events = chunk:getBytes(0, chunk:length())
+    for _, status in ipairs({ "completed", "failed" }) do
+      local start = 'data: {"status":"' .. status .. '"'
+      local at = events:find(start, 1, true)
+      if at then
+        chunk:setBytes(events:sub(1, at - 1) .. "id: " .. LAST_EVENT .. "\n" .. events:sub(at))
+        break
+      end
+    end
+  end
+end
+
 function envoy_on_response(handle)
   if is_grpc(handle:headers()) then return end
   local method = tus_method(handle)
@@ -110,9 +142,10 @@ function envoy_on_response(handle)
   if method == "HEAD" then drop_body(handle) end
   if method then add_tus_version(handle:headers()) end
   remove_internal(handle:headers())
-  if (handle:headers():get("content-type") or ""):sub(1, 17) == "text/event-stream" then
+  if is_event_stream(handle:headers()) then
     handle:headers():replace("cache-control", "no-cache")
     handle:headers():replace("x-accel-buffering", "no")
+    name_last_event(handle)
   end
   local trailers = handle:trailers()
   if trailers then remove_internal(trailers) end

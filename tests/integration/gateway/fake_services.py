@@ -95,7 +95,8 @@ class Upload(upload_pb2_grpc.UploadServiceServicer):
 
 
 class Analysis(analysis_pb2_grpc.AnalysisServiceServicer):
-    """Refuses to watch the job "refused"; "endless" sends until it is cancelled."""
+    """Refuses to watch the job "refused"; "endless" sends until it is cancelled; "completed"
+    and "failed" end."""
 
     def __init__(self) -> None:
         self.cancelled = threading.Event()
@@ -106,6 +107,10 @@ class Analysis(analysis_pb2_grpc.AnalysisServiceServicer):
         if request.job_id == "refused":
             await refuse(context, "410")
         yield analysis_pb2.AnalysisProgress(status="processing", progress=40)
+        if request.job_id in ("completed", "failed"):
+            message = 'data: {"status":"failed"'
+            yield analysis_pb2.AnalysisProgress(status="processing", message=message)
+            yield analysis_pb2.AnalysisProgress(status=request.job_id, message=message)
         if request.job_id == "endless":
             try:
                 await asyncio.sleep(60)
@@ -146,7 +151,7 @@ class Services:
 
     def start(self) -> None:
         self._thread.start()
-        self.run(self._serve())
+        self.serve()
 
     def stop(self) -> None:
         self.catalog.released.set()
@@ -154,6 +159,9 @@ class Services:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    def serve(self) -> None:
+        self.run(self._serve())
 
     def stop_serving(self) -> None:
         self.run(self._server.stop(None))
