@@ -1,6 +1,7 @@
 -- Adapts requests of HTTP clients to the transcoder, and responses to HTTP clients.
 -- gRPC requests and responses pass unchanged. docs/gateway.md lists every header.
 -- A reference from handle:headers() is invalid after a wait, so each use fetches it again.
+-- `USES_TLS` and `USES_CORS` above are generated from the settings.
 
 local INTERNAL = {
   "grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-encoding",
@@ -52,6 +53,22 @@ local function override_method(headers)
   end
 end
 
+-- A client's id that could confuse logs is replaced with a random UUID.
+local function sanitize_request_id(headers)
+  local id = headers:get("x-request-id") or ""
+  if id:match("^[%w%-]+$") and #id <= 64 then return end
+  local uuid = ("xxxxxxxx-xxxx-4xxx-8xxx-xxxxxxxxxxxx"):gsub("x", function()
+    return ("%x"):format(math.random(0, 15))
+  end)
+  headers:replace("x-request-id", uuid)
+end
+
+-- The path prefix, such as `/api`, that a proxy in front removes from the path.
+local function forwarded_prefix(headers)
+  local prefix = headers:get("x-forwarded-prefix") or ""
+  return prefix:match("^/[%w%-_.~/]*[%w%-_.~]$") and not prefix:find("//", 1, true) and prefix
+end
+
 -- The id of an event that ends a watch. An EventSource reconnects after the end and sends it.
 local LAST_EVENT = "end"
 
@@ -60,7 +77,22 @@ local function is_after_last_event(headers)
     and headers:get(":path"):match("^/tokens/analysis%-progress/") ~= nil
 end
 
+-- HEAD is GET without its body; tus defines its own.
+local function convert_head(handle, path)
+  if handle:headers():get(":method") ~= "HEAD" or is_tus(path) then return end
+  if path:match("^/tokens/analysis%-progress/") then
+    -- A stream would not end.
+    handle:streamInfo():dynamicMetadata():set("sori", "content_type", "text/event-stream")
+    handle:respond({ [":status"] = "200" }, "")
+    return true
+  end
+  if path:match("^/healthz%f[?%z]") then return end
+  handle:headers():replace(":method", "GET")
+  handle:streamInfo():dynamicMetadata():set("sori", "is_head", true)
+end
+
 function envoy_on_request(handle)
+  sanitize_request_id(handle:headers())
   if is_grpc(handle:headers()) then return end
   if is_after_last_event(handle:headers()) then
     -- 204 tells an EventSource not to connect again.
@@ -71,6 +103,9 @@ function envoy_on_request(handle)
   remove_internal(handle:headers())
   remove_illegal(handle:headers())
   local path = handle:headers():get(":path") or ""
+  local prefix = forwarded_prefix(handle:headers())
+  if prefix then handle:streamInfo():dynamicMetadata():set("sori", "prefix", prefix) end
+  if convert_head(handle, path) then return end
   if is_tus(path) then
     override_method(handle:headers())
     local method = handle:headers():get(":method")
@@ -111,10 +146,9 @@ local function requested_success_status(headers)
   return status
 end
 
--- The method of a tus request; nil for every other request.
-local function tus_method(handle)
-  local metadata = handle:streamInfo():dynamicMetadata():get("sori")
-  return metadata and metadata.tus_method
+-- What the request left for the response.
+local function remembered(handle)
+  return handle:streamInfo():dynamicMetadata():get("sori") or {}
 end
 
 -- The transcoder adds a body to errors, even in response to HEAD.
@@ -123,6 +157,47 @@ local function drop_body(handle)
   if body then body:setBytes("") end
   handle:headers():replace("content-length", "0")
   handle:headers():remove("content-type")
+end
+
+-- The response to HEAD states the length that the body of GET has.
+local function drop_body_of_get(handle)
+  local body = handle:body()
+  if not body then
+    -- Envoy left it out itself, and did not compress it.
+    handle:headers():remove("content-length")
+    return
+  end
+  local length = body:length()
+  body:setBytes("")
+  if handle:headers():get("content-encoding") then
+    handle:headers():remove("content-length")
+  else
+    handle:headers():replace("content-length", tostring(length))
+  end
+end
+
+local RETRY_AFTER = { ["429"] = "1", ["503"] = "2" }
+
+-- Headers of every response.
+local function add_common_headers(headers)
+  local function default(name, value)
+    if not headers:get(name) then headers:add(name, value) end
+  end
+  headers:replace("x-content-type-options", "nosniff")
+  default("referrer-policy", "no-referrer")
+  -- A cache must ask again, and must not serve one learner's result to another.
+  default("cache-control", "private, no-cache")
+  if USES_TLS then headers:replace("strict-transport-security", "max-age=31536000") end
+  if USES_CORS then headers:add("vary", "origin") end
+  local pause = RETRY_AFTER[headers:get(":status")]
+  if pause then default("retry-after", pause) end
+end
+
+local function add_prefix(headers, prefix)
+  local location = headers:get("location")
+  if location and location:sub(1, 1) == "/" then
+    headers:replace("location", prefix .. location)
+  end
 end
 
 -- Local replies need the version, too.
@@ -152,7 +227,8 @@ end
 
 function envoy_on_response(handle)
   if is_grpc(handle:headers()) then return end
-  local method = tus_method(handle)
+  local request = remembered(handle)
+  local method = request.tus_method
   local status
   if tonumber(handle:headers():get(":status")) >= 400 then
     status = requested_error_status(handle)
@@ -163,8 +239,14 @@ function envoy_on_response(handle)
   if status then handle:headers():replace(":status", status) end
   if method == "HEAD" then drop_body(handle) end
   if method then add_tus_version(handle:headers()) end
+  if request.is_head then drop_body_of_get(handle) end
+  if request.content_type then
+    handle:headers():replace("content-type", request.content_type)
+  end
+  if request.prefix then add_prefix(handle:headers(), request.prefix) end
   remove_internal(handle:headers())
-  if is_event_stream(handle:headers()) then
+  add_common_headers(handle:headers())
+  if is_event_stream(handle:headers()) and not request.content_type then
     handle:headers():replace("cache-control", "no-cache")
     handle:headers():replace("x-accel-buffering", "no")
     name_last_event(handle)

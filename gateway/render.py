@@ -87,7 +87,7 @@ def write_configuration(settings: GatewaySettings, folder: Path) -> Path:
         upstreams=_upstreams(settings),
         local_replies=LOCAL_REPLIES,
         pages=PAGES,
-        http_compat_lua=_script("http_compat"),
+        http_compat_lua=_http_compat(settings),
         body_budget_lua=f"BUDGET_BYTES = {settings.client_body_bytes}\n" + _script("body_budget"),
         bound_fields_lua=f"BOUND_FIELDS = {_lua_table(bound_fields(bindings))}\n"
         + _script("bound_fields"),
@@ -120,6 +120,13 @@ def _write(path: Path, text: str) -> Path:
 def _quoted(value: object) -> str:
     """A value as JSON, which is valid YAML whatever characters it contains."""
     return json.dumps(value, ensure_ascii=False)
+
+
+def _http_compat(settings: GatewaySettings) -> str:
+    uses_tls = bool(settings.gateway_tls_certificate_file)
+    constants = {"USES_TLS": uses_tls, "USES_CORS": bool(settings.allowed_origins)}
+    lines = (f"{name} = {str(value).lower()}\n" for name, value in constants.items())
+    return "".join(lines) + _script("http_compat")
 
 
 def _script(name: str) -> str:

@@ -62,6 +62,13 @@ def _require_all(settings: BaseModel, *names: str) -> None:
 Addresses = Annotated[str, AfterValidator(_checked)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
+_CORS_HEADERS = (
+    "accept, accept-language, authorization, baggage, cache-control, content-type, "
+    "idempotency-key, if-match, if-none-match, last-event-id, range, sentry-trace, traceparent, "
+    "tracestate, tus-resumable, upload-checksum, upload-concat, upload-defer-length, "
+    "upload-length, upload-metadata, upload-offset, x-api-key, x-http-method-override, "
+    "x-request-id, x-requested-with"
+)
 _BUILD = Path(__file__).parents[1] / "build"
 _DESCRIPTOR = _BUILD / "sori.binpb"
 _PAGES = _BUILD / "pages"
@@ -137,8 +144,18 @@ class GatewaySettings(BaseModel):
         "buffers; above 95 %, it refuses new requests.",
     )
     gateway_cors_origins: str = Field(
-        "*",
-        description="Origins whose pages may call, separated by commas; * matches anything.",
+        "",
+        description="Origins whose pages may call, separated by commas; * matches anything; "
+        "default: only pages of the gateway's own origin. The local stack sets *.",
+    )
+    gateway_cors_headers: str = Field(
+        _CORS_HEADERS,
+        description="Headers that pages of these origins may send, separated by commas.",
+    )
+    gateway_cors_credentials: bool = Field(
+        False,
+        description="Whether these pages may send cookies and other credentials; requires "
+        "GATEWAY_CORS_ORIGINS without *.",
     )
     gateway_call_seconds: float = Field(15, gt=0, description="Timeout of ordinary calls.")
     gateway_body_seconds: float = Field(
@@ -201,6 +218,14 @@ class GatewaySettings(BaseModel):
     def _tls_is_complete(self) -> Self:
         _require_all(self, "gateway_tls_certificate_file", "gateway_tls_key_file")
         _require_all(self, "tls_certificate_file", "tls_key_file", "tls_ca_file")
+        return self
+
+    @model_validator(mode="after")
+    def _credentials_need_listed_origins(self) -> Self:
+        if self.gateway_cors_credentials and (
+            not self.allowed_origins or "*" in self.gateway_cors_origins
+        ):
+            raise ValueError("GATEWAY_CORS_CREDENTIALS requires GATEWAY_CORS_ORIGINS without *")
         return self
 
     @classmethod

@@ -48,6 +48,7 @@ def _settings(addresses: Addresses, name: str) -> GatewaySettings:
     return GatewaySettings.from_environment(
         {
             "GATEWAY_HEALTH_INTERVAL_SECONDS": _HEALTH_INTERVAL_SECONDS,
+            "GATEWAY_CORS_ORIGINS": "*",
             **addresses.environment,
             **_upstreams(addresses, SERVICE_NAMES),
             **own,

@@ -30,9 +30,9 @@ try {
   const page = await browser.newPage();
   const query = new URLSearchParams({ url: wanted.url });
   await page.goto(`http://127.0.0.1:${server.address().port}/?${query}`);
-  await page.waitForFunction(() => window.statuses.length > 0 || window.closed);
+  await page.waitForFunction(() => window.statuses.length > 0 || window.hasClosed);
   console.log("watching");
-  await page.waitForFunction(() => window.closed, null, { timeout: 90000 });
+  await page.waitForFunction(() => window.hasClosed, null, { timeout: 90000 });
   const result = await page.evaluate(() => ({ statuses: window.statuses, opened: window.opened }));
   console.log(JSON.stringify(result));
 } finally {

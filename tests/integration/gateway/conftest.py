@@ -23,7 +23,7 @@ def services() -> Iterator[Services]:
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory, services: Services) -> Gateway:
-    return Gateway(tmp_path_factory.mktemp("gateway"), services)
+    return Gateway(tmp_path_factory.mktemp("gateway"), services, gateway_cors_origins="*")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 import grpc
-from google.protobuf.empty_pb2 import Empty
+from google.protobuf import empty_pb2
 from google.protobuf.struct_pb2 import Struct
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -22,7 +22,7 @@ from services.analysis.reports import Results
 from services.registry import SERVICES
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
-from sori.upload.v1 import upload_pb2, upload_pb2_grpc
+from sori.upload.v1 import tus_pb2_grpc, upload_pb2, upload_pb2_grpc
 from stack.ports import free_ports
 
 NAMES = [name for service in SERVICES for name in service.public]
@@ -74,7 +74,7 @@ class Catalog(catalog_pb2_grpc.CatalogServiceServicer):
 
 
 class Upload(upload_pb2_grpc.UploadServiceServicer):
-    """Sends `x-job-id` first; refuses token 413 at its first chunk, otherwise counts bytes."""
+    """Sends `x-job-id` first; refuses tokens 413, 429 and 503, otherwise counts bytes."""
 
     async def UploadAudioForm(
         self, request_iterator: AsyncIterator[Any], context: Context
@@ -82,8 +82,8 @@ class Upload(upload_pb2_grpc.UploadServiceServicer):
         await context.send_initial_metadata((("x-job-id", "job"),))
         sizes = []
         async for piece in request_iterator:
-            if piece.token_id == 413:
-                await refuse(context, "413")
+            if piece.token_id in (413, 429, 503):
+                await refuse(context, str(piece.token_id))
             sizes.append(len(piece.form.data))
         return upload_pb2.UploadAudioResponse(message=str(max(sizes)), status=str(sum(sizes)))
 
@@ -96,6 +96,17 @@ class Upload(upload_pb2_grpc.UploadServiceServicer):
             await asyncio.sleep(60)
         rest = [len(message.chunk) async for message in request_iterator]
         return upload_pb2.Upload(committed_size=len(first.chunk) + sum(rest))
+
+
+class Tus(tus_pb2_grpc.TusServiceServicer):
+    """Creates the upload 1."""
+
+    async def CreateTusUpload(
+        self, request_iterator: AsyncIterator[Any], context: Context
+    ) -> empty_pb2.Empty:
+        headers = (("x-http-code", "201"), ("location", "/uploads/1"))
+        await context.send_initial_metadata(headers)
+        return empty_pb2.Empty()
 
 
 class Analysis(analysis_pb2_grpc.AnalysisServiceServicer):
@@ -149,7 +160,7 @@ class Analysis(analysis_pb2_grpc.AnalysisServiceServicer):
 
     async def DeleteAnalysis(self, request: Any, context: Context) -> Any:
         self._results.pop(request.job_id, None)
-        return Empty()
+        return empty_pb2.Empty()
 
     async def ReportAnalysis(self, request: Any, context: Context) -> Any:
         """Stores results, except of the job "unread"; returns the body's size as the job id."""
@@ -205,6 +216,10 @@ class Services:
         catalog_pb2_grpc.add_CatalogServiceServicer_to_server(self.catalog, self._server)
         upload_pb2_grpc.add_UploadServiceServicer_to_server(
             Upload(),  # type: ignore[abstract]
+            self._server,
+        )
+        tus_pb2_grpc.add_TusServiceServicer_to_server(
+            Tus(),  # type: ignore[abstract]
             self._server,
         )
         analysis_pb2_grpc.add_AnalysisServiceServicer_to_server(self.analysis, self._server)

@@ -44,7 +44,12 @@ class Gateway:
 
     @contextmanager
     def running(
-        self, *, drain_seconds: float = 5, delay_seconds: float = 0, status: int = 200
+        self,
+        *,
+        drain_seconds: float = 5,
+        delay_seconds: float = 0,
+        status: int = 200,
+        scheme: str = "http",
     ) -> Iterator[httpx.Client]:
         """Run Envoy. status: of `/healthz` when it has started."""
         command = [
@@ -58,7 +63,7 @@ class Gateway:
             subprocess.Popen(
                 [*command, *envoy, "-l", "error"], stdout=log, stderr=log
             ) as self.process,
-            httpx.Client(base_url=f"http://{self.address}", timeout=20, verify=False) as client,
+            httpx.Client(base_url=f"{scheme}://{self.address}", timeout=20, verify=False) as client,
         ):
             try:
                 wait_for_status(client, "/healthz", status)

@@ -160,7 +160,7 @@ class Service:
 
 def behind_gateway(folder: Path, service: Service) -> Gateway:
     # A gateway only needs the address of a service.
-    return Gateway(folder, service)  # type: ignore[arg-type]
+    return Gateway(folder, service, gateway_cors_origins="*")  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
