@@ -61,6 +61,7 @@ class UploadStore:
     ) -> UploadRecord:
         """Insert a new upload, or find the one that the same request inserted before.
 
+        A concatenation that has not succeeded is not found: its request starts it again.
         lifetime: the upload expires after this time without a heartbeat.
         Errors: RequestIdReused.
         """
@@ -79,7 +80,11 @@ class UploadStore:
         statement = postgresql.insert(uploads).values(row)
         statement = statement.on_conflict_do_nothing(index_elements=["request_id"])
         async with self._database.transaction() as connection:
-            created = (await connection.execute(statement.returning(*_COLUMNS))).one_or_none()
+            inserting = statement.returning(*_COLUMNS)
+            created = (await connection.execute(inserting)).one_or_none()
+            if created is None and plan.is_concatenation:
+                await connection.execute(_free_request_id(plan.request_id))
+                created = (await connection.execute(inserting)).one_or_none()
             if created is not None:
                 return _record(created)
             same_request = uploads.c.request_id == plan.request_id
@@ -88,10 +93,20 @@ class UploadStore:
                 raise RequestIdReused
             return _record(earlier)
 
-    async def get(self, upload_id: UUID) -> UploadRecord:
-        """An upload, without its parts. Errors: UploadNotFound."""
+    async def get(self, upload_id: UUID, *, for_client: bool = False) -> UploadRecord:
+        """An upload, without its parts.
+
+        for_client: an upload that ended and has expired does not exist.
+        Errors: UploadNotFound.
+        """
+        found = select(uploads).where(uploads.c.upload_id == upload_id)
+        if for_client:
+            found = found.where(uploads.c.end_time.is_(None) | (uploads.c.expire_time > func.now()))
         async with self._database.transaction() as connection:
-            return _record(await _row(connection, upload_id))
+            row = (await connection.execute(found)).one_or_none()
+        if row is None:
+            raise UploadNotFound(upload_id=upload_id)
+        return _record(row)
 
     async def acquire(
         self, upload_id: UUID, first: int, last: int, size: int | None = None
@@ -195,6 +210,25 @@ class UploadStore:
         }
         return await self._write(record, values, transition.sources)
 
+    async def forget(self, upload_id: UUID) -> bool:
+        """Let a completed upload expire now, and free its request id; False in other states.
+
+        The reaper deletes the row, once superseded writers have noticed.
+        """
+        noticed = uploads.c.end_time + CLAIM_DURATION
+        values = {
+            "request_id": None,
+            "expire_time": func.now(),
+            "due_time": case(
+                (uploads.c.writers > 1, func.greatest(noticed, func.now())), else_=func.now()
+            ),
+        }
+        statement = update(uploads).where(
+            uploads.c.upload_id == upload_id, uploads.c.state == State.COMPLETED
+        )
+        async with self._database.transaction() as connection:
+            return (await connection.execute(statement.values(values))).rowcount == 1
+
     async def delete(self, upload_id: UUID) -> None:
         """Delete an upload and its parts."""
         async with self._database.transaction() as connection:
@@ -277,6 +311,19 @@ def _alive(is_complete: ColumnElement[bool]) -> dict[str, Any]:
     expires = func.now() + uploads.c.lifetime
     due = case((is_complete, func.now() + CLAIM_DURATION), else_=expires)
     return {"expire_time": expires, "due_time": due}
+
+
+def _free_request_id(request_id: str) -> Update:
+    """Let the request of a concatenation that did not succeed start it again."""
+    return (
+        update(uploads)
+        .where(
+            uploads.c.request_id == request_id,
+            uploads.c.is_concatenation,
+            uploads.c.state.in_((State.FAILED, State.CANCELLED, State.EXPIRED)),
+        )
+        .values(request_id=None)
+    )
 
 
 async def _row(connection: AsyncConnection, upload_id: UUID) -> _Row:

@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import format_datetime
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from services.upload.checksums import DIGEST_BYTES, Checksum
 from services.upload.errors import TusVersionUnsupported, UnsupportedMediaType, UploadNotFound
 from services.upload.file_names import decoded
 from services.upload.models import Kind, Plan, Upload
-from services.upload.request_ids import RequestId
+from services.upload.request_ids import RequestId, stored_id
 from services.upload.state import OPEN
 from services.upload.stream import recording_start
 
@@ -53,8 +53,11 @@ def require_version(headers: Headers) -> None:
 
 
 def require_content_type(content_type: str) -> None:
-    """Refuse bodies of another media type. Errors: UnsupportedMediaType."""
-    if content_type != CONTENT_TYPE:
+    """Refuse bodies of another media type. Errors: UnsupportedMediaType.
+
+    Parameters do not matter: some HTTP libraries add a charset to every content type.
+    """
+    if content_type.partition(";")[0].strip().lower() != CONTENT_TYPE:
         raise UnsupportedMediaType(content_type=CONTENT_TYPE)
 
 
@@ -182,7 +185,12 @@ def _final(headers: Headers, concat: str, request_id: RequestId) -> Creation:
         raise _bad("Upload-Concat", f"must name 1 to {MAX_PARTIAL_UPLOADS} uploads")
     if len(set(partial_uploads)) < len(partial_uploads):
         raise _bad("Upload-Concat", "must name each upload once")
-    return Creation(_recording(headers, None, request_id, concat), partial_uploads)
+    plan = _recording(headers, None, request_id, concat)
+    if not plan.request_id:
+        # A client that received no answer repeats its request.
+        names = ("final", str(plan.token_id), *map(str, partial_uploads))
+        plan = replace(plan, request_id=stored_id(*names))
+    return Creation(plan, partial_uploads)
 
 
 def _recording(headers: Headers, size: int | None, request_id: RequestId, concat: str = "") -> Plan:

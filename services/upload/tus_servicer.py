@@ -95,7 +95,7 @@ class TusServicer(tus_pb2_grpc.TusServiceServicer):
     ) -> HttpBody:
         tus.require_version(call_metadata(context))
         upload = await self._usable(request.upload_id)
-        await self._uploads.cancel(upload.upload_id)
+        await self._uploads.terminate(upload.upload_id)
         return await _answer(context, (), NO_CONTENT)
 
     async def _options(self, context: Context) -> HttpBody:

@@ -5,6 +5,7 @@ gRPC and tus both come through here; one-shot uploads are in `one_shot.py`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -21,6 +22,8 @@ from services.upload.errors import (
     EmptyRecording,
     RecordingTooLarge,
     SizeMismatch,
+    UploadEnded,
+    UploadIncomplete,
     UploadLost,
     UploadNotFound,
 )
@@ -37,10 +40,13 @@ from services.upload.models import (
     require_offset,
 )
 from services.upload.session import PartialData, SessionResources, open_session
-from services.upload.state import Event, State, next_state
+from services.upload.state import OPEN, Event, State, next_state
 from services.upload.stream import Content, Finish
 
 _MAX_OFFSET = 2**62
+
+CONCATENATION_POLLS, CONCATENATION_POLL_SECONDS = 50, 0.2
+"""How often a repeated request looks whether the first one has ended, and the pause between."""
 
 
 class Uploads:
@@ -67,7 +73,7 @@ class Uploads:
 
     async def get(self, upload_id: UUID) -> Upload:
         """An upload in any state. Errors: UploadNotFound, DatabaseUnavailable."""
-        return (await self._store.get(upload_id)).upload
+        return (await self._store.get(upload_id, for_client=True)).upload
 
     async def write(
         self,
@@ -123,13 +129,26 @@ class Uploads:
             raise ended_error(upload)
         return upload
 
+    async def terminate(self, upload_id: UUID) -> None:
+        """Cancel an upload, or forget a completed one: its job and its recording stay.
+
+        Errors: UploadNotFound, UploadEnded when it has ended in another way.
+        """
+        try:
+            await self.cancel(upload_id)
+        except UploadEnded:
+            if not await self._store.forget(upload_id):
+                raise
+
     async def concatenate(self, plan: Plan, upload_ids: Sequence[UUID]) -> Upload:
         """Make one recording of complete partial uploads, in this order.
 
+        A repeated request waits for the recording of the first one.
         Errors: those of `create`; UploadNotFound, UploadEnded, UploadIncomplete when a
-        partial upload is not complete; those about the recording.
+        partial upload, or the recording of the first request, is not complete; those about
+        the recording.
         """
-        partials = [await self._store.get(upload_id) for upload_id in upload_ids]
+        partials = [await self._store.get(each, for_client=True) for each in upload_ids]
         for each in partials:
             require_concatenable(each.upload)
         size = sum(each.upload.committed_size for each in partials)
@@ -140,7 +159,7 @@ class Uploads:
                 aclosing(self._content_of(partials)) as content,
             ):
                 await session.complete(await session.receive(content) or Finish())
-        return await self.get(record.upload.upload_id)
+        return await self._ended(record.upload.upload_id)
 
     async def _create(self, plan: Plan) -> tuple[UploadRecord, bool]:
         """Create an upload; also whether it is new: an earlier request may have created it."""
@@ -208,6 +227,17 @@ class Uploads:
         if size is not None and record.plan.size not in (None, size):
             raise SizeMismatch(received_bytes=size, declared_bytes=record.plan.size)
         return record
+
+    async def _ended(self, upload_id: UUID) -> Upload:
+        """A concatenation when it is completed. Errors: UploadIncomplete, UploadEnded."""
+        for _ in range(CONCATENATION_POLLS):
+            upload = await self.get(upload_id)
+            if upload.state is State.COMPLETED:
+                return upload
+            if upload.state not in OPEN:
+                raise ended_error(upload)
+            await asyncio.sleep(CONCATENATION_POLL_SECONDS)
+        raise UploadIncomplete(upload_id=upload_id)
 
     async def _content_of(self, partials: Sequence[UploadRecord]) -> Content:
         try:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from itertools import pairwise
 from urllib.parse import urlsplit
@@ -249,6 +250,66 @@ def test_partial_uploads_are_concatenated(product: Product, uploader: Uploader, 
     assert head["upload-offset"] == head["upload-length"] == str(len(LONG))
     assert tus.patch(location, len(LONG), b"x").status_code == 403
     assert_analysed(product, upload_of(uploader, location), LONG)
+
+
+def test_a_repeated_concatenation_makes_one_recording(
+    product: Product, uploader: Uploader, tus: Tus
+) -> None:
+    partials = [upload_partial(tus, CONTENT[:1000]), upload_partial(tus, CONTENT[1000:])]
+    first, again = concatenate(tus, *partials), concatenate(tus, *partials)
+    assert (first.status_code, again.status_code) == (201, 201)
+    for header in ("location", "x-job-id", "upload-offset"):
+        assert again.headers[header] == first.headers[header]
+    assert product.jobs_of(tus.token_id) == [first.headers["x-job-id"]]
+    assert_analysed(product, upload_of(uploader, first.headers["location"]), CONTENT)
+
+
+def test_concurrent_concatenations_make_one_recording(product: Product, tus: Tus) -> None:
+    partials = [upload_partial(tus, LONG[: 6 * MIB]), upload_partial(tus, LONG[6 * MIB :])]
+    with ThreadPoolExecutor() as pool:
+        answers = list(pool.map(lambda _: concatenate(tus, *partials), range(4)))
+    assert {answer.status_code for answer in answers} == {201}
+    assert {answer.headers["upload-offset"] for answer in answers} == {str(len(LONG))}
+    assert len({answer.headers["location"] for answer in answers}) == 1
+    assert len(product.jobs_of(tus.token_id)) == 1
+
+
+def test_other_partial_uploads_or_another_order_make_another_recording(
+    product: Product, tus: Tus
+) -> None:
+    partials = [upload_partial(tus, CONTENT), upload_partial(tus, CONTENT)]
+    for wanted in (partials, partials[::-1], partials[:1]):
+        assert concatenate(tus, *wanted).status_code == 201
+    assert len(product.jobs_of(tus.token_id)) == 3
+
+
+def test_a_concatenation_that_failed_can_be_repeated(product: Product, tus: Tus) -> None:
+    partials = [upload_partial(tus, b"no audio" * 2500)]
+    assert [concatenate(tus, *partials).status_code for _ in range(2)] == [415, 415]
+    assert len(product.jobs_of(tus.token_id)) == 2
+
+
+def test_deleting_a_completed_upload_keeps_its_job_and_recording(
+    product: Product, tus: Tus
+) -> None:
+    answer = tus.create(len(CONTENT))
+    location, job_id = answer.headers["location"], answer.headers["x-job-id"]
+    assert tus.patch(location, 0, CONTENT).status_code == 204
+    deleted = tus.request("DELETE", location)
+    assert (deleted.status_code, deleted.content) == (204, b"")
+    for again in (tus.head(location), tus.request("DELETE", location)):
+        assert again.status_code == 404
+    assert product.result(job_id)["status"] == "processing"
+    assert product.recording_keys(tus.token_id) == [f"recordings/{tus.token_id}/{job_id}"]
+
+
+def test_deleting_a_completed_partial_upload_deletes_its_bytes(product: Product, tus: Tus) -> None:
+    location = upload_partial(tus, CONTENT)
+    key = f"partials/{location.removeprefix('/uploads/')}"
+    assert product.object_keys(key) == [key]
+    assert tus.request("DELETE", location).status_code == 204
+    assert error_info(concatenate(tus, location))["reason"] == "UPLOAD_NOT_FOUND"
+    eventually(lambda: product.object_keys(key) == [])
 
 
 def test_incomplete_partial_uploads_are_not_concatenated(product: Product, tus: Tus) -> None:

@@ -106,9 +106,8 @@ class InMemory(Uploads):
         self.upload = replace(upload, committed_size=sum(self.pieces))
         return self.upload
 
-    async def cancel(self, upload_id: UUID) -> Upload:
+    async def terminate(self, upload_id: UUID) -> None:
         self.upload = replace(self.known(), state=State.CANCELLED)
-        return self.upload
 
     async def concatenate(self, plan: Plan, pieces: Sequence[UUID]) -> Upload:
         return await self.create(plan)
@@ -328,6 +327,16 @@ def test_another_version_is_refused_with_the_supported_one(client: httpx.Client)
     assert answer.headers["tus-version"] == "1.0.0"
 
 
+@pytest.mark.parametrize("parameters", ["", "; charset=UTF-8", ";charset=utf-8;x=y"])
+def test_the_content_type_of_bytes_may_have_parameters(
+    client: httpx.Client, uploads: InMemory, parameters: str
+) -> None:
+    created(client)
+    headers = {**BYTES, "Content-Type": BYTES["Content-Type"] + parameters}
+    assert client.patch(PATH, headers=headers, content=b"hello").status_code == 204
+    assert uploads.pieces == [5]
+
+
 @pytest.mark.parametrize("content_type", ["audio/wav", ""])
 def test_bytes_of_another_media_type_are_refused(client: httpx.Client, content_type: str) -> None:
     created(client)
@@ -377,12 +386,12 @@ def test_a_write_is_streamed(client: httpx.Client, uploads: InMemory, chunked: b
     assert max(uploads.pieces) <= MIB
 
 
-def begun_write(gateway: Gateway, size: int) -> socket.socket:
+def begun_write(gateway: Gateway, size: int, **others: str) -> socket.socket:
     """A PATCH with this Content-Length that has sent only its headers."""
     host, port = gateway.address.split(":")
     connection = socket.create_connection((host, int(port)), timeout=10)
     head = [f"PATCH {PATH} HTTP/1.1", "Host: a", f"Content-Length: {size}"]
-    lines = [*head, *(f"{name}: {value}" for name, value in BYTES.items()), "", ""]
+    lines = [*head, *(f"{name}: {value}" for name, value in {**BYTES, **others}.items()), "", ""]
     connection.sendall("\r\n".join(lines).encode())
     return connection
 
@@ -396,6 +405,16 @@ def test_a_write_arrives_while_it_is_sent(
         assert uploads.has_some.wait(5)
         assert not uploads.ended.is_set()
         connection.sendall(bytes(1000))
+        assert connection.recv(100).startswith(b"HTTP/1.1 204 ")
+
+
+def test_a_client_that_expects_100_continue_gets_it_before_it_sends_bytes(
+    client: httpx.Client, gateway: Gateway
+) -> None:
+    created(client)
+    with closing(begun_write(gateway, 2000, Expect="100-continue")) as connection:
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 Continue")
+        connection.sendall(bytes(2000))
         assert connection.recv(100).startswith(b"HTTP/1.1 204 ")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from services.runtime.shared_errors import RequestIdReused
 from services.upload.checksums import Checksum
-from services.upload.errors import SizeMismatch, UploadEnded, UploadSuperseded
+from services.upload.errors import SizeMismatch, UploadEnded, UploadNotFound, UploadSuperseded
 from services.upload.models import Kind, Plan
 from services.upload.session import PartialData, open_session
 from services.upload.state import Event, State
@@ -194,6 +194,35 @@ async def test_a_completed_partial_upload_stays_until_it_expires(backends: Backe
     await process.reap_due()
     record = await process.store.get(upload_id)
     assert await backends.sha256(record.object_key) == hashlib.sha256(CONTENT[: 2 * MIB]).digest()
+
+
+async def test_a_forgotten_upload_is_deleted_when_superseded_writers_have_noticed(
+    backends: Backends,
+) -> None:
+    process = Process(backends)
+    upload_id = (await process.create()).upload.upload_id
+    await process.uploads.write(upload_id, 0, stream(CONTENT[:MIB], finish=False))
+    await process.uploads.write(upload_id, MIB, stream(CONTENT[MIB:], finish=True))
+    await process.uploads.terminate(upload_id)
+    with pytest.raises(UploadNotFound):
+        await process.uploads.get(upload_id)
+    await process.reap_due()
+    record = await process.store.get(upload_id)
+    assert await backends.stored_objects(record.object_key)
+    await process.make_due([upload_id])
+    await process.reap_due()
+    await assert_nothing_left_in_s3(backends, record)
+    with pytest.raises(UploadNotFound):
+        await process.store.get(upload_id)
+
+
+async def test_an_ended_upload_cannot_be_terminated_again(backends: Backends) -> None:
+    process = Process(backends)
+    upload_id = (await process.create()).upload.upload_id
+    record = await process.record(upload_id)
+    assert await process.store.end(record, Event.FAILED, record.lifetime, "UPLOAD_LOST")
+    with pytest.raises(UploadEnded):
+        await process.uploads.terminate(upload_id)
 
 
 async def test_the_reaper_does_not_expire_an_upload_that_has_just_resumed(
