@@ -28,6 +28,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from http import HTTPStatus
 from typing import TypedDict
 from uuid import UUID
@@ -63,7 +64,8 @@ def application(settings: AnalyzerSettings) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
-        pool = WorkerPool(settings.workers, prepare, settings.jobs_per_worker)
+        prepared = partial(prepare, settings.worker_memory_bytes)
+        pool = WorkerPool(settings.workers, prepared, settings.jobs_per_worker)
         timeout = httpx.Timeout(settings.download_timeout_seconds, connect=_CONNECT_SECONDS)
         async with httpx.AsyncClient(timeout=timeout) as client, pool.running():
             jobs = JobRunner(settings, pool, Fetcher(client, settings), Reporter(client, settings))

@@ -29,6 +29,12 @@ class AnalyzerSettings(BaseSettings):
     workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="Worker processes."
     )
+    worker_memory_bytes: int = Field(
+        1024 * 1024 * 1024,
+        ge=512 * 1024 * 1024,
+        description="Largest address space of a worker process (RLIMIT_AS). A job that needs more "
+        "fails.",
+    )
     jobs_per_worker: int = Field(
         1000, ge=1, description="Number of jobs after which a worker process is replaced."
     )
