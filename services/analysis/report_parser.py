@@ -12,6 +12,7 @@ from services.analysis.reports import (
     MAX_SENTENCE_LENGTH,
     MAX_VERSION_LENGTH,
     REASON,
+    STAGES,
     Failure,
     Progress,
     Report,
@@ -38,7 +39,9 @@ def report_from(message: pb.AnalysisReport) -> Report:
     if message.status == "processing":
         if not math.isfinite(message.progress):
             raise InvalidField(FieldViolation("progress", "must be a number from 0 to 100"))
-        return Progress(message.progress, cleaned(message.message, MAX_SENTENCE_LENGTH))
+        is_known = message.stage in STAGES
+        sentence = cleaned(message.message, MAX_SENTENCE_LENGTH)
+        return Progress(message.progress, message.stage if is_known else sentence)
     problem = "must be an object, or status must be 'failed' or 'processing'"
     raise InvalidField(FieldViolation("analysis_results", problem))
 

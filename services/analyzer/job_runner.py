@@ -148,7 +148,7 @@ class JobRunner:
     async def _results(self, request: AnalysisRequest, progress: Progress) -> AnalysisResults:
         recording = await self._recording(request)
         reference = await self._reference(request)
-        progress.reach(Stage.FETCHED)
+        progress.reach(Stage.RECORDING_FETCHED)
         settings = self._settings
         try:
             return await self._pool.call(
