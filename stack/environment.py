@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values, find_dotenv
 
@@ -19,7 +20,12 @@ ROOT = Path(__file__).parents[1]
 """The root of the repository."""
 
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
-_GENERATED = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "WEBHOOK_SIGNING_KEY")
+_GENERATED = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "WEBHOOK_SIGNING_KEY",
+    "TARGET_SERVER_TOKEN",
+)
 
 
 def user_environment() -> dict[str, str]:
@@ -57,6 +63,8 @@ def service_environment(
     defaults |= kept_secrets(settings.data_dir)
     chosen = {name: value for name, value in base.items() if value or name not in defaults}
     merged = defaults | chosen | dict(overrides)
+    merged.setdefault("ANALYZER_TOKEN", merged["TARGET_SERVER_TOKEN"])
+    merged.setdefault("ANALYZER_ALLOWED_ORIGINS", ",".join(_analyzer_origins(merged)))
     search_path = [str(ROOT), str(ROOT / "gen"), merged.get("PYTHONPATH", "")]
     merged["PYTHONPATH"] = os.pathsep.join(filter(None, search_path))
     return merged
@@ -92,6 +100,23 @@ def _defaults(settings: StackSettings, hosts: Hosts, scheme: str) -> dict[str, s
         "SHUTDOWN_DELAY_SECONDS": "0.6",
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def _analyzer_origins(environment: Mapping[str, str]) -> list[str]:
+    """The origins of S3 and the gateway, as the URLs that the analyzer gets have them."""
+    bucket, region = environment["S3_BUCKET_NAME"], environment["AWS_REGION"]
+    aws = [
+        f"https://{host}.amazonaws.com"
+        for host in (f"{bucket}.s3.{region}", f"{bucket}.s3", f"s3.{region}")
+    ]
+    endpoint = environment.get("S3_ENDPOINT_URL")
+    s3 = [_origin(endpoint)] if endpoint else aws
+    return [*s3, _origin(environment["WEBHOOK_URL"])]
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def tls_of(environment: Mapping[str, str]) -> Tls | None:

@@ -115,7 +115,12 @@ async def _workers(
         webhook,
         settings.recording_url_seconds,
     )
-    client = AnalyzerClient(http, str(settings.target_server_url), parser)
+    client = AnalyzerClient(
+        http,
+        str(settings.target_server_url),
+        parser,
+        settings.target_server_token.get_secret_value(),
+    )
     queue = JobQueue(database, notifications.notify)
     worker = Worker(settings, store, queue, builder, client)
     notifications.subscribe(

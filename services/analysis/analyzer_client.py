@@ -51,19 +51,26 @@ _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 class AnalyzerClient:
     """Calls the analysis server at one URL."""
 
-    def __init__(self, client: httpx.AsyncClient, url: str, parser: ReportParser) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, url: str, parser: ReportParser, token: str = ""
+    ) -> None:
         """Create a client of the analysis server at `url`.
 
         client: has the timeouts for connecting and reading. parser: limits the size of
-        answers.
+        answers. token: the bearer token of all requests; default: none.
         """
         self._client = client
         self._url = httpx.URL(url)
         self._parser = parser
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     async def dispatch(self, job_id: str, body: bytes) -> Outcome:
         """Send a job. body: JSON, built by `DispatchRequestBuilder`."""
-        headers = {"Content-Type": "application/json", "Idempotency-Key": job_id}
+        headers = {
+            "Content-Type": "application/json",
+            "Idempotency-Key": job_id,
+            **self._headers,
+        }
         try:
             async with self._client.stream(
                 "POST", self._url, content=body, headers=headers
@@ -77,7 +84,7 @@ class AnalyzerClient:
     async def status(self, url: str) -> Report | PermanentFailure | NoReport:
         """Read a job's status. url: the status URL that the analysis server offered."""
         try:
-            async with self._client.stream("GET", url) as response:
+            async with self._client.stream("GET", url, headers=self._headers) as response:
                 if not response.is_success:
                     return NoReport()
                 report, _ = await self._report_in(response)

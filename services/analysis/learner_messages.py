@@ -6,6 +6,8 @@ stages, and of the failure reasons that this service or the analysis server prod
 
 from __future__ import annotations
 
+import re
+
 from services.analysis.jobs import (
     ANALYSIS_SERVER_REFUSED,
     ANALYSIS_SERVER_UNAVAILABLE,
@@ -102,6 +104,16 @@ _ANY_FAILURE = LearnerMessage(
 )
 
 
+_REPORTED_STAGES = {
+    "WAITING": LearnerMessage("분석 차례를 기다리고 있습니다.", "Waiting for the analysis..."),
+    "RECORDING_FETCHED": LearnerMessage("녹음을 받았습니다.", "The recording has arrived."),
+    "ANALYSING": LearnerMessage("목소리를 분석하고 있습니다.", "Analysing your voice..."),
+}
+
+# Jamo, compatibility jamo and syllables.
+_HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
+
+
 def learner_message_of(job: Job, language: Language) -> str:
     """The sentence that describes the job now."""
     if job.failure_reason is None:
@@ -110,11 +122,19 @@ def learner_message_of(job: Job, language: Language) -> str:
         return of_upload
     if known := _FAILURES.get(job.failure_reason):
         return known.text(language)
-    return job.failure_message or _ANY_FAILURE.text(language)
+    return _readable(job.failure_message, language) or _ANY_FAILURE.text(language)
 
 
 def _stage_of(job: Job, language: Language) -> str:
-    """The stage, in the analysis server's words where it reported one."""
-    if job.stage and job.state is not State.COMPLETED:
-        return job.stage
-    return _STAGES[job.state].text(language)
+    """The stage that the analysis server reported, or else the state."""
+    state = _STAGES[job.state].text(language)
+    if job.state is State.COMPLETED:
+        return state
+    if known := _REPORTED_STAGES.get(job.stage):
+        return known.text(language)
+    return _readable(job.stage, language) or state
+
+
+def _readable(sentence: str, language: Language) -> str:
+    """A sentence of the analysis server; empty if the learner may not be able to read it."""
+    return "" if language is Language.ENGLISH and _HANGUL.search(sentence) else sentence

@@ -19,6 +19,7 @@ from services.analysis.reports import (
     MAX_SENTENCE_LENGTH,
     MAX_VERSION_LENGTH,
     REASON,
+    STAGES,
     Failure,
     Progress,
     Report,
@@ -78,7 +79,9 @@ def _report_in(body: bytes) -> Report:
         reason = reason if REASON.fullmatch(reason) else ANALYSIS_FAILED
         return Failure(reason, _text(fields.get("error"), MAX_SENTENCE_LENGTH))
     if status == "processing":
-        stage = _text(fields.get("message"), MAX_SENTENCE_LENGTH)
+        stage = _text(fields.get("stage"), MAX_SENTENCE_LENGTH)
+        if stage not in STAGES:
+            stage = _text(fields.get("message"), MAX_SENTENCE_LENGTH)
         return Progress(_percent(fields.get("progress")), stage)
     problem = "must be an object, or status must be 'failed' or 'processing'"
     raise InvalidField(FieldViolation("analysis_results", problem))

@@ -15,6 +15,9 @@ REASON = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 ANALYSIS_FAILED = "ANALYSIS_FAILED"
 """The reason of a failure that is reported without a valid one."""
 
+STAGES = frozenset({"WAITING", "RECORDING_FETCHED", "ANALYSING"})
+"""The stages for which the product has sentences."""
+
 MAX_SENTENCE_LENGTH = 1000
 MAX_VERSION_LENGTH = 64
 
@@ -40,7 +43,11 @@ class Failure:
 
 @dataclass(frozen=True)
 class Progress:
-    """The analysis continues. percent: any finite number; stage: for the learner."""
+    """The analysis continues.
+
+    percent: any finite number. stage: one of STAGES, or a sentence for the learner, which may be
+    empty.
+    """
 
     percent: float
     stage: str

@@ -16,6 +16,13 @@ class AnalysisSettings(DatabaseSettings, ObjectStoreSettings):
         HttpUrl("http://localhost:8100/analyze-voice"),
         description="URL of the analysis server, which receives dispatches.",
     )
+    target_server_token: SecretStr = Field(
+        SecretStr(""),
+        description=(
+            "Secret that dispatches and status requests send as `Authorization: Bearer <token>`; "
+            "the ANALYZER_TOKEN of the reference analyzer; default: none."
+        ),
+    )
     webhook_url: HttpUrl = Field(
         HttpUrl("http://localhost:8000/tokens/webhook/analysis-complete"),
         description="URL that the analysis server reports to; job_id and signature are added.",

@@ -85,7 +85,7 @@ def _peak_offset(levels: Signal) -> float:
 
 
 def _subtract_line(signal: Signal, hertz: float) -> None:
-    """Remove a sine from the signal. Fits amplitude and phase anew every 2 s, as both drift."""
+    """Remove a sine from the signal. Fits its amplitude and phase every 2 s, because both drift."""
     for block in np.array_split(signal, max(1, len(signal) // _BLOCK)):
         phase = 2 * np.pi * hertz / SAMPLE_RATE * np.arange(len(block))
         sines = np.column_stack([np.sin(phase), np.cos(phase)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
@@ -15,7 +14,7 @@ import structlog
 from services.analyzer.analysis import AnalysisResults
 from services.analyzer.failures import AnalysisFailure, Reason
 from services.analyzer.fetch import Fetcher, TooLarge, Unavailable
-from services.analyzer.pool import WorkerPool
+from services.analyzer.pool import WorkerCrashed, WorkerKilled, WorkerPool
 from services.analyzer.progress import Progress, Stage
 from services.analyzer.report import Reporter, encode, failure_report
 from services.analyzer.report_cache import ReportCache
@@ -149,7 +148,7 @@ class JobRunner:
     async def _results(self, request: AnalysisRequest, progress: Progress) -> AnalysisResults:
         recording = await self._recording(request)
         reference = await self._reference(request)
-        progress.reach(Stage.FETCHED)
+        progress.reach(Stage.RECORDING_FETCHED)
         settings = self._settings
         try:
             return await self._pool.call(
@@ -161,8 +160,8 @@ class JobRunner:
                 settings.max_audio_seconds,
                 on_begin=partial(progress.reach, Stage.ANALYSING),
             )
-        except (TimeoutError, BrokenProcessPool) as error:
-            _log.error("worker lost", error=type(error).__name__)
+        except (TimeoutError, WorkerCrashed, WorkerKilled) as error:
+            _log.error("worker lost", error=type(error).__name__, detail=str(error))
             raise AnalysisFailure(Reason.ANALYSIS_CRASHED) from error
 
     async def _recording(self, request: AnalysisRequest) -> bytes:

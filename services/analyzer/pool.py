@@ -1,4 +1,4 @@
-"""Worker processes. A process that dies, hangs or is old is replaced."""
+"""Worker processes. A process that dies, does not respond in time or is old is replaced."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.process import BaseProcess
 from typing import TypeVar, TypeVarTuple
 
 import structlog
@@ -20,6 +21,14 @@ Args = TypeVarTuple("Args")
 T = TypeVar("T")
 
 
+class WorkerCrashed(Exception):
+    """A process ended by itself during a call, as after a segmentation fault."""
+
+
+class WorkerKilled(Exception):
+    """Another process killed the process of a call, which says nothing about the call."""
+
+
 class Worker:
     """One process that runs one call at a time, so that its death affects no other call."""
 
@@ -28,7 +37,7 @@ class Worker:
         self._max_calls = max_calls
         self._calls = 0
         self._executor: ProcessPoolExecutor | None = None
-        self._pid: int | None = None
+        self._process: BaseProcess | None = None
 
     async def start(self) -> ProcessPoolExecutor:
         """The executor of the process. Starts and prepares the process if it does not run."""
@@ -37,22 +46,26 @@ class Worker:
                 1, multiprocessing.get_context("spawn"), initializer=self._prepare
             )
             self._calls = 0
-            loop = asyncio.get_running_loop()
-            self._pid = await loop.run_in_executor(self._executor, os.getpid)
+            others = set(multiprocessing.active_children())
+            ready = asyncio.get_running_loop().run_in_executor(self._executor, os.getpid)
+            self._process = next(iter({*multiprocessing.active_children()} - others), None)
+            await ready
         return self._executor
 
     async def call(self, seconds: float, work: Callable[[*Args], T], *args: *Args) -> T:
         """Run `work` in the process. Returns and raises what `work` does.
 
         Raises TimeoutError if the call takes longer than `seconds`, including the start of the
-        process, and BrokenProcessPool if the process dies. In both cases, and if cancelled,
-        kills the process; the next call starts a new one.
+        process, and WorkerCrashed or WorkerKilled if the process dies. In these cases, after
+        MemoryError, and if cancelled, the process is killed; the next call starts a new one.
         """
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(seconds):
                 result = await loop.run_in_executor(await self.start(), work, *args)
-        except (TimeoutError, BrokenProcessPool, asyncio.CancelledError):
+        except BrokenProcessPool as error:
+            raise await self._death() from error
+        except (TimeoutError, MemoryError, asyncio.CancelledError):
             self.kill()
             raise
         self._calls += 1
@@ -60,14 +73,26 @@ class Worker:
             self.kill()
         return result
 
+    async def _death(self) -> WorkerCrashed | WorkerKilled:
+        """Why the process is dead."""
+        process, executor = self._process, self._executor
+        self._process = self._executor = None
+        if executor is not None:
+            # The executor fetches the exit code of its process.
+            await asyncio.to_thread(executor.shutdown)
+        exit_code = process.exitcode if process else None
+        if exit_code == -signal.SIGKILL:
+            return WorkerKilled()
+        return WorkerCrashed(f"exit code {exit_code}")
+
     def kill(self) -> None:
         """Kill the process, if it runs."""
-        if self._pid is not None:
+        if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGKILL)
+                self._process.kill()
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
-        self._pid = self._executor = None
+        self._process = self._executor = None
 
 
 class WorkerPool:
@@ -98,16 +123,18 @@ class WorkerPool:
     ) -> T:
         """Run `work` in the next idle worker, as Worker.call does.
 
-        on_begin: called when a worker starts the call. If its process dies, the call is
-            repeated once.
+        on_begin: called when a worker starts the call.
+
+        If another process kills that of the call, the call is repeated once. If it crashes, the
+        call is not repeated, because it would crash again.
         """
         worker = await self._idle.get()
         try:
             on_begin()
             try:
                 return await worker.call(seconds, work, *args)
-            except BrokenProcessPool:
-                _log.warning("worker died, repeating its job")
+            except WorkerKilled:
+                _log.warning("worker killed, repeating its job")
                 return await worker.call(seconds, work, *args)
         finally:
             self._idle.put_nowait(worker)

@@ -10,17 +10,25 @@ from services.analyzer.report import ProgressReport
 
 
 class Stage(Enum):
-    """The stages of a job, each with its progress (0-100) and a message for the learner."""
+    """The stages of a job, each with its progress (0-100) and an English sentence.
 
-    ACCEPTED = (0, "분석 차례를 기다리고 있습니다.")
-    FETCHED = (20, "녹음을 받았습니다.")
-    ANALYSING = (40, "목소리를 분석하고 있습니다.")
+    The names are the codes for which the analysis service has sentences in each language.
+    """
+
+    WAITING = (0, "Waiting for the analysis.")
+    RECORDING_FETCHED = (20, "The recording has arrived.")
+    ANALYSING = (40, "Analysing the voice.")
 
     @property
     def report(self) -> ProgressReport:
         """The report for the webhook and the job's status."""
         progress, message = self.value
-        return {"status": "processing", "progress": progress, "message": message}
+        return {
+            "status": "processing",
+            "progress": progress,
+            "stage": self.name,
+            "message": message,
+        }
 
 
 class Progress:
@@ -31,7 +39,7 @@ class Progress:
     """
 
     def __init__(self, send: Callable[[ProgressReport], Awaitable[None]]) -> None:
-        self.stage = Stage.ACCEPTED
+        self.stage = Stage.WAITING
         self._send = send
         self._sending: asyncio.Task[None] | None = None
 

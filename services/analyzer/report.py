@@ -17,10 +17,11 @@ _log = structlog.get_logger(__name__)
 
 
 class ProgressReport(TypedDict):
-    """The job is running. `progress` is 0-100; `message` is for the learner."""
+    """The job is running. `progress` is 0-100, `stage` a code, `message` an English sentence."""
 
     status: Literal["processing"]
     progress: int
+    stage: str
     message: str
 
 

@@ -3,16 +3,20 @@
 | call | response |
 | --- | --- |
 | `POST /analyze-voice` | 202 `{"job_id", "status": "accepted", "status_url"}`, then webhook calls |
-| | 400 not JSON, 413 body too large, 422 invalid fields, 503 queue full, with `Retry-After` |
+| | 400 not JSON, 413 body too large, 422 invalid fields |
+| | 403 a URL has an origin that is not in `ANALYZER_ALLOWED_ORIGINS` |
+| | 503 queue full, with `Retry-After` |
 | `GET /analyze-voice/{job_id}`, the `status_url` | 200 the current report |
 | | 404 the job is unknown, or its report has expired |
 | `GET /healthz` | 200 `{"status": "ok"}` |
+
+With `ANALYZER_TOKEN`, the first two answer 403 without `Authorization: Bearer <token>`.
 
 The reports that the webhook receives and the status returns:
 
 | when | body |
 | --- | --- |
-| the job is running | `{"status": "processing", "progress": 0-100, "message"}`, best effort |
+| the job is running | `{"status": "processing", "progress", "stage", "message"}`, best effort |
 | the job completed | `{"analysis_results": {...}, "analyzer_version"}` |
 | the job failed | `{"status": "failed", "reason", "error"}` |
 
@@ -28,6 +32,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from http import HTTPStatus
 from typing import TypedDict
 from uuid import UUID
@@ -40,6 +45,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from services.analyzer.access import is_authorized, refused_fields
 from services.analyzer.fetch import Fetcher
 from services.analyzer.job_runner import Acceptance, JobRunner
 from services.analyzer.pool import WorkerPool
@@ -63,7 +69,8 @@ def application(settings: AnalyzerSettings) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
-        pool = WorkerPool(settings.workers, prepare, settings.jobs_per_worker)
+        prepared = partial(prepare, settings.worker_memory_bytes)
+        pool = WorkerPool(settings.workers, prepared, settings.jobs_per_worker)
         timeout = httpx.Timeout(settings.download_timeout_seconds, connect=_CONNECT_SECONDS)
         async with httpx.AsyncClient(timeout=timeout) as client, pool.running():
             jobs = JobRunner(settings, pool, Fetcher(client, settings), Reporter(client, settings))
@@ -87,12 +94,19 @@ def application(settings: AnalyzerSettings) -> Starlette:
 
 async def analyze_voice(request: Request) -> Response:
     """Accept a job, unless it is running or recent."""
+    _authorize(request)
     analysis_request = AnalysisRequest.model_validate(await _json_body(request))
     job_id = str(analysis_request.job_id)
     key = request.headers.get("Idempotency-Key", job_id)
     if key.lower() != job_id:
         raise HTTPException(
             HTTPStatus.UNPROCESSABLE_ENTITY, "Idempotency-Key must equal the job_id in the body."
+        )
+    if refused := refused_fields(analysis_request, request.state.settings.origins):
+        raise HTTPException(
+            HTTPStatus.FORBIDDEN,
+            f"The analyzer may not call the servers in {', '.join(refused)}. "
+            "Add their origins to ANALYZER_ALLOWED_ORIGINS.",
         )
     status_url = _status_url(request, analysis_request.job_id)
     if request.state.jobs.accept(analysis_request) is Acceptance.QUEUE_FULL:
@@ -109,6 +123,7 @@ async def analyze_voice(request: Request) -> Response:
 
 async def status(request: Request) -> Response:
     """The current report of a job."""
+    _authorize(request)
     report = request.state.jobs.status(request.path_params["job_id"])
     if report is None:
         raise HTTPException(
@@ -123,10 +138,19 @@ async def healthz(_: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
+def _authorize(request: Request) -> None:
+    token = request.state.settings.token.get_secret_value()
+    if not is_authorized(request.headers.get("Authorization"), token):
+        raise HTTPException(
+            HTTPStatus.FORBIDDEN,
+            "The token is missing or wrong. Send ANALYZER_TOKEN as Authorization: Bearer <token>.",
+        )
+
+
 def _status_url(request: Request, job_id: UUID) -> str:
+    # Not from the Host header, which the caller chooses.
     path = request.app.url_path_for("status", job_id=job_id)
-    base = request.state.settings.public_url or str(request.base_url)
-    return f"{base.rstrip('/')}{path}"
+    return f"{request.state.settings.public_url.rstrip('/')}{path}"
 
 
 async def _json_body(request: Request) -> object:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 
+import httpx
 from dotenv import find_dotenv
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.analyzer.access import Origin, origins_in
 
 
 class AnalyzerSettings(BaseSettings):
@@ -22,12 +25,28 @@ class AnalyzerSettings(BaseSettings):
         "",
         pattern=r"^(https?://\S+)?$",
         description="URL at which callers reach this process, for the `status_url`; "
-        "if empty, the URL that each caller used.",
+        "if empty, the `status_url` is a path, relative to the URL of the request.",
+    )
+    allowed_origins: str = Field(
+        "http://localhost:18333,http://127.0.0.1:18333,http://localhost:8000,http://127.0.0.1:8000",
+        description="Origins of S3 and of the gateway, separated by commas. The analyzer calls no "
+        "other servers and follows no redirects.",
+    )
+    token: SecretStr = Field(
+        SecretStr(""),
+        description="Secret that callers send as `Authorization: Bearer <token>`, the "
+        "TARGET_SERVER_TOKEN of the analysis service; if empty, everyone may call.",
     )
     log_level: str = Field("INFO", description="Lowest log level.")
 
     workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="Worker processes."
+    )
+    worker_memory_bytes: int = Field(
+        1024 * 1024 * 1024,
+        ge=512 * 1024 * 1024,
+        description="Largest address space of a worker process (RLIMIT_AS). A job that needs more "
+        "fails.",
     )
     jobs_per_worker: int = Field(
         1000, ge=1, description="Number of jobs after which a worker process is replaced."
@@ -81,3 +100,17 @@ class AnalyzerSettings(BaseSettings):
     shutdown_grace_seconds: float = Field(
         10.0, ge=0, description="How long running jobs may continue after SIGTERM."
     )
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins_are_valid(cls, text: str) -> str:
+        try:
+            origins_in(text)
+        except httpx.InvalidURL as error:
+            raise ValueError(f"{text} is not a list of origins") from error
+        return text
+
+    @property
+    def origins(self) -> frozenset[Origin]:
+        """The origins that the analyzer may call."""
+        return origins_in(self.allowed_origins)

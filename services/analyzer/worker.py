@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import resource
 import signal
 import threading
 from collections import OrderedDict
@@ -59,12 +60,19 @@ class AnalysisEngine:
 _engines: list[AnalysisEngine] = []
 
 
-def prepare() -> None:
-    """Load the acoustic model. From now on, only the parent process ends this process."""
+def prepare(memory_bytes: int) -> None:
+    """Load the acoustic model. From now on, only the parent process ends this process.
+
+    memory_bytes: the limit of its address space, so that a hostile file fails in this process
+        and does not exhaust the memory of others.
+    """
     for ignored in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ignored, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _engines.append(AnalysisEngine())
+    # A core dump would contain recordings.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
 
 
 def analyse(

@@ -10,6 +10,8 @@ import pytest
 from services.analysis.converters import MAX_LEARNER_MESSAGES, learner_messages_from
 from services.analysis.jobs import Job, State
 from services.analysis.learner_messages import learner_message_of
+from services.analysis.reports import STAGES
+from services.analyzer.progress import Stage
 from services.runtime.errors import InvalidField
 from services.runtime.language import Language
 
@@ -44,6 +46,30 @@ def test_every_stage_has_a_sentence_in_both_languages(state: State) -> None:
 def test_a_reported_stage_replaces_that_of_the_product() -> None:
     job = Job(JOB_ID, 1, State.DISPATCHED, 90, 1, stage="음높이 분석 중...")
     assert learner_message_of(job, Language.KOREAN) == "음높이 분석 중..."
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_of_the_reference_analyzer_has_a_sentence_in_both_languages(
+    stage: str,
+) -> None:
+    job = Job(JOB_ID, 1, State.DISPATCHED, 90, 1, stage=stage)
+    assert re.search("[가-힣]", learner_message_of(job, Language.KOREAN))
+    assert learner_message_of(job, Language.ENGLISH).isascii()
+    assert learner_message_of(job, Language.ENGLISH) != stage
+
+
+def test_the_reference_analyzer_reports_only_stages_that_have_sentences() -> None:
+    assert {stage.name for stage in Stage} == STAGES
+
+
+def test_english_learners_get_no_korean_sentences_of_an_analysis_server() -> None:
+    korean = Job(JOB_ID, 1, State.DISPATCHED, 90, 1, stage="음높이 분석 중...")
+    assert learner_message_of(korean, Language.ENGLISH).startswith("Analysing...")
+    english = Job(JOB_ID, 1, State.DISPATCHED, 90, 1, stage="Measuring the pitch...")
+    assert learner_message_of(english, Language.ENGLISH) == "Measuring the pitch..."
+    failure = failed("NO_PITCH", "음높이가 없습니다.")
+    assert learner_message_of(failure, Language.ENGLISH) == GENERAL
+    assert learner_message_of(failure, Language.KOREAN) == "음높이가 없습니다."
 
 
 def test_a_failed_upload_has_its_own_sentence_in_the_learner_s_language() -> None:

@@ -11,7 +11,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from tests.integration.analyzer.fake_peers import FakePeers, QuietServer
+from tests.integration.analyzer.fake_peers import ORIGIN, PORT, FakePeers, QuietServer
 from tests.integration.analyzer.server import Analyzer, analyzer_with
 
 
@@ -24,8 +24,8 @@ async def fake_peers() -> AsyncIterator[FakePeers]:
             Route("/webhook", peers.webhook, methods=["POST"]),
         ]
     )
-    listener = socket.create_server(("127.0.0.1", 0))
-    peers.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    listener = socket.create_server(("127.0.0.1", PORT))
+    peers.url = ORIGIN
     server = QuietServer(uvicorn.Config(app, log_level="error", lifespan="off"))
     serving = asyncio.create_task(server.serve([listener]))
     yield peers

@@ -13,10 +13,17 @@ from typing import Any
 
 import uvicorn
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response
+
+from tests.integration.analyzer.ports import free_port
 
 AUDIO = Path(__file__).parents[2] / "audio"
 CLOSE = "take_0890_close.webm"
+
+PORT = free_port()
+"""The port of all fake peers, so that analyzers can allow their origin."""
+
+ORIGIN = f"http://127.0.0.1:{PORT}"
 
 
 class FakePeers:
@@ -53,6 +60,8 @@ class FakePeers:
         self.served[name].set()
         if gate := self.gates.get(name):
             await gate.wait()
+        if name == "redirect":
+            return RedirectResponse(f"{self.url}/files/{CLOSE}")
         path = AUDIO / name
         return FileResponse(path) if path.exists() else Response(status_code=404)
 

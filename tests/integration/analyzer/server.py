@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +12,9 @@ from typing import Any
 
 import httpx
 import psutil  # type: ignore[import-untyped]
+
+from tests.integration.analyzer.fake_peers import ORIGIN
+from tests.integration.analyzer.ports import free_port
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -52,16 +54,10 @@ def _is_worker(process: psutil.Process) -> bool:
         return False
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @contextlib.asynccontextmanager
 async def analyzer_with(**settings: object) -> AsyncIterator[Analyzer]:
     port = free_port()
+    settings = {"allowed_origins": ORIGIN, **settings}
     environment = {f"ANALYZER_{name.upper()}": str(value) for name, value in settings.items()}
     process = await asyncio.create_subprocess_exec(
         sys.executable,

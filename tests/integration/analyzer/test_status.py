@@ -22,7 +22,8 @@ async def test_the_status_equals_the_report(fake_peers: FakePeers) -> None:
         assert waiting == {
             "status": "processing",
             "progress": 0,
-            "message": "분석 차례를 기다리고 있습니다.",
+            "stage": "WAITING",
+            "message": "Waiting for the analysis.",
         }
         fake_peers.gates[CLOSE].set()
         await fake_peers.called[job["job_id"]].wait()
@@ -50,13 +51,12 @@ async def test_the_status_of_an_unknown_job_is_404(analyzer: Analyzer) -> None:
     assert (await analyzer.status({"job_id": "not-a-uuid"})).status_code == 404
 
 
-async def test_the_status_url_uses_the_host_of_the_request(
+async def test_the_status_url_does_not_use_the_host_header(
     analyzer: Analyzer, fake_peers: FakePeers
 ) -> None:
     job = fake_peers.job()
-    answer = await analyzer.post(job, Host="analyzer.example:81")
-    expected = f"http://analyzer.example:81/analyze-voice/{job['job_id']}"
-    assert answer.json()["status_url"] == expected
+    answer = await analyzer.post(job, Host="attacker.example:81")
+    assert answer.json()["status_url"] == f"/analyze-voice/{job['job_id']}"
 
 
 async def test_the_status_url_uses_the_public_url(fake_peers: FakePeers) -> None:
@@ -122,10 +122,11 @@ async def test_progress_is_reported_before_the_results(
     fake_peers.gates[CLOSE].set()
     fetched = await fake_peers.progress_report(job["job_id"])
     analysing = await fake_peers.progress_report(job["job_id"])
-    assert [fetched, analysing] == [
-        {"status": "processing", "progress": 20, "message": "녹음을 받았습니다."},
-        {"status": "processing", "progress": 40, "message": "목소리를 분석하고 있습니다."},
+    assert [(report["progress"], report["stage"]) for report in (fetched, analysing)] == [
+        (20, "RECORDING_FETCHED"),
+        (40, "ANALYSING"),
     ]
+    assert all(report["message"].isascii() for report in (fetched, analysing))
     assert (await analyzer.status(job)).json() == analysing
     worker.resume()
     report = await fake_peers.report(job["job_id"])

@@ -1,4 +1,4 @@
-"""Jobs survive their workers, and workers do not outlive the server."""
+"""Jobs survive a killed worker, crashes end their jobs, and workers end with the server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.integration.analyzer.server import Analyzer, analyzer_with
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 
-async def test_a_job_survives_its_worker(analyzer: Analyzer, fake_peers: FakePeers) -> None:
+async def test_a_job_survives_a_killed_worker(analyzer: Analyzer, fake_peers: FakePeers) -> None:
     (worker,) = analyzer.workers()
     worker.suspend()
     job = fake_peers.job()
@@ -23,6 +23,40 @@ async def test_a_job_survives_its_worker(analyzer: Analyzer, fake_peers: FakePee
     worker.kill()
     assert "analysis_results" in await fake_peers.report(job["job_id"])
     assert analyzer.workers() != [worker]
+
+
+@pytest.mark.parametrize("crash", [signal.SIGSEGV, signal.SIGABRT])
+async def test_a_job_that_crashes_its_worker_fails_and_is_not_repeated(
+    analyzer: Analyzer, fake_peers: FakePeers, crash: signal.Signals
+) -> None:
+    (worker,) = analyzer.workers()
+    worker.suspend()
+    job = fake_peers.job()
+    await analyzer.post(job)
+    # The worker has the job when its second stage is reported.
+    for _ in range(2):
+        await fake_peers.progress_report(job["job_id"])
+    worker.send_signal(crash)
+    worker.resume()
+    report = await fake_peers.report(job["job_id"])
+    assert report["reason"] == "ANALYSIS_CRASHED"
+    assert analyzer.workers() == []
+
+    next_job = fake_peers.job()
+    await analyzer.post(next_job)
+    assert "analysis_results" in await fake_peers.report(next_job["job_id"])
+
+
+async def test_a_job_that_exceeds_the_memory_of_its_worker_fails(fake_peers: FakePeers) -> None:
+    async with analyzer_with() as analyzer:
+        (worker,) = analyzer.workers()
+        soft, _ = worker.rlimit(psutil.RLIMIT_AS)
+        assert soft == 1024**3
+        worker.rlimit(psutil.RLIMIT_AS, (64 * 1024**2, soft))
+        job = fake_peers.job()
+        await analyzer.post(job)
+        assert (await fake_peers.report(job["job_id"]))["status"] == "failed"
+        assert (await analyzer.client.get("/healthz")).status_code == 200
 
 
 async def test_a_job_that_kills_every_worker_is_reported_as_crashed(

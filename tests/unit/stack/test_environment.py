@@ -19,6 +19,12 @@ def test_defaults_follow_the_ports(settings: StackSettings) -> None:
     assert environment["DATABASE_URL"] == "postgresql://sori@127.0.0.1:15432/sori"
 
 
+def test_the_analyzer_may_call_only_s3_and_the_gateway(settings: StackSettings) -> None:
+    environment = service_environment(settings, {}, {"S3_ENDPOINT_URL": "http://s3:9000/"})
+    assert environment["ANALYZER_ALLOWED_ORIGINS"] == "http://s3:9000,http://127.0.0.1:8001"
+    assert environment["ANALYZER_TOKEN"] == environment["TARGET_SERVER_TOKEN"] != ""
+
+
 def test_one_replica_is_a_plain_address(settings: StackSettings) -> None:
     assert service_environment(settings, {}, {})["CATALOG_ADDRESS"] == "127.0.0.1:50051"
 
@@ -49,5 +55,5 @@ def test_overrides_take_precedence_over_all(settings: StackSettings) -> None:
 def test_secrets_are_generated_once_and_private(tmp_path: Path) -> None:
     first = kept_secrets(tmp_path)
     assert kept_secrets(tmp_path) == first
-    assert len(set(first.values())) == 3
+    assert len(set(first.values())) == 4
     assert (tmp_path / "secrets.env").stat().st_mode & 0o777 == 0o600
