@@ -23,7 +23,7 @@ from http import HTTPStatus
 
 import httpx
 
-from services.analysis.errors import ReportTooLarge, RequestMalformed, ResultUnreadable
+from services.analysis.errors import ReportTooLarge, ReportMalformed, ResultUnreadable
 from services.analysis.jobs import (
     ANALYSIS_SERVER_REFUSED,
     RESULT_TOO_LARGE,
@@ -121,7 +121,7 @@ class AnalyzerClient:
             return PermanentFailure(RESULT_TOO_LARGE, str(error)), body
         except ResultUnreadable as error:
             return PermanentFailure(RESULT_UNREADABLE, str(error)), body
-        except (InvalidField, RequestMalformed):
+        except (InvalidField, ReportMalformed):
             return None, body
 
     async def _bounded_body(self, response: httpx.Response) -> bytes:

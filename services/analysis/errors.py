@@ -77,7 +77,7 @@ class TooManyWatches(
     """A client has more watches than MAX_WATCHES_PER_CLIENT; metadata: limit."""
 
 
-class RequestMalformed(
+class ReportMalformed(
     SoriError,
     code=StatusCode.INVALID_ARGUMENT,
     developer="The body is not a JSON object: {problem}.",

@@ -13,7 +13,7 @@ from typing import Any
 
 from google.protobuf.struct_pb2 import Struct
 
-from services.analysis.errors import ReportTooLarge, RequestMalformed, ResultUnreadable
+from services.analysis.errors import ReportTooLarge, ReportMalformed, ResultUnreadable
 from services.analysis.reports import (
     ANALYSIS_FAILED,
     MAX_SENTENCE_LENGTH,
@@ -54,7 +54,7 @@ class ReportParser:
     async def parse(self, body: bytes) -> Report:
         """Read the report in a JSON body.
 
-        Errors: ReportTooLarge; RequestMalformed when the body is not a JSON object;
+        Errors: ReportTooLarge; ReportMalformed when the body is not a JSON object;
         ResultUnreadable when clients could not read the result back; InvalidField when
         the body states neither results, nor a failure, nor progress.
         """
@@ -99,9 +99,9 @@ def _object_in(body: bytes) -> dict[str, Any]:
     except RecursionError:
         raise ResultUnreadable(problem=_TOO_DEEP, path="the body") from None
     except ValueError as error:
-        raise RequestMalformed(problem=str(error)) from None
+        raise ReportMalformed(problem=str(error)) from None
     if not isinstance(fields, dict):
-        raise RequestMalformed(problem="it must be an object")
+        raise ReportMalformed(problem="it must be an object")
     return fields
 
 

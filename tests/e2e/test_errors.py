@@ -198,7 +198,7 @@ class TestWebhook:
         url = analysis_server.job(product.upload_sample(held_token))["webhook_url"]
         answer = httpx.post(url, content=b'{"analysis', headers={"content-type": "text/plain"})
         assert answer.status_code == 400
-        assert error_info(answer)["reason"] == "REQUEST_MALFORMED"
+        assert error_info(answer)["reason"] == "REPORT_MALFORMED"
 
     def test_a_forged_report_is_refused_before_it_is_read(
         self, product: Product, held_token: int

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.analysis.analyzer_client import MAX_RETRY_AFTER_SECONDS, retry_after
-from services.analysis.errors import ReportTooLarge, RequestMalformed, ResultUnreadable
+from services.analysis.errors import ReportTooLarge, ReportMalformed, ResultUnreadable
 from services.analysis.report_parser import ReportParser
 from services.analysis.reports import REASON, Failure, Progress, Report, Results
 from services.runtime.errors import InvalidField
@@ -91,7 +91,7 @@ def test_a_body_without_a_report_is_refused(body: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"OK", b"[]", b"5", b'{"analysis_results": {', b"\xff"])
 def test_a_body_must_be_a_json_object(body: bytes) -> None:
-    with pytest.raises(RequestMalformed):
+    with pytest.raises(ReportMalformed):
         report_in(body)
 
 
@@ -124,7 +124,7 @@ def test_progress_that_is_not_a_number_is_refused(progress: object) -> None:
 def test_any_body_is_a_valid_report_or_refused(body: bytes) -> None:
     try:
         report = report_in(body)
-    except (InvalidField, RequestMalformed, ResultUnreadable):
+    except (InvalidField, ReportMalformed, ResultUnreadable):
         return
     match report:
         case Failure(reason, sentence):
