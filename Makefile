@@ -9,7 +9,7 @@ JS_INSTALLED := tests/js/node_modules/.installed
 # That of the machine, or else one of our own.
 KUBECTL := $(if $(shell command -v kubectl),,build/bin/kubectl)
 PROTOS := $(shell find protos -name '*.proto')
-SERVICE_CONFIG := protos/sori/service_config.json
+CLIENT_FILES := protos/sori/service_config.json protos/sori/channel_options.json
 
 # Of every lock file: of this project's Python, for all platforms.
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal \
@@ -41,7 +41,7 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 	@touch $@
 
 # The stubs in gen/, the descriptor set that the gateway transcodes by, its OpenAPI document.
-$(CONTRACT): $(PROTOS) $(SERVICE_CONFIG) protos/build.sh buf.yaml $(wildcard gateway/openapi*.py) gateway/local_replies.py gateway/docs.html gateway/docs.js $(INSTALLED)
+$(CONTRACT): $(PROTOS) $(CLIENT_FILES) protos/build.sh buf.yaml $(wildcard gateway/openapi*.py) gateway/local_replies.py gateway/docs.html gateway/docs.js $(INSTALLED)
 	@protos/build.sh $(RUN)
 	@touch $@
 

@@ -91,9 +91,30 @@ local function convert_head(handle, path)
   handle:streamInfo():dynamicMetadata():set("sori", "is_head", true)
 end
 
+-- The first field of a gRPC message, whose 5 bytes of frame and 2 of field precede the text.
+local function first_text(message)
+  if #message < 7 or message:byte(6) ~= 0x0A then return "" end
+  return message:sub(8, 7 + message:byte(7))
+end
+
+-- Each service knows its own health only, so the name that a call asks for selects the service.
+local function name_health_service(handle)
+  local path = handle:headers():get(":path") or ""
+  handle:headers():remove("x-health-service")
+  if not path:match("^/grpc%.health%.v1%.Health/") then return end
+  local body = handle:body()
+  local name = body and first_text(body:getBytes(0, math.min(body:length(), 256))) or ""
+  if name:match("^[%w._]+$") then handle:headers():replace("x-health-service", name) end
+end
+
 function envoy_on_request(handle)
   sanitize_request_id(handle:headers())
-  if is_grpc(handle:headers()) then return end
+  if is_grpc(handle:headers()) then
+    name_health_service(handle)
+    -- gRPC-Web and Connect became gRPC after their route was chosen.
+    handle:clearRouteCache()
+    return
+  end
   if is_after_last_event(handle:headers()) then
     -- 204 tells an EventSource not to connect again.
     handle:respond({ [":status"] = "204" }, "")

@@ -63,11 +63,12 @@ Addresses = Annotated[str, AfterValidator(_checked)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 _CORS_HEADERS = (
-    "accept, accept-language, authorization, baggage, cache-control, content-type, "
-    "idempotency-key, if-match, if-none-match, last-event-id, range, sentry-trace, traceparent, "
-    "tracestate, tus-resumable, upload-checksum, upload-concat, upload-defer-length, "
-    "upload-length, upload-metadata, upload-offset, x-api-key, x-http-method-override, "
-    "x-request-id, x-requested-with"
+    "accept, accept-language, authorization, baggage, cache-control, connect-accept-encoding, "
+    "connect-content-encoding, connect-protocol-version, connect-timeout-ms, content-type, "
+    "grpc-timeout, idempotency-key, if-match, if-none-match, last-event-id, range, sentry-trace, "
+    "traceparent, tracestate, tus-resumable, upload-checksum, upload-concat, "
+    "upload-defer-length, upload-length, upload-metadata, upload-offset, x-api-key, x-grpc-web, "
+    "x-http-method-override, x-request-id, x-requested-with, x-user-agent"
 )
 _BUILD = Path(__file__).parents[1] / "build"
 _DESCRIPTOR = _BUILD / "sori.binpb"

@@ -20,7 +20,7 @@ packages=$(folder_of 'import sysconfig; print(sysconfig.get_path("purelib"))')
 "$python" -m grpc_tools.protoc -Iprotos -Ibuild/googleapis \
     --python_out=gen --grpc_python_out=gen --mypy_out=quiet:gen --mypy_grpc_out=quiet:gen \
     $(find protos -name '*.proto')
-cp protos/sori/service_config.json gen/sori/
+cp protos/sori/service_config.json protos/sori/channel_options.json gen/sori/
 buf build -o build/sori.binpb
 
 "$python" -m gateway.openapi > build/pages/openapi.json

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from importlib.resources import files
 from types import TracebackType
@@ -13,11 +14,13 @@ import grpc
 from services.runtime.interceptors import OutgoingInterceptor
 from services.runtime.tls import Tls
 
-# Clients use the same file; the build copies it into the stubs' package.
+# Clients use the same files; the build copies them into the stubs' package.
 _SERVICE_CONFIG = files("sori").joinpath("service_config.json").read_text("utf-8")
+_CLIENT_OPTIONS = json.loads(files("sori").joinpath("channel_options.json").read_text("utf-8"))
 
 _OPTIONS = [
     ("grpc.service_config", _SERVICE_CONFIG),
+    *_CLIENT_OPTIONS.items(),
     # Detects a peer whose host is gone.
     ("grpc.keepalive_time_ms", 5_000),
     ("grpc.keepalive_timeout_ms", 3_000),
@@ -26,8 +29,6 @@ _OPTIONS = [
     # A restarted peer is back before the retries end, within a few seconds.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
-    # Pods change addresses one after another; the default is 30 s.
-    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
 ]
 
 # Calls on a replaced channel continue until they end; a watch may never end.

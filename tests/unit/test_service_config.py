@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
 
 from sori.analysis.v1 import analysis_pb2
@@ -31,6 +32,15 @@ SERVICES = {
 }
 
 
+POOL = descriptor_pool.Default()
+UNARY = [
+    (service, method.name)
+    for service in SERVICES
+    for method in POOL.FindServiceByName(service).methods
+    if not method.client_streaming and not method.server_streaming
+]
+
+
 def named() -> list[tuple[str, str]]:
     return [
         (name["service"], method)
@@ -45,11 +55,23 @@ def test_every_rpc_is_named_once() -> None:
     assert sorted(named()) == sorted(every)
 
 
-def test_creations_are_not_retried() -> None:
+def test_creations_in_the_catalog_are_not_retried() -> None:
     retried = {
         name.get("method", "")
         for config in CONFIG["methodConfig"]
         if "retryPolicy" in config
         for name in config["name"]
+        if name["service"] == "sori.catalog.v1.CatalogService"
     }
     assert not {method for method in retried if method.startswith("Create")}
+
+
+def test_every_unary_call_has_a_deadline_of_seconds() -> None:
+    timeouts = {
+        (name["service"], name.get("method")): config.get("timeout")
+        for config in CONFIG["methodConfig"]
+        for name in config["name"]
+    }
+    for service, method in UNARY:
+        timeout = timeouts.get((service, method)) or timeouts[service, None]
+        assert float(timeout.removesuffix("s")) <= 10, method
