@@ -31,3 +31,14 @@ def test_initials_are_consonants_only() -> None:
     assert not is_initials("수ㅈ")
     assert not is_initials("")
     assert not is_initials("sj")
+
+
+def test_long_texts_are_not_compared_letter_by_letter() -> None:
+    """Each of these letters is decomposed into 18: 100 matches would take half a minute."""
+    assert highlights("\ufdfa" * 200, "\ufdfa" * 99 + "x") == ()
+    assert highlights("\ufdfa" * 200, "\ufdfa" * 100) == ((0, 100),)
+
+
+def test_the_parts_of_joined_initials_are_highlighted() -> None:
+    assert highlights("김수현", "ㄳ") == highlights("김수현", "ㄱㅅ") == ((0, 2),)
+    assert highlights("ㄳ 합니다", "ㄳ") == ((0, 1),)
