@@ -56,6 +56,7 @@ async def main(role: str) -> None:
             ANALYSIS,
             probes={"database": SchemaProbe(database, ANALYSIS.name)},
             max_message_bytes=MAX_REPORT_BYTES,
+            max_calls=settings.analysis_max_calls,
         )
         background = [Background("job notifications", notifications.run)]
         if role != "worker":

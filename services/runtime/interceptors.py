@@ -55,18 +55,22 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """Wrap the handler of the call; it may be unary or streaming."""
         handler: Any = await continuation(handler_call_details)
         method = handler_call_details.method
-        # Health and reflection are gRPC's own services.
-        if handler is None or method.startswith("/grpc."):
+        if handler is None or is_own_method(method):
             own: grpc.RpcMethodHandler[Any, Any] | None = handler
             return own
-        kind = next(kind for kind in _KINDS if getattr(handler, kind))
+        kind = next(kind for kind in KINDS if getattr(handler, kind))
         guard = _guard_stream if handler.response_streaming else _guard_unary
         guarded = guard(getattr(handler, kind), method, handler.request_streaming)
         wrapped: grpc.RpcMethodHandler[Any, Any] = handler._replace(**{kind: guarded})
         return wrapped
 
 
-_KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
+def is_own_method(method: str) -> bool:
+    """Whether a method belongs to gRPC itself: health or reflection."""
+    return method.startswith("/grpc.")
+
+
+KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 
 
 def _guard_unary(behaviour: Any, method: str, has_request_stream: bool) -> Any:

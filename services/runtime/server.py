@@ -15,6 +15,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from services.registry import Service
+from services.runtime.concurrency import ConcurrencyLimit
 from services.runtime.health import HealthWatch, Probe
 from services.runtime.interceptors import CallInterceptor
 from services.runtime.metrics import serving_metrics
@@ -77,6 +78,7 @@ class Server:
         probes: Mapping[str, Probe],
         reflected: Sequence[str] | None = None,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
+        max_calls: int = 0,
     ) -> None:
         """Prepare a server.
 
@@ -84,6 +86,7 @@ class Server:
         probes: the dependencies' probes, by the dependency's name.
         reflected: full names that reflection lists; default: those of `service`.
         max_message_bytes: the largest message that the server receives or sends.
+        max_calls: the most calls at the same time, without health and reflection; 0: unlimited.
         """
         limits = [
             ("grpc.max_receive_message_length", max_message_bytes),
@@ -91,7 +94,8 @@ class Server:
         ]
         age = ("grpc.max_connection_age_ms", round(settings.connection_age_seconds * 1000))
         self.grpc = grpc.aio.server(
-            interceptors=[CallInterceptor()], options=[*_OPTIONS, *limits, age]
+            interceptors=[CallInterceptor(), ConcurrencyLimit(max_calls)],
+            options=[*_OPTIONS, *limits, age],
         )
         self._settings = settings
         self._service = service
