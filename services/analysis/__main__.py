@@ -62,6 +62,7 @@ async def main(role: str) -> None:
             probes={"database": SchemaProbe(database, ANALYSIS.name)},
             max_message_bytes=MAX_SENT_BYTES,
             max_request_bytes=settings.analysis_report_bytes + REQUEST_MARGIN_BYTES,
+            max_calls=settings.analysis_max_calls,
         )
         background = [Background("job notifications", notifications.run)]
         if role != "worker":

@@ -23,7 +23,7 @@ from http import HTTPStatus
 
 import httpx
 
-from services.analysis.errors import ReportTooLarge, ReportMalformed, ResultUnreadable
+from services.analysis.errors import ReportMalformed, ReportTooLarge, ResultUnreadable
 from services.analysis.jobs import (
     ANALYSIS_SERVER_REFUSED,
     RESULT_TOO_LARGE,

@@ -13,7 +13,7 @@ from typing import Any
 
 from google.protobuf.struct_pb2 import Struct
 
-from services.analysis.errors import ReportTooLarge, ReportMalformed, ResultUnreadable
+from services.analysis.errors import ReportMalformed, ReportTooLarge, ResultUnreadable
 from services.analysis.reports import (
     ANALYSIS_FAILED,
     MAX_SENTENCE_LENGTH,

@@ -11,6 +11,14 @@ class AnalysisSettings(DatabaseSettings, ObjectStoreSettings):
     """Addresses, time limits, retries, retention and webhook signatures."""
 
     analysis_listen: str = Field("127.0.0.1:50053", description="host:port to listen on.")
+    analysis_max_calls: int = Field(
+        12_000,
+        ge=0,
+        description=(
+            "How many calls a process handles at the same time, watchers included; 0: unlimited. "
+            "A watcher needs 25 kB."
+        ),
+    )
     catalog_address: str = Field("localhost:50051", description="host:port of the catalog.")
     target_server_url: HttpUrl = Field(
         HttpUrl("http://localhost:8100/analyze-voice"),

@@ -44,7 +44,13 @@ async def main() -> None:
         watch = TokenWatch(store.changes, database, settings.heartbeat_seconds)
         servicer = CatalogServicer(store, objects, AnalysisClient(analysis), view_counter, watch)
         probes = {"database": SchemaProbe(database, CATALOG.name)}
-        server = Server(settings, CATALOG, probes=probes, reflected=REFLECTED)
+        server = Server(
+            settings,
+            CATALOG,
+            probes=probes,
+            reflected=REFLECTED,
+            max_calls=settings.catalog_max_calls,
+        )
         catalog_pb2_grpc.add_CatalogServiceServicer_to_server(servicer, server.grpc)
         await server.run(
             settings.catalog_listen,

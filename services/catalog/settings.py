@@ -11,6 +11,11 @@ class CatalogSettings(DatabaseSettings, ObjectStoreSettings):
     """Addresses and intervals of the catalog, in addition to the settings of all services."""
 
     catalog_listen: str = Field("127.0.0.1:50051", description="host:port to listen on.")
+    catalog_max_calls: int = Field(
+        1_000,
+        ge=0,
+        description="How many calls a process handles at the same time; 0: unlimited.",
+    )
     analysis_address: str = Field(
         "127.0.0.1:50053", description="host:port of the analysis service."
     )

@@ -7,7 +7,7 @@ and in `shared_errors.py`.
     SoriError
     ├── InvalidField            fields of the request are invalid
     ├── RequestMalformed        the bytes of the request can't be parsed
-    ├── DatabaseUnavailable, StorageUnavailable, ShuttingDown   retry
+    ├── DatabaseUnavailable, StorageUnavailable, TooManyCalls, ShuttingDown   retry
     ├── InternalError           an unexpected exception
     ├── services.runtime.shared_errors
     └── services.{catalog,upload,analysis}.errors
@@ -36,6 +36,8 @@ MAX_DESCRIPTION_LENGTH = 200
 MAX_METADATA_LENGTH = 1_000
 MAX_STATUS_BYTES = 7 * 1024
 """gRPC refuses more than 8 KiB of trailers; 1 KiB is left for trailers besides the status."""
+
+TOO_MANY_CALLS_RETRY_SECONDS = 2
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,21 @@ class StorageUnavailable(
     english="Storage is temporarily unavailable. Upload again in a few seconds.",
 ):
     """S3 does not respond."""
+
+
+class TooManyCalls(
+    SoriError,
+    code=StatusCode.RESOURCE_EXHAUSTED,
+    developer="This server handles {limit} calls, which is its limit. Retry in {seconds} s.",
+    korean="잠시 이용자가 많습니다. 잠시 후 다시 시도해 주세요.",
+    english="The service is busy. Try again in a moment.",
+    http_status=503,
+):
+    """A server handles as many calls as it may; metadata: limit, seconds."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit=limit, seconds=TOO_MANY_CALLS_RETRY_SECONDS)
+        self.retry_seconds = TOO_MANY_CALLS_RETRY_SECONDS
 
 
 class ShuttingDown(

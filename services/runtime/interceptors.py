@@ -58,7 +58,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
         method = handler_call_details.method
-        kind = next(kind for kind in _KINDS if getattr(handler, kind))
+        kind = next(kind for kind in KINDS if getattr(handler, kind))
         behaviour = _parsing(handler, kind)
         if method == _HEALTH_WATCH:
             guarded = _guard_writer(behaviour)
@@ -73,7 +73,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return wrapped
 
 
-_KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
+def is_own_method(method: str) -> bool:
+    """Whether a method belongs to gRPC itself: health or reflection."""
+    return method.startswith("/grpc.")
+
+
+KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 # The only streaming rpc that is not a generator: it writes its responses to the context.
 _HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
 

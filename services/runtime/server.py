@@ -14,6 +14,7 @@ import structlog
 from grpc_health.v1 import health, health_pb2_grpc
 
 from services.registry import Service
+from services.runtime.concurrency import ConcurrencyLimit
 from services.runtime.health import HealthWatch, Probe
 from services.runtime.interceptors import CallInterceptor
 from services.runtime.metrics import serving_metrics
@@ -78,6 +79,7 @@ class Server:
         reflected: Sequence[str] | None = None,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         max_request_bytes: int | None = None,
+        max_calls: int = 0,
     ) -> None:
         """Prepare a server.
 
@@ -86,6 +88,7 @@ class Server:
         reflected: full names that reflection lists; default: those of `service`.
         max_message_bytes: the largest message that the server receives or sends.
         max_request_bytes: the largest message that it receives; default: max_message_bytes.
+        max_calls: the most calls at the same time, without health and reflection; 0: unlimited.
         """
         limits = [
             ("grpc.max_receive_message_length", max_request_bytes or max_message_bytes),
@@ -93,7 +96,8 @@ class Server:
         ]
         age = ("grpc.max_connection_age_ms", round(settings.connection_age_seconds * 1000))
         self.grpc = grpc.aio.server(
-            interceptors=[CallInterceptor()], options=[*_OPTIONS, *limits, age]
+            interceptors=[CallInterceptor(), ConcurrencyLimit(max_calls)],
+            options=[*_OPTIONS, *limits, age],
         )
         self._settings = settings
         self._service = service

@@ -27,6 +27,7 @@ from services.upload.servicer import UploadServicer
 from services.upload.session import SessionResources
 from services.upload.settings import UploadSettings
 from services.upload.store import UploadStore
+from services.upload.stream import MAX_MESSAGE_BYTES
 from services.upload.tus_servicer import TusServicer
 from services.upload.uploads import Uploads
 from sori.upload.v1 import tus_pb2_grpc, upload_pb2_grpc
@@ -70,7 +71,13 @@ async def main() -> None:
             "database": SchemaProbe(database, UPLOAD.name),
             "object store": objects.probe,
         }
-        server = Server(settings, UPLOAD, probes=probes)
+        server = Server(
+            settings,
+            UPLOAD,
+            probes=probes,
+            max_message_bytes=MAX_MESSAGE_BYTES,
+            max_calls=settings.upload_max_calls,
+        )
         one_shot = OneShotUploads(resources, catalog, analysis)
         upload_pb2_grpc.add_UploadServiceServicer_to_server(
             UploadServicer(uploads, one_shot), server.grpc

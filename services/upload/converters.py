@@ -12,7 +12,7 @@ from services.runtime.times import timestamp_of
 from services.upload.models import Kind, Plan, Upload
 from services.upload.request_ids import RequestId
 from services.upload.state import State
-from services.upload.stream import Content, Finish, recording_start
+from services.upload.stream import Content, Finish, recording_start, require_chunk
 from sori.upload.v1 import upload_pb2 as pb
 
 
@@ -71,6 +71,7 @@ async def content_of_writes(
         chunk, finishes = request.chunk, request.finish_write
         # Each reference would keep the bytes in memory while they are processed.
         del request
+        require_chunk(chunk)
         if chunk:
             yield chunk
         del chunk

@@ -14,6 +14,14 @@ class UploadSettings(DatabaseSettings, ObjectStoreSettings):
     """Addresses and limits of the upload service."""
 
     upload_listen: str = Field("127.0.0.1:50052", description="host:port to listen on.")
+    upload_max_calls: int = Field(
+        512,
+        ge=0,
+        description=(
+            "How many calls a process handles at the same time; 0: unlimited. Each upload needs "
+            "about 1.5 MiB for messages of 1 MiB, besides UPLOAD_MEMORY_BYTES."
+        ),
+    )
     catalog_address: str = Field("localhost:50051", description="host:port of the catalog service.")
     analysis_address: str = Field(
         "localhost:50053", description="host:port of the analysis service."

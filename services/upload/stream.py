@@ -17,6 +17,11 @@ from services.upload.request_ids import RequestId
 from sori.upload.v1 import upload_pb2 as pb
 
 MAX_FILE_NAME_LENGTH = 255
+MAX_CHUNK_BYTES = 1024**2
+"""gRPC holds a message in memory for each open stream, however little its client sends."""
+
+MAX_MESSAGE_BYTES = MAX_CHUNK_BYTES + 64 * 1024
+"""A chunk with the rest of its message. gRPC itself refuses larger messages."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,13 @@ async def file_of_messages(
     return IncomingFile(start_of(first.metadata), _content_of_messages(requests))
 
 
+def require_chunk(chunk: bytes) -> None:
+    """Refuse a chunk that is too large. Errors: InvalidField."""
+    if len(chunk) > MAX_CHUNK_BYTES:
+        problem = f"must have at most {MAX_CHUNK_BYTES} bytes: send smaller chunks"
+        raise InvalidField(FieldViolation("chunk", problem))
+
+
 async def _content_of_messages(requests: AsyncIterator[_Request]) -> Content:
     async for request in requests:
         match request.WhichOneof("payload"):
@@ -137,6 +149,7 @@ async def _content_of_messages(requests: AsyncIterator[_Request]) -> Content:
                 chunk = request.chunk
                 # Each reference would keep the message in memory while the stream waits.
                 del request
+                require_chunk(chunk)
                 yield chunk
                 del chunk
             case "finish":

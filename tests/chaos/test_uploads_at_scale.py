@@ -9,18 +9,23 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
+from typing import Any
 from uuid import uuid4
 
+import grpc
 import httpx
 import pytest
 
 from sori.upload.v1 import upload_pb2 as pb
+from sori.upload.v1 import upload_pb2_grpc
 from stack.stack import Stack
 from tests.chaos.cluster_fixture import client_channel
 from tests.e2e.product import AUDIO, SESSION, Product, plain_http
 from tests.e2e.uploading import MIB, Uploader, wav
+from tests.e2e.waiting import eventually
 
 GIB = 1024 * MIB
 TAKE = (AUDIO / "ref_0890.wav").read_bytes()
@@ -30,6 +35,9 @@ ENVIRONMENT = {
     "MAX_RECORDING_BYTES": str(6 * GIB),
     "MAX_RECORDING_SECONDS": "1000000",
     "UPLOAD_MEMORY_BYTES": str(BUDGET),
+    # All uploads come from one address, and up to 1,000 of them are under way.
+    "CLIENT_MAX_OPEN_UPLOADS": "0",
+    "UPLOAD_MAX_CALLS": "2000",
 }
 
 
@@ -85,6 +93,14 @@ class Memory:
     def growth(self) -> int:
         """The difference between the peak and the memory before, in bytes."""
         return (self._kilobytes("VmHWM") - self._before) * 1024
+
+    def peak(self) -> int:
+        """The most memory since the start of the measurement, in bytes."""
+        return self._kilobytes("VmHWM") * 1024
+
+    def now(self) -> int:
+        """The memory in use, in bytes."""
+        return self._kilobytes("VmRSS") * 1024
 
     def _kilobytes(self, name: str) -> int:
         status = (self._process / "status").read_text()
@@ -188,6 +204,51 @@ def test_concurrent_uploads_share_the_memory_budget(
         states = set(pool.map(upload, range(64)))
     assert states == {pb.UPLOAD_STATE_COMPLETED}
     assert memory.growth() < BUDGET + 64 * 4 * MIB
+
+
+HELD_UPLOADS = 300
+POD_BYTES = GIB
+"""The memory limit of a pod of the upload service."""
+
+
+async def hold_uploads(address: str, count: int, memory: Memory) -> None:
+    """Send messages of 1 MiB in `count` streams at once until all wait for memory."""
+    content = wav(MIB)
+    async with AsyncExitStack() as stack:
+        channels = [
+            await stack.enter_async_context(
+                grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
+            )
+            for _ in range(8)
+        ]
+        calls = []
+        for number in range(count):
+            stub = upload_pb2_grpc.UploadServiceStub(channels[number % len(channels)])
+            upload = await stub.CreateUpload(pb.CreateUploadRequest(token_id=1))
+            calls.append((stub.WriteUpload(), upload.upload_id))
+
+        async def send(call: Any, upload_id: str) -> None:
+            await call.write(pb.WriteUploadRequest(upload_id=upload_id, chunk=content))
+            while True:
+                await call.write(pb.WriteUploadRequest(chunk=content[44:]))
+
+        sending = [asyncio.create_task(send(*each)) for each in calls]
+        await asyncio.wait(sending, timeout=20)
+        assert memory.peak() < POD_BYTES
+        for task, (call, _) in zip(sending, calls, strict=True):
+            task.cancel()
+            call.cancel()
+        await asyncio.wait(sending)
+
+
+@pytest.mark.timeout(300)
+def test_held_uploads_stay_within_the_memory_of_a_pod_and_give_it_back(
+    product: Product, stack: Stack
+) -> None:
+    warm_up(product)
+    memory = Memory(stack)
+    asyncio.run(hold_uploads(stack.gateway_address, HELD_UPLOADS, memory))
+    eventually(lambda: memory.now() < POD_BYTES // 2)
 
 
 async def trickle(address: tuple[str, int], stop: asyncio.Event) -> None:

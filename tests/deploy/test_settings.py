@@ -35,8 +35,9 @@ SECRET = re.compile(r"password|secret|key(?!_FILE)|token|DATABASE_URL", re.IGNOR
 LISTENING_CONNECTIONS = 2
 """Connections of a process outside its pool, on which it listens for notifications."""
 
-STREAM_BYTES = 4 * 1024**2
-STREAMS = 128
+STREAM_BYTES = 5 * 1024**2 // 4
+"""Memory of a stream whose message of 1 MiB waits for the budget."""
+
 IDLE_BYTES = 160 * 1024**2
 
 
@@ -155,9 +156,11 @@ def test_ports_are_the_defaults_of_the_settings(rendering: Rendering) -> None:
 def test_the_memory_limit_of_upload_covers_its_budget_and_streams(rendering: Rendering) -> None:
     pod = rendering.pod("upload")
     budget = int(rendering.environment(pod.container)["UPLOAD_MEMORY_BYTES"])
+    upload = read_as(UploadSettings, rendering.environment(pod.container))
+    assert isinstance(upload, UploadSettings)
     limit = pod.container["resources"]["limits"]["memory"]
     assert limit == "1Gi"
-    assert IDLE_BYTES + budget + STREAMS * STREAM_BYTES <= 1024**3
+    assert IDLE_BYTES + budget + upload.upload_max_calls * STREAM_BYTES <= 1024**3
 
 
 def test_the_memory_limit_of_the_gateway_covers_its_heap(rendering: Rendering) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.analysis.analyzer_client import MAX_RETRY_AFTER_SECONDS, retry_after
-from services.analysis.errors import ReportTooLarge, ReportMalformed, ResultUnreadable
+from services.analysis.errors import ReportMalformed, ReportTooLarge, ResultUnreadable
 from services.analysis.report_parser import ReportParser
 from services.analysis.reports import REASON, Failure, Progress, Report, Results
 from services.runtime.errors import InvalidField
