@@ -190,8 +190,7 @@ class _Document:
 
     def _success(self, method: Descriptor) -> Json:
         success = SUCCESSES.get(method.name, Success())
-        comment = self._contract.comment(method.output_type)
-        response: Json = {"description": comment or "Done."}
+        response: Json = {"description": self._answer_text(method.output_type)}
         names = (*success.always, *success.sometimes)
         if names:
             response["headers"] = {
@@ -206,6 +205,14 @@ class _Document:
         return {str(success.status): response} | {
             str(status): {"description": text} for status, text in others.items()
         }
+
+    def _answer_text(self, message: Descriptor) -> str:
+        """What a response contains: the comment of its message."""
+        if message.full_name == HTTP_BODY:
+            return "Done. The headers have the result."
+        if message.full_name.startswith("google."):
+            return "Done."
+        return self._contract.comment(message)
 
     def _events(self, schema: Json) -> Json:
         """An event stream, whose events OpenAPI cannot describe: `data: {…}` and an empty line."""

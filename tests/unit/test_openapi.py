@@ -147,6 +147,11 @@ def test_everything_is_described() -> None:
             assert described["description"], f"{name}.{field}"
 
 
+def test_no_response_has_the_comments_of_google() -> None:
+    assert operation("DeleteActor")["responses"]["200"]["description"] == "Done."
+    assert "google" not in json.dumps([each["responses"] for _, each in operations()])
+
+
 def test_an_update_requires_no_field() -> None:
     assert "name" in SCHEMAS["ActorInput"]["required"]
     assert "required" not in SCHEMAS["ActorUpdate"]
