@@ -31,7 +31,7 @@ def test_filters_are_listed_in_their_order(tmp_path: Path) -> None:
     (listener,) = yaml.safe_load(text)["static_resources"]["listeners"]
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
     listed = re.findall(
-        r"^\| `(envoy\.filters\.http\.\w+|http_compat|body_budget|bound_fields)` \|",
+        r"^\| `(envoy\.filters\.http\.\w+|http_compat|http_methods|body_budget|bound_fields)` \|",
         PAGE,
         re.MULTILINE,
     )
