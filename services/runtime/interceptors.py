@@ -27,6 +27,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 REQUEST_ID = "x-request-id"
 HTTP_STATUS = "x-http-code"
+ORIGINAL_PATH = "x-envoy-original-path"
+"""The gateway sets it for calls that came over HTTP."""
 DEFAULT_TIMEOUT_SECONDS = 10.0
 DRAIN_MESSAGES = 16
 DRAIN_SECONDS = 1.0
@@ -71,9 +73,19 @@ _KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 def _guard_unary(behaviour: Any, method: str, has_request_stream: bool) -> Any:
     async def guarded(request: Any, context: Context) -> Any:
         async with _call(method, context, request if has_request_stream else None):
-            return await behaviour(request, context)
+            response = await behaviour(request, context)
+            await _send_etag(response, context)
+            return response
 
     return guarded
+
+
+async def _send_etag(response: Any, context: Context) -> None:
+    """Send the resource's etag as a header to HTTP clients; the gateway compares it."""
+    etag = getattr(response, "etag", "")
+    if etag and ORIGINAL_PATH in call_metadata(context):
+        # Weak, because the gateway may compress the response.
+        await context.send_initial_metadata((("etag", f'W/"{etag}"'),))
 
 
 def _guard_stream(behaviour: Any, method: str, has_request_stream: bool) -> Any:

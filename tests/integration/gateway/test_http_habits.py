@@ -27,6 +27,24 @@ def test_head_is_get_without_the_body(client: httpx.Client, path: str) -> None:
     assert head.headers["content-type"] == got.headers["content-type"]
 
 
+@pytest.mark.parametrize("etags", ['"1"', 'W/"1"', '"0", "1"', "*"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_resource_that_the_client_has_is_not_sent(
+    client: httpx.Client, method: str, etags: str
+) -> None:
+    answer = client.request(method, "/tokens/1", headers={"if-none-match": etags})
+    assert (answer.status_code, answer.content) == (304, b"")
+    assert answer.headers["etag"] == 'W/"1"'
+    assert client.get("/tokens/1").status_code == 200
+
+
+@pytest.mark.parametrize("etags", ['"2"', "1", '"11"', ""])
+def test_a_resource_that_the_client_does_not_have_is_sent(client: httpx.Client, etags: str) -> None:
+    answer = client.get("/tokens/1", headers={"if-none-match": etags})
+    assert (answer.status_code, answer.headers["etag"]) == (200, 'W/"1"')
+    assert answer.json()["id"] == 1
+
+
 def test_head_of_an_event_stream_ends(client: httpx.Client) -> None:
     answer = client.head(f"{PROGRESS}/endless")
     assert answer.status_code == 200
