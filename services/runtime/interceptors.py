@@ -21,14 +21,17 @@ from grpc_status import rpc_status
 from uuid_utils.compat import uuid7
 
 from services.runtime.errors import InternalError, SoriError, status_details
+from services.runtime.http_conditions import (
+    apply_if_match,
+    etag_header,
+    failed_precondition,
+)
 from services.runtime.language import Language, preferred_language
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 REQUEST_ID = "x-request-id"
 HTTP_STATUS = "x-http-code"
-ORIGINAL_PATH = "x-envoy-original-path"
-"""The gateway sets it for calls that came over HTTP."""
 DEFAULT_TIMEOUT_SECONDS = 10.0
 DRAIN_MESSAGES = 16
 DRAIN_SECONDS = 1.0
@@ -73,19 +76,15 @@ _KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 def _guard_unary(behaviour: Any, method: str, has_request_stream: bool) -> Any:
     async def guarded(request: Any, context: Context) -> Any:
         async with _call(method, context, request if has_request_stream else None):
+            metadata = call_metadata(context)
+            if not has_request_stream:
+                apply_if_match(request, metadata)
             response = await behaviour(request, context)
-            await _send_etag(response, context)
+            if header := etag_header(response, metadata):
+                await context.send_initial_metadata(header)
             return response
 
     return guarded
-
-
-async def _send_etag(response: Any, context: Context) -> None:
-    """Send the resource's etag as a header to HTTP clients; the gateway compares it."""
-    etag = getattr(response, "etag", "")
-    if etag and ORIGINAL_PATH in call_metadata(context):
-        # Weak, because the gateway may compress the response.
-        await context.send_initial_metadata((("etag", f'W/"{etag}"'),))
 
 
 def _guard_stream(behaviour: Any, method: str, has_request_stream: bool) -> Any:
@@ -131,9 +130,10 @@ async def _abort(context: Context, error: SoriError, requests: AsyncIterator[Any
     if requests is not None:
         await _drain(requests)
     status: Any = rpc_status.to_status(status_details(error, call_language(context)))
-    if error.http_status is not None:
+    http_status = failed_precondition(error.reason, call_metadata(context)) or error.http_status
+    if http_status is not None:
         status = status._replace(
-            trailing_metadata=(*status.trailing_metadata, (HTTP_STATUS, str(error.http_status)))
+            trailing_metadata=(*status.trailing_metadata, (HTTP_STATUS, str(http_status)))
         )
     await context.abort_with_status(status)
 
