@@ -66,6 +66,20 @@ def bound_fields(bindings: Sequence[Binding]) -> Mapping[str, list[str]]:
     return {rpc: fields for rpc, fields in found.items() if fields}
 
 
+def methods_of_paths(bindings: Sequence[Binding]) -> Mapping[str, list[str]]:
+    """The HTTP methods of each path, as a pattern of Lua."""
+    found: dict[str, list[str]] = {}
+    for binding in bindings:
+        found.setdefault(_lua_pattern(binding.template), []).append(binding.verb)
+    return found
+
+
+def _lua_pattern(template: str) -> str:
+    """A pattern that matches the paths of a template; a variable is one segment without colon."""
+    literals = [re.sub(r"(\W)", r"%\1", each) for each in _VARIABLE.split(template)[::2]]
+    return "^" + "[^/:]+".join(literals) + "$"
+
+
 def _bindings(rpc: str, rule: http_pb2.HttpRule, is_stream: bool) -> Iterator[Binding]:
     kind = rule.WhichOneof("pattern")
     if kind == "custom":

@@ -127,6 +127,10 @@ function envoy_on_request(handle)
   local prefix = forwarded_prefix(handle:headers())
   if prefix then handle:streamInfo():dynamicMetadata():set("sori", "prefix", prefix) end
   if convert_head(handle, path) then return end
+  local etags = handle:headers():get("if-none-match")
+  if etags and handle:headers():get(":method") == "GET" then
+    handle:streamInfo():dynamicMetadata():set("sori", "etags", etags)
+  end
   if is_tus(path) then
     override_method(handle:headers())
     local method = handle:headers():get(":method")
@@ -197,6 +201,26 @@ local function drop_body_of_get(handle)
   end
 end
 
+-- Whether the client has the resource already. `If-None-Match` lists etags, which may be weak.
+local function is_unchanged(headers, etags)
+  local etag = (headers:get("etag") or ""):match('"[^"]*"')
+  if not etag or headers:get(":status") ~= "200" then return false end
+  if etags:match("^%s*%*%s*$") then return true end
+  for each in etags:gmatch('"[^"]*"') do
+    if each == etag then return true end
+  end
+  return false
+end
+
+local function respond_unchanged(handle)
+  local body = handle:body()
+  if body then body:setBytes("") end
+  for _, name in ipairs({ "content-length", "content-type", "content-encoding" }) do
+    handle:headers():remove(name)
+  end
+  handle:headers():replace(":status", "304")
+end
+
 local RETRY_AFTER = { ["429"] = "1", ["503"] = "2" }
 
 -- Headers of every response.
@@ -260,6 +284,9 @@ function envoy_on_response(handle)
   if status then handle:headers():replace(":status", status) end
   if method == "HEAD" then drop_body(handle) end
   if method then add_tus_version(handle:headers()) end
+  if request.etags and is_unchanged(handle:headers(), request.etags) then
+    respond_unchanged(handle)
+  end
   if request.is_head then drop_body_of_get(handle) end
   if request.content_type then
     handle:headers():replace("content-type", request.content_type)

@@ -58,7 +58,7 @@ LOCAL_REPLIES = (
         405,
         code_pb2.UNIMPLEMENTED,
         "METHOD_NOT_ALLOWED",
-        "This path does not accept this method. Check it against the contract.",
+        "This path does not accept this method. The header `allow` lists those that it accepts.",
     ),
     LocalReply(
         408,
@@ -71,6 +71,12 @@ LOCAL_REPLIES = (
         code_pb2.OUT_OF_RANGE,
         "BODY_TOO_LARGE",
         "The body is larger than this path accepts. Send a smaller one.",
+    ),
+    LocalReply(
+        415,
+        code_pb2.INVALID_ARGUMENT,
+        "MEDIA_TYPE_NOT_SUPPORTED",
+        "This path accepts JSON only. Send it with the header `content-type: application/json`.",
     ),
     LocalReply(
         429,

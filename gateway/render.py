@@ -15,7 +15,7 @@ from dotenv import dotenv_values, find_dotenv
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import ValidationError
 
-from gateway.contract import bound_fields, read_bindings
+from gateway.contract import Binding, bound_fields, methods_of_paths, read_bindings
 from gateway.local_replies import LOCAL_REPLIES
 from gateway.settings import Endpoint, GatewaySettings, endpoints
 from services.registry import SERVICES, Service
@@ -89,6 +89,7 @@ def write_configuration(settings: GatewaySettings, folder: Path) -> Path:
         pages=PAGES,
         http_compat_lua=_http_compat(settings),
         body_budget_lua=f"BUDGET_BYTES = {settings.client_body_bytes}\n" + _script("body_budget"),
+        http_methods_lua=f"PATHS = {_lua_table(_methods(bindings))}\n" + _script("http_methods"),
         bound_fields_lua=f"BOUND_FIELDS = {_lua_table(bound_fields(bindings))}\n"
         + _script("bound_fields"),
         origin_patterns=[_pattern(origin) for origin in settings.allowed_origins],
@@ -120,6 +121,11 @@ def _write(path: Path, text: str) -> Path:
 def _quoted(value: object) -> str:
     """A value as JSON, which is valid YAML whatever characters it contains."""
     return json.dumps(value, ensure_ascii=False)
+
+
+def _methods(bindings: Sequence[Binding]) -> Mapping[str, Sequence[str]]:
+    own = [Binding("", "GET", path, "", is_stream=False) for path in (*PAGES, "/healthz")]
+    return methods_of_paths([*bindings, *own])
 
 
 def _http_compat(settings: GatewaySettings) -> str:

@@ -22,6 +22,11 @@ from grpc_status import rpc_status
 from uuid_utils.compat import uuid7
 
 from services.runtime.errors import InternalError, RequestMalformed, SoriError, status_details
+from services.runtime.http_conditions import (
+    apply_if_match,
+    etag_header,
+    failed_precondition,
+)
 from services.runtime.language import Language, preferred_language
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -59,7 +64,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return None
         method = handler_call_details.method
         kind = next(kind for kind in KINDS if getattr(handler, kind))
-        behaviour = _parsing(handler, kind)
+        behaviour = getattr(handler, kind)
+        if kind == "unary_unary":
+            behaviour = _conditional(behaviour)
+        behaviour = _parsing(behaviour, handler)
         if method == _HEALTH_WATCH:
             guarded = _guard_writer(behaviour)
         else:
@@ -83,9 +91,23 @@ KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 _HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
 
 
-def _parsing(handler: Any, kind: str) -> Any:
+def _conditional(behaviour: Any) -> Any:
+    """A behaviour with `If-Match` and `ETag` for calls that came over HTTP."""
+
+    async def conditional(request: Any, context: Context) -> Any:
+        metadata = call_metadata(context)
+        apply_if_match(request, metadata)
+        response = await behaviour(request, context)
+        if header := etag_header(response, metadata):
+            await context.send_initial_metadata(header)
+        return response
+
+    return conditional
+
+
+def _parsing(behaviour: Any, handler: Any) -> Any:
     """The behaviour of a handler, called with the bytes of its requests."""
-    behaviour, parse = getattr(handler, kind), _parser(handler.request_deserializer)
+    parse = _parser(handler.request_deserializer)
     if handler.request_streaming:
         return lambda requests, context: behaviour(_ParsedRequests(requests, parse), context)
     return lambda request, context: behaviour(parse(request), context)
@@ -182,9 +204,10 @@ async def _abort(context: Context, error: SoriError, requests: AsyncIterator[Any
     if requests is not None:
         await _drain(requests)
     status: Any = rpc_status.to_status(status_details(error, call_language(context)))
-    if error.http_status is not None:
+    http_status = failed_precondition(error.reason, call_metadata(context)) or error.http_status
+    if http_status is not None:
         status = status._replace(
-            trailing_metadata=(*status.trailing_metadata, (HTTP_STATUS, str(error.http_status)))
+            trailing_metadata=(*status.trailing_metadata, (HTTP_STATUS, str(http_status)))
         )
     if error.retry_seconds is not None:
         status = status._replace(

@@ -382,7 +382,7 @@ INVALID_CALLS: list[tuple[str, str, Json, int]] = [
     ("PATCH", "/tokens/1", {"json": {"actor_ids": [2147483647]}}, 404),
     ("PATCH", "/scripts/1", {"json": {"token_id": 2}}, 400),
     ("DELETE", "/tokens/2147483647", {}, 404),
-    ("PUT", "/actors/1", {"json": {"name": "x"}}, 404),
+    ("PUT", "/actors/1", {"json": {"name": "x"}}, 405),
 ]
 
 

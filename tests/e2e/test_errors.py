@@ -45,7 +45,7 @@ def a_zip() -> bytes:
         ("POST", "/tokens/abc/upload-audio", 400, "REQUEST_MALFORMED"),
         ("GET", "/tokens/1?unknown=1", 400, "REQUEST_MALFORMED"),
         ("GET", "/nowhere", 404, "PATH_NOT_FOUND"),
-        ("DELETE", "/tokens/1/upload-audio", 404, "PATH_NOT_FOUND"),
+        ("DELETE", "/tokens/1/upload-audio", 405, "METHOD_NOT_ALLOWED"),
         ("POST", "/sori.analysis.v1.AnalysisIntakeService/OpenAnalysis", 404, "PATH_NOT_FOUND"),
     ],
 )

@@ -32,7 +32,7 @@ def test_filters_are_listed_in_their_order(tmp_path: Path) -> None:
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
     listed = re.findall(
         r"^\| `(envoy\.filters\.http\.\w+"
-        r"|webhook_ratelimit|http_compat|body_budget|bound_fields)` \|",
+        r"|webhook_ratelimit|http_compat|http_methods|body_budget|bound_fields)` \|",
         PAGE,
         re.MULTILINE,
     )

@@ -64,6 +64,7 @@ class Catalog(catalog_pb2_grpc.CatalogServiceServicer):
             await asyncio.sleep(30)
         if request.id == 98:
             await self._hold()
+        await context.send_initial_metadata((("etag", f'W/"{request.id}"'),))
         metadata = {str(key): value for key, value in context.invocation_metadata() or ()}
         return catalog_pb2.Token(id=request.id, category=json.dumps(metadata, default=str))
 

@@ -100,7 +100,7 @@ def test_responses_reveal_nothing_about_the_services(client: httpx.Client) -> No
     ("method", "path", "status", "expected"),
     [
         ("GET", "/nowhere", 404, "PATH_NOT_FOUND"),
-        ("DELETE", "/tokens/analysis-result/1", 404, "PATH_NOT_FOUND"),
+        ("DELETE", "/tokens/analysis-result/1", 405, "METHOD_NOT_ALLOWED"),
         ("GET", "/tokens/one", 400, "REQUEST_MALFORMED"),
         ("GET", "/tokens/1?unknown=1", 400, "REQUEST_MALFORMED"),
         ("GET", "/tokens/99", 504, "SERVICE_TIMEOUT"),

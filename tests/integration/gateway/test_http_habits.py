@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,10 @@ import httpx
 import pytest
 import trustme
 
-from tests.integration.gateway.fake_services import Services
-from tests.integration.gateway.process import Gateway
+from gateway.contract import read_bindings
+from gateway.settings import GatewaySettings
+from tests.integration.gateway.fake_services import NAMES, Services
+from tests.integration.gateway.process import Gateway, reason
 
 PROGRESS = "/tokens/analysis-progress"
 
@@ -22,6 +25,24 @@ def test_head_is_get_without_the_body(client: httpx.Client, path: str) -> None:
     head, got = client.head(path), client.get(path)
     assert (head.status_code, head.content) == (got.status_code, b"")
     assert head.headers["content-type"] == got.headers["content-type"]
+
+
+@pytest.mark.parametrize("etags", ['"1"', 'W/"1"', '"0", "1"', "*"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_resource_that_the_client_has_is_not_sent(
+    client: httpx.Client, method: str, etags: str
+) -> None:
+    answer = client.request(method, "/tokens/1", headers={"if-none-match": etags})
+    assert (answer.status_code, answer.content) == (304, b"")
+    assert answer.headers["etag"] == 'W/"1"'
+    assert client.get("/tokens/1").status_code == 200
+
+
+@pytest.mark.parametrize("etags", ['"2"', "1", '"11"', ""])
+def test_a_resource_that_the_client_does_not_have_is_sent(client: httpx.Client, etags: str) -> None:
+    answer = client.get("/tokens/1", headers={"if-none-match": etags})
+    assert (answer.status_code, answer.headers["etag"]) == (200, 'W/"1"')
+    assert answer.json()["id"] == 1
 
 
 def test_head_of_an_event_stream_ends(client: httpx.Client) -> None:
@@ -115,6 +136,58 @@ def test_a_refusal_of_a_service_says_when_to_retry(client: httpx.Client, status:
     answer = client.post(f"/tokens/{status}/upload-audio", files={"file": b"x"})
     assert answer.status_code == int(status)
     assert int(answer.headers["retry-after"]) > 0
+
+
+BINDINGS = read_bindings(GatewaySettings().gateway_descriptor, NAMES)
+
+
+@pytest.mark.parametrize("template", sorted({binding.template for binding in BINDINGS}))
+def test_a_path_names_the_methods_that_it_accepts(client: httpx.Client, template: str) -> None:
+    accepted = {binding.verb for binding in BINDINGS if binding.template == template}
+    path = re.sub("{[^}]+}", "9", template.replace("{kind}", "voice"))
+    for slash in ("", "/"):
+        answer = client.request("PUT", path + slash)
+        assert (answer.status_code, reason(answer)) == (405, "METHOD_NOT_ALLOWED")
+        allowed = set(answer.headers["allow"].split(", "))
+        assert accepted <= allowed
+        assert ("HEAD" in allowed) is ("GET" in allowed or "HEAD" in accepted)
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/healthz"])
+def test_a_page_accepts_reads_only(client: httpx.Client, path: str) -> None:
+    answer = client.post(path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    ["application/json", "application/JSON; charset=utf-8", "application/merge-patch+json", None],
+)
+def test_json_is_accepted_with_its_media_types(
+    client: httpx.Client, media_type: str | None
+) -> None:
+    headers = {"content-type": media_type} if media_type else {}
+    answer = client.post("/tokens", content='{"name": "x"}', headers=headers)
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""],
+)
+def test_json_with_another_media_type_is_refused(client: httpx.Client, media_type: str) -> None:
+    headers = {"content-type": media_type}
+    answer = client.post("/tokens", content='{"name": "x"}', headers=headers)
+    assert (answer.status_code, reason(answer)) == (415, "MEDIA_TYPE_NOT_SUPPORTED")
+
+
+def test_a_report_may_have_any_media_type(client: httpx.Client) -> None:
+    answer = client.post(
+        "/tokens/webhook/analysis-complete?job_id=1",
+        content='{"analysis_results": {"text": "x"}}',
+        headers={"content-type": "text/plain"},
+    )
+    assert answer.status_code == 200
 
 
 @pytest.fixture(scope="module")
