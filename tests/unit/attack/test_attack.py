@@ -19,16 +19,16 @@ RIGHT, WRONG = Outcome("refused", is_right=True), Outcome("served", is_right=Fal
 
 
 def test_an_attack_passes_if_it_is_refused_and_nobody_else_notices_it() -> None:
-    assert Verdict(ATTACK, RIGHT, longest_wait_ms=250, failed_reads=0, over_limit=()).passed
+    assert Verdict(ATTACK, RIGHT, longest_wait_ms=250, failed_reads=0, over_limit={}).passed
 
 
 @pytest.mark.parametrize(
     "verdict",
     [
-        pytest.param(Verdict(ATTACK, WRONG, 10, 0, ()), id="wrong answer"),
-        pytest.param(Verdict(ATTACK, RIGHT, 251, 0, ()), id="another client waited"),
-        pytest.param(Verdict(ATTACK, RIGHT, 10, 1, ()), id="a read of another client failed"),
-        pytest.param(Verdict(ATTACK, RIGHT, 10, 0, ("upload",)), id="too much memory"),
+        pytest.param(Verdict(ATTACK, WRONG, 10, 0, {}), id="wrong answer"),
+        pytest.param(Verdict(ATTACK, RIGHT, 251, 0, {}), id="another client waited"),
+        pytest.param(Verdict(ATTACK, RIGHT, 10, 1, {}), id="a read of another client failed"),
+        pytest.param(Verdict(ATTACK, RIGHT, 10, 0, {"upload": "too much"}), id="too much memory"),
     ],
 )
 def test_an_attack_fails(verdict: Verdict) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.docker.check.build import copy_context
 from deploy.docker.check.dockerfile import read_stages
 
 ROOT = Path(__file__).parents[3]
@@ -54,6 +55,14 @@ def test_all_images_share_one_base_pinned_by_digest(path: Path) -> None:
     assert len(bases) == 1
     assert re.fullmatch(r"python:3\.11\.\d+-slim-bookworm@sha256:[0-9a-f]{64}", bases.pop())
     assert ":latest" not in path.read_text()
+
+
+@every_dockerfile
+def test_the_context_has_every_file_that_a_step_mounts(path: Path, tmp_path: Path) -> None:
+    copy_context(ROOT, tmp_path / "context")
+    mounted = set(re.findall(r"type=bind,source=([^,]+),", path.read_text()))
+    assert mounted
+    assert not [each for each in mounted if not (tmp_path / "context" / each).exists()]
 
 
 @pytest.mark.parametrize("name", LOCKS)
