@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -99,8 +100,27 @@ def _is_busy(admin: str) -> bool:
     return any(not gauge.endswith(": 0") for gauge in gauges)
 
 
+class _UnixConnection(HTTPConnection):
+    """A connection to a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=_TIMEOUT_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(_TIMEOUT_SECONDS)
+        self.sock.connect(self._path)
+
+
+def _connection(admin: str) -> HTTPConnection:
+    is_socket = admin.startswith("/")
+    return _UnixConnection(admin) if is_socket else HTTPConnection(admin, timeout=_TIMEOUT_SECONDS)
+
+
 def _request(admin: str, method: str, path: str) -> str:
-    connection = HTTPConnection(admin, timeout=_TIMEOUT_SECONDS)
+    connection = _connection(admin)
     try:
         connection.request(method, path)
         return connection.getresponse().read().decode()

@@ -88,6 +88,10 @@ class GatewaySettings(BaseModel):
     gateway_port: Port = Field(8000, description="Port for HTTP/1.1 and HTTP/2 without TLS.")
     gateway_admin_host: str = Field("127.0.0.1", description="Address of Envoy's admin pages.")
     gateway_admin_port: Port = Field(9901, description="Port of Envoy's admin pages.")
+    gateway_admin_socket: Path | None = Field(
+        None,
+        description="Unix socket of Envoy's admin pages, in place of their address and port.",
+    )
     catalog_address: Addresses = Field(
         "127.0.0.1:50051",
         description="host:port of the catalog's replicas, separated by commas.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -130,6 +131,24 @@ def test_operators_see_liveness_readiness_and_metrics(tmp_path: Path, services: 
         assert "envoy_http_downstream_rq_xx" in ops.get("/metrics").text
         # No other admin page is exposed.
         assert ops.get("/config_dump").status_code == 404
+
+
+def test_the_admin_pages_can_be_on_a_unix_socket(services: Services) -> None:
+    (port,) = free_ports(1)
+    # The path of a socket must be short.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "admin.sock"
+        gateway = Gateway(Path(folder), services, gateway_ops_port=port, gateway_admin_socket=path)
+        with (
+            gateway.running(delay_seconds=60),
+            httpx.Client(base_url=f"http://127.0.0.1:{port}") as ops,
+        ):
+            assert path.is_socket()
+            assert "envoy_http_downstream_rq_xx" in ops.get("/metrics").text
+            gateway.process.terminate()
+            # It drains through the socket.
+            wait_for_status(ops, "/readyz", 503)
+            gateway.process.terminate()
 
 
 def test_a_stopping_gateway_is_not_ready_before_it_refuses_connections(
