@@ -161,10 +161,10 @@ class Job:
     progress: 0 to 100. revision: increases with every change. stage: the step that the
     analysis server reported: one of `reports.STAGES`, or a sentence; may be empty. result:
     a serialized google.protobuf.Struct; set once completed. failure_reason:
-    UPPER_SNAKE_CASE; set once failed or cancelled. failure_message: the sentence for the learner that the
-    analysis server reported with its failure; may be empty. failure_messages: the
-    sentences for the learner that the upload service sent with its failure, by
-    language (BCP-47 code).
+    UPPER_SNAKE_CASE; set once failed or cancelled. failure_message: the sentence for the
+    learner that the analysis server reported with its failure; may be empty.
+    failure_messages: the sentences for the learner that the upload service sent with its
+    failure, by language (BCP-47 code).
     """
 
     job_id: UUID
