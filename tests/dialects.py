@@ -47,8 +47,8 @@ def encoded(
     file = io.BytesIO()
     with av.open(file, "w", format=container, options=options or {}) as output:
         stream = output.add_stream(codec, rate=rate, options={"strict": "experimental"})
-        stream.bit_rate = 64_000 * samples.shape[1]
         assert isinstance(stream, av.AudioStream)
+        stream.bit_rate = 64_000 * samples.shape[1]
         stream.layout = layout
         stream.format = (stream.codec_context.codec.audio_formats or [av.AudioFormat("s16")])[0]
         frame = av.AudioFrame.from_ndarray(
