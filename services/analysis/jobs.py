@@ -163,9 +163,9 @@ class Job:
     analysis server reported: one of `reports.STAGES`, or a sentence; may be empty. result:
     a serialized google.protobuf.Struct; set once completed. failure_reason:
     UPPER_SNAKE_CASE; set once failed or cancelled. failure_message: the sentence for the
-    learner that the analysis server reported with its failure; may be empty. failure_messages: the
-    sentences for the learner that the upload service sent with its failure, by
-    language (BCP-47 code).
+    learner that the analysis server reported with its failure; may be empty.
+    failure_messages: the sentences for the learner that the upload service sent with its
+    failure, by language (BCP-47 code).
     """
 
     job_id: UUID

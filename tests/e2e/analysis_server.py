@@ -99,7 +99,8 @@ class AnalysisServer:
         if body["token"]["id"] in self._held or self.real_url is None:
             return JSONResponse({"status": "accepted"}, 202)
         async with httpx.AsyncClient(verify=False) as client:
-            real = await client.post(self.real_url, json=body)
+            authorization = {"Authorization": request.headers.get("Authorization", "")}
+            real = await client.post(self.real_url, json=body, headers=authorization)
         return Response(real.content, real.status_code, media_type="application/json")
 
     async def status(self, request: Request) -> Response:
