@@ -75,7 +75,7 @@ FIELDS: Mapping[str, Json] = {
     "update_time": {"example": _TIME},
     "start_time": _seconds(0.0),
     "end_time": _seconds(5.3),
-    "etag": {"maxLength": 100, "pattern": _NO_NUL, "example": "1-1"},
+    "etag": {"example": "1-1"},
     "revision": _count(1),
     "progress": {"minimum": 0, "maximum": 100, "example": 100},
     "page_size": {"minimum": 0, "example": 50},
