@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from services.runtime.client_address import UNKNOWN
 from services.runtime.errors import FieldViolation, InvalidField
 from services.runtime.uploaded_part import UploadedPart
 from services.upload.errors import (
@@ -59,7 +58,7 @@ class Plan:
     size: bytes of the file; None while unknown.
     sha256: 32 bytes, verified at the end; None when the client declares none.
     request_id: names the request; empty when it has no name.
-    client: the key of limits per client.
+    client: the key of limits per client; "unknown" for callers without an address.
     ends_at_size: the upload is complete when it reaches its size, without a finish message.
     client_metadata: metadata that the client gets back unchanged.
     client_concat: how the client described the concatenation; it gets this back unchanged.
@@ -74,7 +73,7 @@ class Plan:
     size: int | None = None
     sha256: bytes | None = None
     request_id: str = ""
-    client: str = UNKNOWN
+    client: str = "unknown"
     ends_at_size: bool = False
     client_metadata: str = ""
     client_concat: str = ""
