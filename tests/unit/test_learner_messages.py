@@ -48,7 +48,7 @@ def test_a_reported_stage_replaces_that_of_the_product() -> None:
     assert learner_message_of(job, Language.KOREAN) == "음높이 분석 중..."
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", sorted(STAGES))
 def test_every_stage_of_the_reference_analyzer_has_a_sentence_in_both_languages(
     stage: str,
 ) -> None:
