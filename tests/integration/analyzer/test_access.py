@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.analyzer.settings import AnalyzerSettings
-from tests.integration.analyzer.fake_peers import CLOSE, ORIGIN, PORT, FakePeers
+from tests.integration.analyzer.fake_peers import CLOSE, PORT, FakePeers
 from tests.integration.analyzer.server import Analyzer, analyzer_with
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
@@ -26,12 +26,12 @@ def set_field(job: dict[str, Any], path: str, url: str) -> None:
 @pytest.mark.parametrize(
     "origin",
     [
-        f"http://localhost:{PORT}",
-        f"http://[::ffff:127.0.0.1]:{PORT}",
-        f"http://2130706433:{PORT}",
-        f"http://127.0.0.1:{PORT + 1}",
-        f"https://127.0.0.1:{PORT}",
-        f"http://127.0.0.1:{PORT}@127.0.0.2",
+        "http://localhost:PORT",
+        "http://[::ffff:127.0.0.1]:PORT",
+        "http://2130706433:PORT",
+        "http://127.0.0.1:1",
+        "https://127.0.0.1:PORT",
+        "http://127.0.0.1:PORT@127.0.0.2",
         "http://169.254.169.254",
     ],
 )
@@ -39,6 +39,7 @@ async def test_urls_of_other_origins_are_refused(
     analyzer: Analyzer, fake_peers: FakePeers, field: str, origin: str
 ) -> None:
     job = fake_peers.job()
+    origin = origin.replace("PORT", str(PORT))
     set_field(job, field, f"{origin}/files/{CLOSE}?signature=secret")
     answer = await analyzer.post(job)
     assert answer.status_code == 403
@@ -72,7 +73,7 @@ async def test_callers_without_the_token_are_refused(fake_peers: FakePeers) -> N
         assert not any(TOKEN in line for line in analyzer.log)
 
 
-@pytest.mark.parametrize("origins", ["s3", "http://s3/path", "ftp://s3", f"{ORIGIN}, http://"])
+@pytest.mark.parametrize("origins", ["s3", "http://s3/path", "ftp://s3", "http://127.0.0.1, http://"])
 async def test_a_list_with_something_other_than_origins_stops_the_start(origins: str) -> None:
     with pytest.raises(ValueError, match="origin"):
         AnalyzerSettings(allowed_origins=origins)
