@@ -37,6 +37,10 @@ def _has_empty_name(value: object) -> bool:
     return isinstance(value, list) and any(map(_has_empty_name, value))
 
 
+def has_null(case: AnyCase) -> bool:
+    return isinstance(case.body, dict) and None in case.body.values()
+
+
 def has_empty_parameter(case: AnyCase) -> bool:
     return "" in (case.query or {}).values()
 
@@ -175,6 +179,13 @@ EXPECTED = (
         "",
         "An update ignores fields that are null or empty, and an empty update changes nothing.",
         sent=is_update,
+    ),
+    Expected(
+        AcceptedNegativeData,
+        200,
+        "",
+        "A field that is null is the same as an absent one, as in all JSON of protobuf.",
+        sent=has_null,
     ),
     Expected(
         AcceptedNegativeData,
