@@ -99,7 +99,7 @@ class UploadStore:
         for_client: an upload that ended and has expired does not exist.
         Errors: UploadNotFound.
         """
-        found = select(uploads).where(uploads.c.upload_id == upload_id)
+        found = select(*_COLUMNS).where(uploads.c.upload_id == upload_id)
         if for_client:
             found = found.where(uploads.c.end_time.is_(None) | (uploads.c.expire_time > func.now()))
         async with self._database.transaction() as connection:
@@ -324,14 +324,6 @@ def _free_request_id(request_id: str) -> Update:
         )
         .values(request_id=None)
     )
-
-
-async def _row(connection: AsyncConnection, upload_id: UUID) -> _Row:
-    found = select(*_COLUMNS).where(uploads.c.upload_id == upload_id)
-    row = (await connection.execute(found)).one_or_none()
-    if row is None:
-        raise UploadNotFound(upload_id=upload_id)
-    return row
 
 
 async def _with_parts(connection: AsyncConnection, row: _Row) -> UploadRecord:

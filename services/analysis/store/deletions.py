@@ -18,9 +18,10 @@ from services.analysis.store.job_store import Filter, conditions_of
 from services.analysis.store.rows import AnyRow
 from services.analysis.store.transitions import OnTransition, Transition, apply, locked_row
 from services.analysis.tables import jobs
-from services.runtime.database import Database
+from services.runtime.database import Database, retried_on_schema_change
 
 
+@retried_on_schema_change
 class Deletions:
     """Deletes jobs. All jobs of one recording, a failed one and its retries, go together."""
 

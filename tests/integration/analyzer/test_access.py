@@ -73,7 +73,9 @@ async def test_callers_without_the_token_are_refused(fake_peers: FakePeers) -> N
         assert not any(TOKEN in line for line in analyzer.log)
 
 
-@pytest.mark.parametrize("origins", ["s3", "http://s3/path", "ftp://s3", "http://127.0.0.1, http://"])
+@pytest.mark.parametrize(
+    "origins", ["s3", "http://s3/path", "ftp://s3", "http://127.0.0.1, http://"]
+)
 async def test_a_list_with_something_other_than_origins_stops_the_start(origins: str) -> None:
     with pytest.raises(ValueError, match="origin"):
         AnalyzerSettings(allowed_origins=origins)

@@ -162,7 +162,7 @@ def test_uploads_are_streamed(client: httpx.Client) -> None:
 
 
 def test_progress_is_an_event_stream(client: httpx.Client) -> None:
-    answer = client.get("/tokens/analysis-progress/1")
+    answer = client.get("/tokens/analysis-progress/running")
     assert answer.headers["content-type"] == "text/event-stream"
     assert answer.headers["cache-control"] == "no-cache"
     assert answer.headers["x-accel-buffering"] == "no"

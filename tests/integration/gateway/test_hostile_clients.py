@@ -15,7 +15,10 @@ from stack.ports import free_ports
 from tests.integration.gateway.fake_services import MIB, Services
 from tests.integration.gateway.process import Gateway, reason, wait_for_status
 
-HEAP = 64 * MIB
+LARGE_REPORTS: dict[str, object] = {
+    "gateway_max_heap_bytes": 64 * MIB,
+    "gateway_webhook_body_bytes": 8 * MIB,
+}
 SLOW_BODIES = 40
 
 
@@ -44,7 +47,7 @@ def slow_reports(gateway: Gateway) -> Iterator[None]:
 
 
 def test_slow_bodies_do_not_shut_out_another_client(tmp_path: Path, services: Services) -> None:
-    gateway = Gateway(tmp_path, services, gateway_max_heap_bytes=HEAP, gateway_trusted_proxies=1)
+    gateway = Gateway(tmp_path, services, **LARGE_REPORTS, gateway_trusted_proxies=1)
     with gateway.running() as client, slow_reports(gateway):
         other = {"x-forwarded-for": "203.0.113.1"}
         answer = client.post("/tokens", json={"name": "x" * (MIB // 2)}, headers=other)
@@ -53,7 +56,7 @@ def test_slow_bodies_do_not_shut_out_another_client(tmp_path: Path, services: Se
 
 
 def test_a_client_that_holds_its_share_gets_429(tmp_path: Path, services: Services) -> None:
-    gateway = Gateway(tmp_path, services, gateway_max_heap_bytes=HEAP)
+    gateway = Gateway(tmp_path, services, **LARGE_REPORTS)
     with gateway.running() as client, slow_reports(gateway):
         # Two threads of Envoy: each accepts one report.
         answers = [client.post("/tokens", json={"name": "x"}) for _ in range(3)]
@@ -72,7 +75,7 @@ def test_ended_calls_do_not_count(tmp_path: Path, services: Services) -> None:
 
 
 def test_a_body_must_arrive_in_time(tmp_path: Path, services: Services) -> None:
-    gateway = Gateway(tmp_path, services, gateway_body_seconds=1)
+    gateway = Gateway(tmp_path, services, **LARGE_REPORTS, gateway_body_seconds=1)
     with gateway.running(), connect(gateway) as connection:
         begin_report(connection, MIB)
         assert connection.recv(MIB).startswith(b"HTTP/1.1 408 ")
