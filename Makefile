@@ -17,7 +17,7 @@ COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet -
 
 # With bytecode, so that the asserts of each test file are compiled once.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
-WORKERS ?= 4
+WORKERS ?= 3
 UNIT := tests/unit tests/deploy tests/fuzz
 INTEGRATION := tests/integration
 E2E := tests/e2e $(wildcard tests/docs)

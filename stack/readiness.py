@@ -15,7 +15,7 @@ from stack.logs import Logs
 from stack.settings import service_of
 from stack.supervision import Supervisor
 
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 _PAUSE_SECONDS = 0.05
 
 

@@ -58,6 +58,8 @@ def test_slow_bodies_do_not_shut_out_another_client(tmp_path: Path, services: Se
 def test_a_client_that_holds_its_share_gets_429(tmp_path: Path, services: Services) -> None:
     gateway = Gateway(tmp_path, services, **LARGE_REPORTS)
     with gateway.running() as client, slow_reports(gateway):
+        # The gateway refuses everything until it has released the memory of refused reports.
+        wait_for_status(client, "/tokens/1", 200)
         # Two threads of Envoy: each accepts one report.
         answers = [client.post("/tokens", json={"name": "x"}) for _ in range(3)]
         assert [(each.status_code, reason(each)) for each in answers] == [
