@@ -132,11 +132,7 @@ FIELDS: Mapping[str, Json] = {
     "ListTokensRequest.category": _text(100, "audiobook"),
     "ListTokensRequest.actor_id": _optional_id(1),
     "ListTokensRequest.max_duration": _seconds(10.0),
-    "ListTokensRequest.text": {
-        "maxLength": 200,
-        "pattern": r"^([^\u0000]*[A-Za-z]{3}[^\u0000]*|[^\u0000]*[가-힣]{2}[^\u0000]*)?$",
-        "example": "disposed",
-    },
+    "ListTokensRequest.text": _text(200, "disposed"),
     "ListTokensRequest.order_by": {"enum": ["latest", "popular", "shuffled"]},
     "ListTokensRequest.seed": _count(7),
     "ListScriptsRequest.token_id": _optional_id(1),

@@ -45,6 +45,11 @@ def has_empty_parameter(case: AnyCase) -> bool:
     return "" in (case.query or {}).values()
 
 
+def clears_name(case: AnyCase) -> bool:
+    is_full = case.method == "PATCH" and "*" in str((case.query or {}).get("update_mask"))
+    return is_full and isinstance(case.body, dict) and not case.body.get("name")
+
+
 def is_unknown_to_envoy(case: AnyCase) -> bool:
     return case.meta is not None and "QUERY" in str(case.meta.phase.data)
 
@@ -93,6 +98,13 @@ EXPECTED = (
         400,
         "must be an http or https URL",
         "No pattern describes all valid URLs; that of the document is only necessary.",
+    ),
+    Expected(
+        RejectedPositiveData,
+        400,
+        "name: must not be empty",
+        "With the mask `*`, an update without a name clears it.",
+        sent=clears_name,
     ),
     Expected(
         RejectedPositiveData,
