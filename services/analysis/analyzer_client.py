@@ -111,8 +111,8 @@ class AnalyzerClient:
     ) -> tuple[Report | PermanentFailure | None, bytes]:
         """The report in an answer, and the answer's body.
 
-        The report is None when the body contains none, and a failure when it contains a
-        result that cannot be stored.
+        A body without a report gives None. A body with a result that can't be stored gives
+        a PermanentFailure.
         """
         body = await self._bounded_body(response)
         try:
