@@ -16,7 +16,9 @@ _HEADERS, _RESET, _SETTINGS, _PING, _CONTINUATION = 1, 3, 4, 6, 9
 _END_STREAM, _END_HEADERS = 1, 4
 _CONNECTIONS = 4
 _RESETS = 4000
-_FRAMES = 20_000
+_FRAMES = 100_000
+# The answers fill it soon, so that they wait in the gateway.
+_RECEIVE_BYTES = 4096
 _CONTINUATIONS = 4000
 _SEND_SECONDS = 5.0
 
@@ -57,7 +59,7 @@ def _flood(target: Target, frames: bytes) -> Outcome:
 
 def _is_ended_by(target: Target, frames: bytes) -> bool:
     """Whether the gateway ends the connection instead of reading on."""
-    with target.connect() as connection:
+    with target.connect(_RECEIVE_BYTES) as connection:
         connection.settimeout(_SEND_SECONDS)
         try:
             connection.sendall(_PREFACE + _frame(_SETTINGS, 0, 0, b"") + frames)

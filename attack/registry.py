@@ -75,6 +75,8 @@ ATTACKS = (
         "128 upload streams with chunks of 4 MiB",
         "upload stays within its pod's memory and gives it back",
         streams.held_uploads,
+        wait_limit_ms=1000,
+        why="1 GiB passes over the processors that the attacker shares with the target",
     ),
     Attack("bytes outside UTF-8 by HTTP", "refused, no internals", malformed.invalid_utf8_by_http),
     Attack("bytes outside UTF-8 by gRPC", "INVALID_ARGUMENT", malformed.invalid_utf8_by_grpc),

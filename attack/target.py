@@ -56,9 +56,15 @@ class Target:
             base_url=self.stack.gateway_url, transport=transport, timeout=TIMEOUT_SECONDS
         )
 
-    def connect(self) -> socket.socket:
-        """A TCP connection to the gateway."""
-        return socket.create_connection(self.place, TIMEOUT_SECONDS, (self.source, 0))
+    def connect(self, receive_bytes: int | None = None) -> socket.socket:
+        """A TCP connection to the gateway, with a receive buffer of a size."""
+        connection = socket.socket()
+        if receive_bytes is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        connection.settimeout(TIMEOUT_SECONDS)
+        connection.bind((self.source, 0))
+        connection.connect(self.place)
+        return connection
 
     def channel(self) -> grpc.Channel:
         """A gRPC channel of its own connection; gRPC cannot choose the attacker's address."""

@@ -20,11 +20,35 @@ LARGE_REPORTS: dict[str, object] = {
     "gateway_webhook_body_bytes": 8 * MIB,
 }
 SLOW_BODIES = 40
+HEADERS, RST_STREAM, SETTINGS = 1, 3, 4
+END_STREAM, END_HEADERS = 1, 4
+# In HPACK's static table, with a literal authority.
+GET_ROOT = b"\x82\x86\x84\x41\x04sori"
+CANCEL = (8).to_bytes(4)
+RESET_STREAMS = 200
 
 
 def connect(gateway: Gateway) -> socket.socket:
     host, port = gateway.address.split(":")
     return socket.create_connection((host, int(port)), timeout=20)
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """A frame of HTTP/2."""
+    head = (len(payload).to_bytes(3), bytes([kind, flags]), stream.to_bytes(4))
+    return b"".join(head) + payload
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the gateway closes the connection before the timeout."""
+    try:
+        while connection.recv(65536):
+            pass
+    except TimeoutError:
+        return False
+    except ConnectionResetError:
+        pass
+    return True
 
 
 def begin_report(connection: socket.socket, size: int) -> None:
@@ -95,6 +119,18 @@ def test_an_idle_connection_is_closed(tmp_path: Path, services: Services) -> Non
         connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: gateway\r\n\r\n")
         while connection.recv(MIB):
             pass
+
+
+def test_a_connection_that_resets_its_streams_is_closed(tmp_path: Path, services: Services) -> None:
+    gateway = Gateway(tmp_path, services)
+    with gateway.running() as client, connect(gateway) as connection:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0, b""))
+        with suppress(OSError):
+            for stream in range(1, 2 * RESET_STREAMS, 2):
+                headers = frame(HEADERS, END_STREAM | END_HEADERS, stream, GET_ROOT)
+                connection.sendall(headers + frame(RST_STREAM, 0, stream, CANCEL))
+        assert is_closed(connection)
+        assert client.get("/tokens/1").status_code == 200
 
 
 def test_an_overloaded_gateway_is_alive_and_not_ready(tmp_path: Path, services: Services) -> None:
