@@ -15,10 +15,11 @@ from typing import Any, Self, TypeVar
 
 import asyncpg
 import structlog
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util import greenlet_spawn
 
 from services.runtime.database_url import DatabaseUrl
 from services.runtime.errors import DatabaseUnavailable
@@ -41,6 +42,11 @@ _NO_PRIMARY = "25006"
 
 # The errors of a host after which another host may be better.
 _NEXT_HOST = (asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched)
+
+_UNAVAILABLE = (
+    *(OSError, PoolTimeoutError, OperationalError, InterfaceError),
+    *(asyncpg.InterfaceError, asyncpg.PostgresConnectionError),
+)
 
 _Store = TypeVar("_Store", bound=type)
 
@@ -143,8 +149,8 @@ class Database:
             pool_size=settings.database_pool_size,
             max_overflow=0,
             pool_timeout=CONNECT_TIMEOUT_SECONDS,
-            pool_pre_ping=True,
         )
+        event.listen(self._engine.sync_engine, "checkout", _require_open)
 
     async def __aenter__(self) -> Self:
         return self
@@ -165,13 +171,35 @@ class Database:
         if a column changed its type while this process was running; then see
         `retried_on_schema_change`.
         """
+        async with self._translated_errors(), self._engine.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """A connection of the same pool without SQLAlchemy, for the statements of `Statement`.
+
+        Each statement is a transaction of its own: one round trip, and a fifth of the CPU time
+        of `transaction`. Errors: as `transaction`.
+        """
+        async with self._translated_errors():
+            pooled: Any = await self._engine.raw_connection()
+            try:
+                yield pooled.driver_connection
+            except (asyncio.CancelledError, TimeoutError):
+                # Its statement may still run.
+                pooled.invalidate()
+                raise
+            finally:
+                await greenlet_spawn(pooled.close)
+
+    @asynccontextmanager
+    async def _translated_errors(self) -> AsyncIterator[None]:
         try:
-            async with self._engine.begin() as connection:
-                yield connection
+            yield
         # Code that uses asyncpg's own connection gets asyncpg's own errors.
         except (
             *(DBAPIError, PoolTimeoutError, OSError),
-            *(asyncpg.PostgresError, asyncpg.OutdatedSchemaCacheError),
+            *(asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.OutdatedSchemaCacheError),
         ) as error:
             if _has_outdated_statement(error):
                 _logger.warning("the schema changed", error=str(error))
@@ -233,6 +261,12 @@ class Database:
             await connection.execute(text("SELECT 1"))
 
 
+def _require_open(connection: Any, *_: object) -> None:
+    """Let the pool replace a connection that PostgreSQL has closed; costs no round trip."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
+
+
 def _cause(error: BaseException | None) -> BaseException | None:
     """Asyncpg's own error, if SQLAlchemy wraps it."""
     if isinstance(error, DBAPIError) and error.orig is not None:
@@ -249,7 +283,7 @@ def _has_outdated_statement(error: BaseException | None) -> bool:
 
 def _is_unavailable(error: Exception) -> bool:
     """Whether a later attempt may succeed: broken connections, overload, a missing schema."""
-    if isinstance(error, (OSError, PoolTimeoutError, OperationalError, InterfaceError)):
+    if isinstance(error, _UNAVAILABLE):
         return True
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
