@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
-import uvicorn
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from stack.local_http import serving
+
+_PATH = "/analyze-voice"
 _TIMEOUT_SECONDS = 20.0
 
 
@@ -26,12 +25,16 @@ class ForwardingAnalysisServer:
     answer: the status and the JSON that it answers instead of forwarding; None to forward.
     """
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, origin: str) -> None:
+        self.url = f"{origin}{_PATH}"
         self.forward_to = ""
         self.answer: tuple[int, bytes] | None = None
         self._arrived = threading.Condition()
         self._dispatches: dict[str, dict[str, Any]] = {}
+
+    def routes(self) -> list[Route]:
+        """The route that receives dispatches."""
+        return [Route(_PATH, self.accept, methods=["POST"])]
 
     def dispatch(self, job_id: str) -> dict[str, Any]:
         """The body of a job's dispatch; waits for it."""
@@ -60,19 +63,6 @@ class ForwardingAnalysisServer:
         return Response(answer.content, answer.status_code, media_type="application/json")
 
 
-@contextmanager
-def forwarding_analysis_server() -> Iterator[ForwardingAnalysisServer]:
+def forwarding_analysis_server() -> AbstractContextManager[ForwardingAnalysisServer]:
     """A server on a free port of this machine."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/analyze-voice"
-        server = ForwardingAnalysisServer(url)
-        app = Starlette(routes=[Route("/analyze-voice", server.accept, methods=["POST"])])
-        http = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-        thread = threading.Thread(target=http.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield server
-        finally:
-            http.should_exit = True
-            thread.join()
+    return serving(ForwardingAnalysisServer)

@@ -19,6 +19,7 @@ from gateway.contract import Binding, bound_fields, methods_of_paths, read_bindi
 from gateway.local_replies import LOCAL_REPLIES
 from gateway.settings import Endpoint, GatewaySettings, endpoints
 from services.registry import SERVICES, Service
+from services.version import product_version
 
 _FOLDER = Path(__file__).parent
 _PUBLIC = [name for service in SERVICES for name in service.public]
@@ -83,6 +84,7 @@ def write_configuration(settings: GatewaySettings, folder: Path) -> Path:
     bindings = read_bindings(settings.gateway_descriptor, _PUBLIC)
     text = environment.get_template("envoy.yaml.j2").render(
         settings=settings,
+        version=product_version(),
         secrets={secret.name: folder.absolute() / f"{secret.name}.yaml" for secret in secrets},
         upstreams=_upstreams(settings),
         local_replies=LOCAL_REPLIES,

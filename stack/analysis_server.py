@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
-import uvicorn
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from stack.local_http import serving
+
+_PATH = "/analyze-voice"
 WAIT_SECONDS = 60.0
 
 
@@ -23,11 +22,15 @@ class PassiveAnalysisServer:
     is_open: if False, it responds with 503, and jobs wait.
     """
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, origin: str) -> None:
+        self.url = f"{origin}{_PATH}"
         self.is_open = True
         self._arrived = threading.Condition()
         self._dispatches: list[dict[str, Any]] = []
+
+    def routes(self) -> list[Route]:
+        """The route that receives dispatches."""
+        return [Route(_PATH, self.accept, methods=["POST"])]
 
     def dispatches(self, minimum: int = 0) -> list[dict[str, Any]]:
         """The bodies of all dispatches; waits until there are at least `minimum`."""
@@ -47,20 +50,6 @@ class PassiveAnalysisServer:
         return JSONResponse({"status": "accepted"}, 202)
 
 
-@contextmanager
-def passive_analysis_server() -> Iterator[PassiveAnalysisServer]:
+def passive_analysis_server() -> AbstractContextManager[PassiveAnalysisServer]:
     """A passive analysis server on a free port of this machine."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        server = PassiveAnalysisServer(
-            f"http://127.0.0.1:{listener.getsockname()[1]}/analyze-voice"
-        )
-        app = Starlette(routes=[Route("/analyze-voice", server.accept, methods=["POST"])])
-        http = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-        thread = threading.Thread(target=http.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield server
-        finally:
-            http.should_exit = True
-            thread.join()
+    return serving(PassiveAnalysisServer)

@@ -12,6 +12,7 @@ import uvicorn
 from services.analyzer.server import application
 from services.analyzer.settings import AnalyzerSettings
 from services.runtime.logs import configure_logs
+from services.runtime.metrics import serving_metrics
 
 
 def main() -> None:
@@ -23,13 +24,14 @@ def main() -> None:
     # uvicorn stops gracefully, then raises the signal again.
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, _exit)
-    uvicorn.run(
-        application(settings),
-        host=settings.host,
-        port=settings.port,
-        access_log=False,
-        log_config=None,
-    )
+    with serving_metrics(settings.metrics_listen, "analyzer"):
+        uvicorn.run(
+            application(settings),
+            host=settings.host,
+            port=settings.port,
+            access_log=False,
+            log_config=None,
+        )
 
 
 def _exit(_: int, __: FrameType | None) -> None:

@@ -38,6 +38,9 @@ class AnalyzerSettings(BaseSettings):
         "TARGET_SERVER_TOKEN of the analysis service; if empty, everyone may call.",
     )
     log_level: str = Field("INFO", description="Lowest log level.")
+    metrics_listen: str = Field(
+        "", description="`host:port` where Prometheus reads metrics; if empty, nowhere."
+    )
 
     workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="Worker processes."

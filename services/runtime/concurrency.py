@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
 
 from services.runtime.errors import TooManyCalls
-from services.runtime.interceptors import KINDS, Context, is_own_method
+from services.runtime.handlers import inside, is_own_method, with_behaviour
+from services.runtime.interceptors import Context
 
 
 class ConcurrencyLimit(grpc.aio.ServerInterceptor):
@@ -32,35 +33,17 @@ class ConcurrencyLimit(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Count the calls of a handler; it may be unary or streaming."""
-        handler: Any = await continuation(handler_call_details)
+        handler = await continuation(handler_call_details)
         if handler is None or not self._limit or is_own_method(handler_call_details.method):
-            unlimited: grpc.RpcMethodHandler[Any, Any] | None = handler
-            return unlimited
-        kind = next(kind for kind in KINDS if getattr(handler, kind))
-        count = self._counted_stream if handler.response_streaming else self._counted_unary
-        counted: grpc.RpcMethodHandler[Any, Any] = handler._replace(
-            **{kind: count(getattr(handler, kind))}
+            return handler
+        has_stream = handler.response_streaming
+        return with_behaviour(
+            handler,
+            lambda behaviour: inside(self._one_more, behaviour, has_response_stream=has_stream),
         )
-        return counted
 
-    def _counted_unary(self, behaviour: Any) -> Any:
-        async def counted(request: Any, context: Context) -> Any:
-            with self._one_more():
-                return await behaviour(request, context)
-
-        return counted
-
-    def _counted_stream(self, behaviour: Any) -> Any:
-        async def counted(request: Any, context: Context) -> AsyncIterator[Any]:
-            with self._one_more():
-                async with aclosing(behaviour(request, context)) as responses:
-                    async for response in responses:
-                        yield response
-
-        return counted
-
-    @contextmanager
-    def _one_more(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def _one_more(self, _request: Any, _context: Context) -> AsyncIterator[None]:
         if self._running >= self._limit:
             raise TooManyCalls(limit=self._limit)
         self._running += 1

@@ -12,7 +12,7 @@ import contextvars
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Self, cast
 
 import grpc
@@ -22,6 +22,7 @@ from grpc_status import rpc_status
 from uuid_utils.compat import uuid7
 
 from services.runtime.errors import InternalError, RequestMalformed, SoriError, status_details
+from services.runtime.handlers import inside, is_own_method, with_behaviour
 from services.runtime.http_conditions import (
     apply_if_match,
     etag_header,
@@ -62,33 +63,31 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler: Any = await continuation(handler_call_details)
         if handler is None:
             return None
-        method = handler_call_details.method
-        kind = next(kind for kind in KINDS if getattr(handler, kind))
-        behaviour = getattr(handler, kind)
-        if kind == "unary_unary":
-            behaviour = _conditional(behaviour)
-        behaviour = _parsing(behaviour, handler)
-        if method == _HEALTH_WATCH:
-            guarded = _guard_writer(behaviour)
-        else:
-            guard = _guard_stream if handler.response_streaming else _guard_unary
-            guarded = guard(behaviour, method, handler.request_streaming)
         # Without a deserializer, gRPC passes on bytes. If gRPC itself fails to parse a request,
         # the caller gets UNKNOWN and the text of Python's exception.
-        wrapped: grpc.RpcMethodHandler[Any, Any] = handler._replace(
-            request_deserializer=None, **{kind: guarded}
+        return with_behaviour(
+            handler,
+            lambda behaviour: _guarded(behaviour, handler, handler_call_details.method),
+            request_deserializer=None,
         )
-        return wrapped
 
 
-def is_own_method(method: str) -> bool:
-    """Whether a method belongs to gRPC itself: health or reflection."""
-    return method.startswith("/grpc.")
-
-
-KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 # The only streaming rpc that is not a generator: it writes its responses to the context.
 _HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
+
+
+def _guarded(behaviour: Any, handler: Any, method: str) -> Any:
+    """The behaviour of a handler, with everything that surrounds a call."""
+    if not handler.request_streaming and not handler.response_streaming:
+        behaviour = _conditional(behaviour)
+    behaviour = _parsing(behaviour, handler)
+    if method == _HEALTH_WATCH:
+        return _guard_writer(behaviour)
+
+    def open_call(request: Any, context: Context) -> AbstractAsyncContextManager[None]:
+        return _call(method, context, request if handler.request_streaming else None)
+
+    return inside(open_call, behaviour, has_response_stream=handler.response_streaming)
 
 
 def _conditional(behaviour: Any) -> Any:
@@ -137,26 +136,6 @@ class _ParsedRequests:
         return self._parse(await anext(self._requests))
 
 
-def _guard_unary(behaviour: Any, method: str, has_request_stream: bool) -> Any:
-    async def guarded(request: Any, context: Context) -> Any:
-        async with _call(method, context, request if has_request_stream else None):
-            return await behaviour(request, context)
-
-    return guarded
-
-
-def _guard_stream(behaviour: Any, method: str, has_request_stream: bool) -> Any:
-    async def guarded(request: Any, context: Context) -> AsyncIterator[Any]:
-        async with (
-            _call(method, context, request if has_request_stream else None),
-            aclosing(behaviour(request, context)) as responses,
-        ):
-            async for response in responses:
-                yield response
-
-    return guarded
-
-
 def _guard_writer(behaviour: Any) -> Any:
     async def guarded(request: Any, context: Context) -> None:
         try:
@@ -196,7 +175,7 @@ async def _call(
     finally:
         elapsed = round((time.perf_counter() - started) * 1000, 1)
         # Probes check the health every second.
-        if not method.startswith("/grpc."):
+        if not is_own_method(method):
             _logger.info("call", method=method, outcome=outcome, duration_ms=elapsed)
 
 

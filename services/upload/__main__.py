@@ -26,7 +26,7 @@ from services.upload.received import Limits
 from services.upload.servicer import UploadServicer
 from services.upload.session import SessionResources
 from services.upload.settings import UploadSettings
-from services.upload.store import UploadStore
+from services.upload.store import UploadStore, WriterStore
 from services.upload.stream import MAX_MESSAGE_BYTES
 from services.upload.tus_servicer import TusServicer
 from services.upload.uploads import Uploads
@@ -44,29 +44,11 @@ async def main() -> None:
         open_channel(settings.analysis_address, settings.tls) as analysis_channel,
     ):
         catalog, analysis = CatalogClient(catalog_channel), AnalysisClient(analysis_channel)
-        store, lifetime = UploadStore(database), timedelta(seconds=settings.upload_expiry_seconds)
-        completion = Completion(store, objects, catalog, analysis, kept_for=lifetime)
-        client_limits = ClientLimits(
-            ClientStore(database),
-            open_uploads=settings.client_max_open_uploads,
-            daily_bytes=settings.client_max_bytes_per_day,
+        resources = _session_resources(settings, database, objects, catalog, analysis)
+        uploads = Uploads(resources, catalog, _lifetime(settings))
+        reaper = UploadReaper(
+            resources.store, resources.writer_store, uploads, resources.completion
         )
-        resources = SessionResources(
-            store=store,
-            objects=objects,
-            budget=MemoryBudget(settings.upload_memory_bytes),
-            completion=completion,
-            clean_ups=CleanUpTasks(),
-            limits=Limits(
-                recording_bytes=settings.max_recording_bytes,
-                asset_bytes=settings.max_asset_bytes,
-                recording_seconds=settings.max_recording_seconds,
-            ),
-            client_limits=client_limits,
-            idle_seconds=settings.upload_idle_seconds,
-        )
-        uploads = Uploads(resources, catalog, lifetime)
-        reaper = UploadReaper(store, uploads, completion)
         probes: dict[str, Probe] = {
             "database": SchemaProbe(database, UPLOAD.name),
             "object store": objects.probe,
@@ -88,11 +70,46 @@ async def main() -> None:
             settings.upload_listen,
             [
                 Background("token watch", catalog.run),
-                Background("client limits", client_limits.run),
+                Background("client limits", resources.client_limits.run),
                 Background(reaping.name, reaping.run),
             ],
         )
         await resources.clean_ups.drain()
+
+
+def _session_resources(
+    settings: UploadSettings,
+    database: Database,
+    objects: ObjectStore,
+    catalog: CatalogClient,
+    analysis: AnalysisClient,
+) -> SessionResources:
+    store, writer_store = UploadStore(database), WriterStore(database)
+    return SessionResources(
+        store=store,
+        writer_store=writer_store,
+        objects=objects,
+        budget=MemoryBudget(settings.upload_memory_bytes),
+        completion=Completion(
+            store, writer_store, objects, catalog, analysis, kept_for=_lifetime(settings)
+        ),
+        clean_ups=CleanUpTasks(),
+        limits=Limits(
+            recording_bytes=settings.max_recording_bytes,
+            asset_bytes=settings.max_asset_bytes,
+            recording_seconds=settings.max_recording_seconds,
+        ),
+        client_limits=ClientLimits(
+            ClientStore(database),
+            open_uploads=settings.client_max_open_uploads,
+            daily_bytes=settings.client_max_bytes_per_day,
+        ),
+        idle_seconds=settings.upload_idle_seconds,
+    )
+
+
+def _lifetime(settings: UploadSettings) -> timedelta:
+    return timedelta(seconds=settings.upload_expiry_seconds)
 
 
 if __name__ == "__main__":

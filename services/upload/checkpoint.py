@@ -22,14 +22,14 @@ from services.runtime.uploaded_part import UploadedPart
 from services.upload.errors import UploadSuperseded
 from services.upload.models import Progress, TailObject, UploadRecord
 from services.upload.state import Event
-from services.upload.store import UploadStore
+from services.upload.store import WriterStore
 from services.upload.tail import TailStore
 
 
 class Checkpoint:
     """Keeps `durable` for one session, and saves it."""
 
-    def __init__(self, record: UploadRecord, store: UploadStore, tails: TailStore) -> None:
+    def __init__(self, record: UploadRecord, store: WriterStore, tails: TailStore) -> None:
         self._record = record
         self._store = store
         self._tails = tails

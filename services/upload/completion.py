@@ -16,7 +16,7 @@ from services.upload.clients import AnalysisClient, CatalogClient
 from services.upload.errors import UploadFailure
 from services.upload.models import AssetKind, Kind, StoredObject, UploadRecord
 from services.upload.state import Event
-from services.upload.store import UploadStore
+from services.upload.store import UploadStore, WriterStore
 
 JOB_TIMEOUT_MARGIN = timedelta(minutes=10)
 """How much longer a job waits than its upload lives: the upload reports its own end."""
@@ -119,6 +119,7 @@ class Completion:
     def __init__(
         self,
         store: UploadStore,
+        writer_store: WriterStore,
         objects: ObjectStore,
         catalog: CatalogClient,
         analysis: AnalysisClient,
@@ -126,6 +127,7 @@ class Completion:
     ) -> None:
         """kept_for: how long clients can ask about an upload after it has ended."""
         self._store = store
+        self._writer_store = writer_store
         self._objects = objects
         self._kept_for = kept_for
         self._handlers: dict[Kind, CompletionHandler] = {
@@ -152,7 +154,7 @@ class Completion:
         """
         revision = await self._handlers[record.plan.kind].complete(record, stored)
         if record.plan.is_kept or leaves_objects:
-            await self._store.end(record, Event.HANDED_OVER, self._kept_for)
+            await self._writer_store.end(record, Event.HANDED_OVER, self._kept_for)
         else:
             await self._store.delete(record.upload.upload_id)
         return revision
@@ -167,10 +169,10 @@ class Completion:
         Errors: those of the clients, StorageUnavailable, DatabaseUnavailable.
         """
         if await self._handlers[record.plan.kind].release(record, failure):
-            await self._store.end(record, Event.HANDED_OVER, self._kept_for)
+            await self._writer_store.end(record, Event.HANDED_OVER, self._kept_for)
             return
         reason = failure.reason if event is Event.FAILED else ""
-        if await self._store.end(record, event, self._kept_for, reason) and sweep:
+        if await self._writer_store.end(record, event, self._kept_for, reason) and sweep:
             await self.sweep(record)
 
     async def sweep(self, record: UploadRecord, *, include_object: bool = True) -> None:

@@ -9,7 +9,7 @@ from services.runtime.object_store import ObjectMissing, ObjectStore
 from services.runtime.uploaded_part import UploadedPart
 from services.upload.errors import UploadLost, UploadSuperseded
 from services.upload.models import UploadRecord
-from services.upload.store import UploadStore
+from services.upload.store import WriterStore
 
 
 class TargetObject:
@@ -19,7 +19,7 @@ class TargetObject:
     that a checkpoint names.
     """
 
-    def __init__(self, record: UploadRecord, store: UploadStore, objects: ObjectStore) -> None:
+    def __init__(self, record: UploadRecord, store: WriterStore, objects: ObjectStore) -> None:
         self._record = record
         self._store = store
         self._objects = objects

@@ -16,7 +16,7 @@ from services.upload.completion import Completion
 from services.upload.errors import UPLOAD_EXPIRED, UPLOAD_TIMED_OUT
 from services.upload.models import Kind, UploadRecord
 from services.upload.state import OPEN, Event, State
-from services.upload.store import UploadStore
+from services.upload.store import UploadStore, WriterStore
 from services.upload.uploads import Uploads
 
 BATCH = 20
@@ -27,8 +27,15 @@ _logger = structlog.get_logger(__name__)
 class UploadReaper:
     """Handles uploads that are due; any number of processes may do so at once."""
 
-    def __init__(self, store: UploadStore, uploads: Uploads, completion: Completion) -> None:
+    def __init__(
+        self,
+        store: UploadStore,
+        writer_store: WriterStore,
+        uploads: Uploads,
+        completion: Completion,
+    ) -> None:
         self._store = store
+        self._writer_store = writer_store
         self._uploads = uploads
         self._completion = completion
 
@@ -46,7 +53,7 @@ class UploadReaper:
         try:
             seen = await self._store.get(upload_id)
             if not _needs_work(seen):
-                await self._store.postpone(seen)
+                await self._writer_store.postpone(seen)
                 return
             record = await self._store.take_over(upload_id)
             if record is not None:
@@ -73,7 +80,7 @@ class UploadReaper:
         if record.is_expired:
             await self._store.delete(record.upload.upload_id)
         else:
-            await self._store.postpone(record)
+            await self._writer_store.postpone(record)
 
 
 def _needs_work(record: UploadRecord) -> bool:

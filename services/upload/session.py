@@ -38,7 +38,7 @@ from services.upload.memory_budget import MemoryBudget
 from services.upload.models import StoredObject, UploadRecord, ended_error
 from services.upload.received import Limits, ReceivedBytes
 from services.upload.state import OPEN, Event, State
-from services.upload.store import UploadStore
+from services.upload.store import UploadStore, WriterStore
 from services.upload.stream import Content, Finish
 from services.upload.writer import UploadWriter
 
@@ -77,6 +77,7 @@ class SessionResources:
     """What all sessions of a process share. idle_seconds: how long a stream may send nothing."""
 
     store: UploadStore
+    writer_store: WriterStore
     objects: ObjectStore
     budget: MemoryBudget
     completion: Completion
@@ -129,7 +130,7 @@ class UploadSession:
         self._writer = UploadWriter(
             record,
             self._received,
-            resources.store,
+            resources.writer_store,
             resources.objects,
             resources.budget,
             saves_parts=partial_data is PartialData.KEEP,
@@ -246,7 +247,7 @@ class UploadSession:
             self._is_reported.set()
             await asyncio.sleep(pause)
             is_complete = self._record.plan.is_complete_at(self._writer.durable.size)
-            if not await self._resources.store.heartbeat(self._record, is_complete):
+            if not await self._resources.writer_store.heartbeat(self._record, is_complete):
                 raise UploadSuperseded
 
     async def _next_of(self, content: Content) -> bytes | Finish | None:

@@ -19,7 +19,7 @@ from services.upload.multipart import TargetObject
 from services.upload.part_buffer import UNCOUNTED_BYTES, FullPart, PartBuffer
 from services.upload.received import ReceivedBytes
 from services.upload.state import Event, State
-from services.upload.store import UploadStore
+from services.upload.store import WriterStore
 from services.upload.tail import MAX_TAIL_OBJECTS, TailStore
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class UploadWriter:
         self,
         record: UploadRecord,
         received: ReceivedBytes,
-        store: UploadStore,
+        store: WriterStore,
         objects: ObjectStore,
         budget: MemoryBudget,
         *,

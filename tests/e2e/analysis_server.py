@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
-import uvicorn
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from stack.local_http import serving
+
+_PATH = "/analyze-voice"
 WAIT_SECONDS = 20.0
 
 Json = dict[str, Any]
@@ -24,8 +23,8 @@ Json = dict[str, Any]
 class AnalysisServer:
     """Receives dispatches. Jobs of held tokens wait for `report`."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, origin: str) -> None:
+        self.url = f"{origin}{_PATH}"
         self.real_url: str | None = None
         self._held: set[int] = set()
         self._answers: dict[int, list[tuple[int, Json | bytes]]] = {}
@@ -34,6 +33,13 @@ class AnalysisServer:
         self._jobs: dict[str, Json] = {}
         self._dispatches: dict[str, list[Json]] = {}
         self._arrived = threading.Condition()
+
+    def routes(self) -> list[Route]:
+        """The routes that receive dispatches and answer status requests."""
+        return [
+            Route(_PATH, self.dispatch, methods=["POST"]),
+            Route(f"{_PATH}/{{job_id}}", self.status, methods=["GET"]),
+        ]
 
     def hold(self, token_id: int) -> None:
         """Accept the jobs of this token without reporting them."""
@@ -110,22 +116,6 @@ class AnalysisServer:
         return Response(status) if isinstance(status, bytes) else JSONResponse(status)
 
 
-@contextmanager
-def running_analysis_server(host: str) -> Iterator[AnalysisServer]:
+def running_analysis_server(host: str) -> AbstractContextManager[AnalysisServer]:
     """An analysis server on a free port. host: an address of this machine."""
-    with socket.socket() as listener:
-        listener.bind((host, 0))
-        port = listener.getsockname()[1]
-        server = AnalysisServer(f"http://{host}:{port}/analyze-voice")
-        routes = [
-            Route("/analyze-voice", server.dispatch, methods=["POST"]),
-            Route("/analyze-voice/{job_id}", server.status, methods=["GET"]),
-        ]
-        http = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="error"))
-        thread = threading.Thread(target=http.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield server
-        finally:
-            http.should_exit = True
-            thread.join()
+    return serving(AnalysisServer, host)

@@ -13,6 +13,7 @@ import pytest
 from stack.stack import Stack
 from tests.e2e.analysis_server import AnalysisServer, running_analysis_server
 from tests.e2e.product import Product, plain_http
+from tests.e2e.tus import Tus
 from tests.e2e.uploading import Uploader
 from tests.stacks import new_stack, outside
 
@@ -79,3 +80,9 @@ def held_token(gateway: httpx.Client, analysis_server: AnalysisServer) -> int:
     analysis_server.hold(token["id"])
     token_id: int = token["id"]
     return token_id
+
+
+@pytest.fixture
+def tus(gateway: httpx.Client, held_token: int) -> Tus:
+    """A tus client for a token whose jobs stay at the analysis server."""
+    return Tus(gateway, held_token)

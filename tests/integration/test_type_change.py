@@ -15,6 +15,7 @@ import pytest
 
 import services.analysis.store
 import services.catalog.store
+import services.upload.store
 from services.analysis.jobs import State
 from services.analysis.store import JobQueue, JobStore
 from services.catalog.import_records import ActorRecord
@@ -119,13 +120,13 @@ async def test_a_call_succeeds_after_a_column_changed_its_type(
 
 def stores() -> list[type]:
     """The classes of the stores that use a database."""
-    packages = [services.analysis.store, services.catalog.store]
+    packages = [services.analysis.store, services.catalog.store, services.upload.store]
     names = [
         each.name
         for package in packages
         for each in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
     ]
-    modules = [importlib.import_module(name) for name in (*names, "services.upload.store")]
+    modules = [importlib.import_module(name) for name in names]
     return [
         each
         for module in modules

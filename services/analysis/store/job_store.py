@@ -242,8 +242,7 @@ class JobStore:
 
     async def cancel(self, job_id: UUID) -> Transition:
         """Cancel a job for a client."""
-        values = {"failure_reason": CANCELLED}
-        return await self._apply(job_id, Event.CANCELLED, values)
+        return await self._apply(job_id, Event.CANCELLED, {"failure_reason": CANCELLED})
 
     async def retry(self, job_id: UUID, new_job_id: UUID, timeout: timedelta) -> UUID | None:
         """Create a job for the recording of a failed one, due now.

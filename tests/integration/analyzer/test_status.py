@@ -7,7 +7,9 @@ import uuid
 
 import pytest
 
+from services.version import product_version
 from tests.integration.analyzer.fake_peers import CLOSE, FakePeers
+from tests.integration.analyzer.ports import free_port
 from tests.integration.analyzer.server import Analyzer, analyzer_with
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
@@ -179,3 +181,10 @@ async def test_a_refused_progress_report_is_not_repeated(
     bodies = fake_peers.webhook_bodies[job["job_id"]]
     assert [body.get("progress") for body in bodies] == [20, 40, None]
     assert "analysis_results" in report
+
+
+async def test_metrics_name_the_version() -> None:
+    address = f"127.0.0.1:{free_port()}"
+    async with analyzer_with(metrics_listen=address) as analyzer:
+        metrics = (await analyzer.client.get(f"http://{address}/metrics")).text
+        assert f'sori_build_info{{service="analyzer",version="{product_version()}"}}' in metrics

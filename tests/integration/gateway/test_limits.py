@@ -13,6 +13,7 @@ import grpc
 import httpx
 import pytest
 
+from services.version import product_version
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from stack.ports import free_ports
 from tests.integration.gateway.fake_services import Services
@@ -128,7 +129,9 @@ def test_operators_see_liveness_readiness_and_metrics(tmp_path: Path, services: 
     with gateway.running(), httpx.Client(base_url=f"http://127.0.0.1:{port}") as ops:
         assert ops.get("/livez").status_code == 200
         assert ops.get("/readyz").status_code == 200
-        assert "envoy_http_downstream_rq_xx" in ops.get("/metrics").text
+        metrics = ops.get("/metrics").text
+        assert "envoy_http_downstream_rq_xx" in metrics
+        assert f'envoy_server_live{{sori_version="{product_version()}"}} 1' in metrics
         # No other admin page is exposed.
         assert ops.get("/config_dump").status_code == 404
 

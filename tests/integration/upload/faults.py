@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import Enum, auto
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from services.runtime.errors import DatabaseUnavailable, SoriError, StorageUnavailable
 from services.runtime.object_store import ObjectStore
 from services.runtime.shared_errors import AnalysisUnavailable
 from services.upload.clients import AnalysisClient
-from services.upload.store import UploadStore
+from services.upload.store import UploadStore, WriterStore
+
+_Store = TypeVar("_Store", UploadStore, WriterStore)
 
 
 class Fault(Enum):
@@ -105,9 +107,9 @@ def faulty_analysis(analysis: AnalysisClient, faults: Faults) -> AnalysisClient:
     return cast(AnalysisClient, _Faulty(analysis, AnalysisUnavailable, faults))
 
 
-def faulty_store(store: UploadStore, faults: Faults) -> UploadStore:
+def faulty_store(store: _Store, faults: Faults) -> _Store:
     """The store, whose calls have the faults."""
-    return cast(UploadStore, _Faulty(store, DatabaseUnavailable, faults))
+    return cast("_Store", _Faulty(store, DatabaseUnavailable, faults))
 
 
 def faulty_objects(objects: ObjectStore, faults: Faults) -> ObjectStore:

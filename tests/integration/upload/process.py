@@ -26,7 +26,7 @@ from services.upload.reaper import UploadReaper
 from services.upload.received import Limits
 from services.upload.session import SessionResources
 from services.upload.state import State
-from services.upload.store import UploadStore
+from services.upload.store import UploadStore, WriterStore
 from services.upload.stream import Finish
 from services.upload.uploads import Uploads
 from tests.integration.upload.faults import Faults, faulty_analysis, faulty_objects, faulty_store
@@ -101,17 +101,22 @@ class Process:
         channel = grpc.aio.insecure_channel(self.backends.analysis_address)
         self.analysis = AnalysisClient(channel)
         analysis = faulty_analysis(self.analysis, self.faults)
-        self.store = faulty_store(UploadStore(self.backends.database), self.faults)
+        database = self.backends.database
+        self.store = faulty_store(UploadStore(database), self.faults)
+        self.writer_store = faulty_store(WriterStore(database), self.faults)
         self.budget = MemoryBudget(self.budget_bytes)
         objects = faulty_objects(self.backends.objects, self.faults)
-        completion = Completion(self.store, objects, catalog, analysis, kept_for=LIFETIME)
+        completion = Completion(
+            self.store, self.writer_store, objects, catalog, analysis, kept_for=LIFETIME
+        )
         self.client_limits = ClientLimits(
-            ClientStore(self.backends.database),
+            ClientStore(database),
             open_uploads=self.open_uploads,
             daily_bytes=self.daily_bytes,
         )
         self.resources = SessionResources(
             store=self.store,
+            writer_store=self.writer_store,
             objects=objects,
             budget=self.budget,
             completion=completion,
@@ -121,7 +126,7 @@ class Process:
             idle_seconds=10,
         )
         self.uploads = Uploads(self.resources, catalog, LIFETIME)
-        self.reaper = UploadReaper(self.store, self.uploads, completion)
+        self.reaper = UploadReaper(self.store, self.writer_store, self.uploads, completion)
 
     async def create(self, plan: Plan | None = None) -> UploadRecord:
         """Create an upload: by default a partial one, else a recording with its job."""

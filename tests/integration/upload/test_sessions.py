@@ -84,13 +84,13 @@ async def test_a_part_number_is_never_used_twice(backends: Backends) -> None:
     process = Process(backends)
     upload_id = (await process.create()).upload.upload_id
     older = await process.record(upload_id)
-    first = await process.store.next_part_number(older)
+    first = await process.writer_store.next_part_number(older)
     newer = await process.record(upload_id)
-    second = await process.store.next_part_number(newer)
+    second = await process.writer_store.next_part_number(newer)
     assert first is not None
     assert second is not None
     assert second > first
-    assert await process.store.next_part_number(older) is None
+    assert await process.writer_store.next_part_number(older) is None
 
 
 async def test_a_stored_upload_accepts_no_more_bytes(backends: Backends) -> None:
@@ -170,8 +170,10 @@ async def test_a_cancelled_upload_stays_cancelled(backends: Backends) -> None:
     await process.uploads.cancel(upload_id)
     record = await process.record(upload_id)
     for event in (Event.HANDED_OVER, Event.FAILED, Event.EXPIRED):
-        assert not await process.store.end(record, event, record.lifetime)
-    assert not await process.store.checkpoint(record, record.progress, (), Event.CHECKPOINTED)
+        assert not await process.writer_store.end(record, event, record.lifetime)
+    assert not await process.writer_store.checkpoint(
+        record, record.progress, (), Event.CHECKPOINTED
+    )
     assert (await process.uploads.get(upload_id)).state is State.CANCELLED
 
 
@@ -220,7 +222,7 @@ async def test_an_ended_upload_cannot_be_terminated_again(backends: Backends) ->
     process = Process(backends)
     upload_id = (await process.create()).upload.upload_id
     record = await process.record(upload_id)
-    assert await process.store.end(record, Event.FAILED, record.lifetime, "UPLOAD_LOST")
+    assert await process.writer_store.end(record, Event.FAILED, record.lifetime, "UPLOAD_LOST")
     with pytest.raises(UploadEnded):
         await process.uploads.terminate(upload_id)
 
@@ -233,7 +235,7 @@ async def test_the_reaper_does_not_expire_an_upload_that_has_just_resumed(
     await process.uploads.write(seen.upload.upload_id, 0, stream(CONTENT[:MIB], finish=False))
     # The reaper read the upload before the write: it must not postpone what it has not seen.
     before = await process.store.get(seen.upload.upload_id)
-    await process.store.postpone(seen)
+    await process.writer_store.postpone(seen)
     assert await process.store.get(seen.upload.upload_id) == before
 
 

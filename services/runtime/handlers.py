@@ -1,0 +1,55 @@
+"""Wrapping the handlers of rpcs, unary and streaming ones alike."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
+from typing import Any
+
+import grpc
+
+_Context = grpc.aio.ServicerContext[Any, Any]
+
+Behaviour = Any
+"""The function of a handler; its kind decides whether it returns a response or a stream."""
+
+_KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
+
+
+def is_own_method(method: str) -> bool:
+    """Whether a method belongs to gRPC itself: health or reflection."""
+    return method.startswith("/grpc.")
+
+
+def with_behaviour(
+    handler: Any, wrap: Callable[[Behaviour], Behaviour], **changes: Any
+) -> grpc.RpcMethodHandler[Any, Any]:
+    """The handler with its behaviour wrapped. changes: further fields to replace."""
+    kind = next(kind for kind in _KINDS if getattr(handler, kind))
+    wrapped: grpc.RpcMethodHandler[Any, Any] = handler._replace(
+        **{kind: wrap(getattr(handler, kind))}, **changes
+    )
+    return wrapped
+
+
+def inside(
+    open_scope: Callable[[Any, _Context], AbstractAsyncContextManager[None]],
+    behaviour: Behaviour,
+    *,
+    has_response_stream: bool,
+) -> Behaviour:
+    """The behaviour, each call of which runs inside `open_scope(request, context)`."""
+
+    async def unary(request: Any, context: _Context) -> Any:
+        async with open_scope(request, context):
+            return await behaviour(request, context)
+
+    async def stream(request: Any, context: _Context) -> AsyncIterator[Any]:
+        async with (
+            open_scope(request, context),
+            aclosing(behaviour(request, context)) as responses,
+        ):
+            async for response in responses:
+                yield response
+
+    return stream if has_response_stream else unary
