@@ -27,7 +27,7 @@ ALONE := tests/chaos/test_uploads_at_scale.py
 .PHONY: help setup up down logs clean migrate import export erd demo test unit integration e2e one openapi-check cluster chaos soak fuzz attack drill bench capacity lint format breaking image-check lock
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) $(CONTRACT) ## Install everything into .venv and build the stubs.
 

@@ -20,7 +20,7 @@ _MEMORY_MIB = 1536
 """The memory limit of the analyzer's pod."""
 _COVERS = 10
 _COVER_SIDE = 16_000
-_CRASHES = ("ANALYSIS_CRASHED", "INTERNAL")
+_CRASHES = ("ANALYSIS_CRASHED", "INTERNAL", "WORKER_DIED")
 _NO_END = "no end"
 
 

@@ -31,7 +31,9 @@ from gateway.openapi_facts import NEEDED_FIELDS, REASON_STATUSES
 from gateway.openapi_http import (
     BODY_STATUSES,
     HEADERS,
+    NOT_MODIFIED,
     OTHER_RESPONSES,
+    PRECONDITION_FAILED,
     RAW_BODIES,
     REQUEST_HEADERS,
     REQUIRED_HEADERS,
@@ -118,9 +120,9 @@ class _Document:
             "parameters": [
                 *(self._path_parameter(method.input_type, name) for name in rule.variables),
                 *self._query_parameters(method.input_type, rule),
-                *_header_references(method),
+                *_header_references(method, rule),
             ],
-            "responses": {**self._success(method), **self._errors(method, rule)},
+            "responses": {**self._success(method, rule), **self._errors(method, rule)},
         }
         body = self._body(method, rule)
         return operation | ({"requestBody": body} if body else {})
@@ -188,23 +190,26 @@ class _Document:
         example = example_of(schema, self._schemas.components)
         return {"application/json": {"schema": schema, "example": example}}
 
-    def _success(self, method: Descriptor) -> Json:
+    def _success(self, method: Descriptor, rule: Rule) -> Json:
         success = SUCCESSES.get(method.name, Success())
         response: Json = {"description": self._answer_text(method.output_type)}
         names = (*success.always, *success.sometimes)
+        if _is_read(method, rule) or "etag" in method.output_type.fields_by_name:
+            names = (*names, "ETag")
         if names:
-            response["headers"] = {
-                name: {"$ref": f"#/components/headers/{_header_component(name)}"} for name in names
-            }
+            response["headers"] = _headers(names)
         if method.output_type.full_name != HTTP_BODY:
             schema = self._schemas.reference(method.output_type, Direction.RESPONSE)
             response["content"] = (
                 self._events(schema) if method.server_streaming else self._json(schema)
             )
-        others = OTHER_RESPONSES.get(method.name, {})
-        return {str(success.status): response} | {
-            str(status): {"description": text} for status, text in others.items()
+        responses = {str(success.status): response} | {
+            str(status): {"description": text}
+            for status, text in OTHER_RESPONSES.get(method.name, {}).items()
         }
+        if _is_read(method, rule):
+            responses["304"] = {"description": NOT_MODIFIED, "headers": _headers(["ETag"])}
+        return responses
 
     def _answer_text(self, message: Descriptor) -> str:
         """What a response contains: the comment of its message."""
@@ -242,6 +247,8 @@ class _Document:
         yield 500, "INTERNAL_ERROR"
         if rule.verb == "options":
             return
+        if _changes_resource(method, rule):
+            yield PRECONDITION_FAILED, "ETAG_MISMATCH"
         for word in _REASON_WORD.findall(self._contract.comment(method)):
             if word in REASON_STATUSES:
                 yield REASON_STATUSES[word], word
@@ -254,6 +261,38 @@ class _Document:
                 continue
             if status and NEEDED_FIELDS.get(word) in {None, *fields}:
                 yield status, word
+
+
+def _header_references(method: Descriptor, rule: Rule) -> Iterator[Json]:
+    names = [*REQUEST_HEADERS.get(method.name, ()), "Accept-Language"]
+    if _is_read(method, rule):
+        names.append("If-None-Match")
+    if _changes_resource(method, rule):
+        names.append("If-Match")
+    required = REQUIRED_HEADERS.get(method.name, frozenset())
+    for name in names:
+        component = _parameter_component(name, name in required)
+        yield {"$ref": f"#/components/parameters/{component}"}
+
+
+def _changes_resource(method: Descriptor, rule: Rule) -> bool:
+    """Whether the method updates or deletes a resource with an etag."""
+    if rule.verb not in ("patch", "delete"):
+        return False
+    fields = method.input_type.fields_by_name
+    resource = fields[rule.body].message_type if rule.body in fields else None
+    return "etag" in fields or (resource is not None and "etag" in resource.fields_by_name)
+
+
+def _is_read(method: Descriptor, rule: Rule) -> bool:
+    """Whether the response has an etag of its content, or of its resource."""
+    is_message = method.output_type.full_name != HTTP_BODY
+    return rule.verb == "get" and is_message and not method.server_streaming
+
+
+def _headers(names: Collection[str]) -> Json:
+    """The headers of a response."""
+    return {name: {"$ref": f"#/components/headers/{_header_component(name)}"} for name in names}
 
 
 def _summary(comment: str) -> str:
@@ -294,7 +333,7 @@ def _parameter_component(name: str, required: bool) -> str:
 
 
 def _header_parameters() -> Iterator[tuple[str, Json]]:
-    used = {("Accept-Language", False)}
+    used = {(name, False) for name in ("Accept-Language", "If-Match", "If-None-Match")}
     for method, names in REQUEST_HEADERS.items():
         used |= {(name, name in REQUIRED_HEADERS.get(method, ())) for name in names}
     for name, required in sorted(used):
@@ -311,18 +350,9 @@ def _header_parameters() -> Iterator[tuple[str, Json]]:
         )
 
 
-def _header_references(method: Descriptor) -> Iterator[Json]:
-    names = REQUEST_HEADERS.get(method.name, ())
-    required = REQUIRED_HEADERS.get(method.name, frozenset())
-    for name in (*names, "Accept-Language"):
-        component = _parameter_component(name, name in required)
-        yield {"$ref": f"#/components/parameters/{component}"}
-
-
 def _header_components() -> Iterator[tuple[str, Json]]:
-    for name in dict.fromkeys(
-        chain.from_iterable((*each.always, *each.sometimes) for each in SUCCESSES.values())
-    ):
+    of_methods = ((*each.always, *each.sometimes) for each in SUCCESSES.values())
+    for name in dict.fromkeys(("ETag", *chain.from_iterable(of_methods))):
         header = HEADERS[name]
         yield (
             _header_component(name),

@@ -129,6 +129,24 @@ HEADERS: Mapping[str, Header] = {
             "The state of an upload must not be cached.",
         ),
         Header(
+            "ETag",
+            {"type": "string", "example": 'W/"1-1"'},
+            "A fingerprint of the response. Send it in `If-None-Match` to read again, or, for a"
+            " resource, in `If-Match` to change it.",
+        ),
+        Header(
+            "If-None-Match",
+            {"type": "string", "example": 'W/"1-1"'},
+            "The etags of responses that the client has, separated by commas: the response is 304"
+            " without a body if it would be one of them.",
+        ),
+        Header(
+            "If-Match",
+            {"type": "string", "example": 'W/"1-1"'},
+            "The etag that the resource must have; otherwise the response is 412 and nothing"
+            " changes.",
+        ),
+        Header(
             "Retry-After",
             {"type": "integer", "minimum": 0, "example": 2},
             "Seconds to wait before the next attempt.",
@@ -152,7 +170,7 @@ REQUEST_HEADERS: Mapping[str, tuple[str, ...]] = {
     "WriteTusUpload": ("Tus-Resumable", "Upload-Offset", "Upload-Length", "Upload-Checksum"),
     "DeleteTusUpload": ("Tus-Resumable",),
 }
-"""The request headers of a method, besides Accept-Language."""
+"""The request headers of a method, besides Accept-Language and those of conditions."""
 
 REQUIRED_HEADERS: Mapping[str, frozenset[str]] = {
     "CreateTusUpload": frozenset({"Tus-Resumable"}),
@@ -212,6 +230,11 @@ OTHER_RESPONSES: Mapping[str, Mapping[int, str]] = {
     },
 }
 """Further responses of a method that are not errors and have no body: their descriptions."""
+
+NOT_MODIFIED = "The client has this response already: `If-None-Match` has its etag."
+
+PRECONDITION_FAILED = 412
+"""The status of ETAG_MISMATCH if the client sent `If-Match`."""
 
 
 @dataclass(frozen=True)

@@ -86,11 +86,6 @@ class Addresses:
             host = self.hosts.address(self.entrance)
         return f"{host}:{self.settings.gateway_port}"
 
-    def admin_url(self, gateway: str = "gateway") -> str:
-        """The URL of Envoy's admin pages of a gateway."""
-        port = self.settings.gateway_ports[gateway].admin
-        return f"http://{self.hosts.address(gateway)}:{port}"
-
     @property
     def analyzer_url(self) -> str:
         """The URL of the reference analyzer."""

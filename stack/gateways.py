@@ -20,7 +20,8 @@ def configure_gateways(addresses: Addresses, folder: Path) -> None:
     """Write each gateway's configuration into a folder of its name, and the balancer's."""
     for name in addresses.settings.gateways:
         (folder / name).mkdir()
-        write_configuration(_settings(addresses, name), folder / name)
+        settings = _settings(addresses, name, admin_socket(folder, name))
+        write_configuration(settings, folder / name)
     if addresses.entrance == "balancer":
         values: dict[str, object] = {
             "host": addresses.entrance_host,
@@ -30,20 +31,27 @@ def configure_gateways(addresses: Addresses, folder: Path) -> None:
         write_private(folder / "balancer.yaml", rendered("balancer.yaml.j2", values))
 
 
+def admin_socket(folder: Path, name: str) -> Path:
+    """The Unix socket of a gateway's admin pages.
+
+    It is not a port, which every user and web page of this machine could reach.
+    """
+    return folder / name / "admin.sock"
+
+
 def _endpoint(addresses: Addresses, name: str) -> dict[str, object]:
     ports = addresses.settings.gateway_ports[name]
     return {"host": addresses.hosts.address(name), "ports": ports}
 
 
-def _settings(addresses: Addresses, name: str) -> GatewaySettings:
+def _settings(addresses: Addresses, name: str, admin: Path) -> GatewaySettings:
     hosts, ports = addresses.hosts, addresses.settings.gateway_ports[name]
     is_entrance = name == addresses.entrance
     own = {
         "GATEWAY_HOST": addresses.entrance_host if is_entrance else hosts.bind,
         "GATEWAY_PORT": str(ports.clients),
         "GATEWAY_OPS_PORT": str(ports.ops or ""),
-        "GATEWAY_ADMIN_HOST": hosts.bind,
-        "GATEWAY_ADMIN_PORT": str(ports.admin),
+        "GATEWAY_ADMIN_SOCKET": str(admin),
     }
     return GatewaySettings.from_environment(
         {

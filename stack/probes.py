@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import asyncpg
 import grpc
@@ -61,13 +62,17 @@ def http(url: str) -> None:
     httpx.get(url, timeout=_TIMEOUT_SECONDS, trust_env=False, verify=False).raise_for_status()  # noqa: S501
 
 
-def routed(admin_url: str, cluster: str, address: str) -> None:
+def routed(admin: Path, cluster: str, address: str) -> None:
     """The gateway sees the replica of a service as healthy, and sends calls to it."""
-    clusters = httpx.get(
-        f"{admin_url}/clusters",
-        timeout=_TIMEOUT_SECONDS,
-        trust_env=False,
-        verify=False,  # noqa: S501 (no TLS)
-    )
-    if f"{cluster}::{address}::health_flags::healthy" not in clusters.text.splitlines():
+    if f"{cluster}::{address}::health_flags::healthy" not in clusters(admin):
         raise NotReadyError(f"the gateway sends nothing to {address}")
+
+
+def clusters(admin: Path) -> list[str]:
+    """What the gateway knows of its upstreams: the lines of Envoy's admin page `/clusters`.
+
+    admin: the socket of the admin pages.
+    """
+    transport = httpx.HTTPTransport(uds=str(admin))
+    with httpx.Client(transport=transport, timeout=_TIMEOUT_SECONDS) as client:
+        return client.get("http://admin/clusters").text.splitlines()

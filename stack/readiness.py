@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 from services.registry import BY_NAME
 from stack import probes
 from stack.addresses import Addresses
 from stack.errors import StackError
+from stack.gateways import admin_socket
 from stack.logs import Logs
 from stack.settings import service_of
 from stack.supervision import Supervisor
@@ -22,8 +24,12 @@ _PAUSE_SECONDS = 0.05
 class Readiness:
     """Probes the programs of a stack."""
 
-    def __init__(self, addresses: Addresses, supervisor: Supervisor, logs: Logs) -> None:
+    def __init__(
+        self, addresses: Addresses, supervisor: Supervisor, logs: Logs, runtime: Path
+    ) -> None:
+        """Create the probes. runtime: the folder with the configurations of the gateways."""
         self._addresses = addresses
+        self._runtime = runtime
         self._supervisor = supervisor
         self._logs = logs
 
@@ -46,8 +52,8 @@ class Readiness:
         for gateway in settings.gateways:
             if not self._supervisor.has(gateway) or self._supervisor.pid(gateway) is None:
                 continue
-            admin_url = self._addresses.admin_url(gateway)
-            probe = partial(probes.routed, admin_url, service, self._addresses.address(name))
+            admin = admin_socket(self._runtime, gateway)
+            probe = partial(probes.routed, admin, service, self._addresses.address(name))
             if not wait_until(partial(_passes, probe), timeout_seconds):
                 raise StackError(
                     f"{gateway} does not see {name} as healthy after {timeout_seconds:g} s."

@@ -18,14 +18,13 @@ _PORT_DISTANCE = 100
 
 
 class GatewayPorts(NamedTuple):
-    """The ports of a gateway: for clients, for Envoy's admin pages, and for the balancer."""
+    """The ports of a gateway: for clients, and for the health checks of the balancer."""
 
     clients: int
-    admin: int
     ops: int | None
 
 
-_GATEWAY_PORT_KINDS = ("PORT", "ADMIN_PORT", "OPS_PORT")
+_GATEWAY_PORT_KINDS = ("PORT", "OPS_PORT")
 
 
 class StackSettings(BaseModel):
@@ -49,7 +48,6 @@ class StackSettings(BaseModel):
     )
     gateway_host: str = Field("127.0.0.1", description="Address on which the gateway listens.")
     gateway_port: Port = 8000
-    gateway_admin_port: Port = 9901
     postgres_port: Port = 15432
     s3_port: Port = 18333
     catalog_port: Port = 50051
@@ -117,15 +115,12 @@ class StackSettings(BaseModel):
     def gateway_ports(self) -> dict[str, GatewayPorts]:
         """The ports of each gateway."""
         if len(self.gateways) == 1:
-            return {"gateway": GatewayPorts(self.gateway_port, self.gateway_admin_port, None)}
+            return {"gateway": GatewayPorts(self.gateway_port, None)}
         return {
             name: GatewayPorts(
                 self.further_ports.get(f"GATEWAY_{number}_PORT", self.gateway_port + 10 * number),
                 self.further_ports.get(
-                    f"GATEWAY_{number}_ADMIN_PORT", self.gateway_admin_port + 10 * number
-                ),
-                self.further_ports.get(
-                    f"GATEWAY_{number}_OPS_PORT", self.gateway_admin_port + 10 * number + 1
+                    f"GATEWAY_{number}_OPS_PORT", self.gateway_port + 10 * number + 1
                 ),
             )
             for number, name in enumerate(self.gateways, start=1)
@@ -141,8 +136,7 @@ class StackSettings(BaseModel):
                 variable = port_variable(name)
                 ports[variable] = self.further_ports.get(variable, first + index * _PORT_DISTANCE)
         if len(self.gateways) > 1:
-            # GATEWAY_PORT is the balancer's, which has no admin pages.
-            del ports["GATEWAY_ADMIN_PORT"]
+            # GATEWAY_PORT is the balancer's.
             for number, own in enumerate(self.gateway_ports.values(), start=1):
                 kinds = zip(_GATEWAY_PORT_KINDS, own, strict=True)
                 ports |= {f"GATEWAY_{number}_{kind}": port for kind, port in kinds if port}
@@ -155,7 +149,7 @@ class StackSettings(BaseModel):
         for names in (*self.replicas.values(), self.analysis_workers):
             first = getattr(self, port_variable(names[0]).lower()) if names else 0
             standard |= {port_variable(name): first for name in names}
-        own = (self.gateway_port, self.gateway_admin_port, self.gateway_admin_port + 1)
+        own = (self.gateway_port, self.gateway_port + 1)
         for number, _ in enumerate(self.gateways, start=1):
             kinds = zip(_GATEWAY_PORT_KINDS, own, strict=True)
             standard |= {f"GATEWAY_{number}_{kind}": port for kind, port in kinds}
@@ -192,7 +186,6 @@ _FURTHER_PORTS = [
 
 PORT_OWNERS = {
     "GATEWAY_PORT": "the gateway",
-    "GATEWAY_ADMIN_PORT": "the gateway's admin pages",
     "POSTGRES_PORT": "PostgreSQL",
     "S3_PORT": "SeaweedFS (S3)",
     "CATALOG_PORT": "the catalog service",

@@ -15,7 +15,7 @@ from services.registry import MIGRATED_SERVICES
 from stack import postgres
 from stack.addresses import Addresses
 from stack.disk import require_space
-from stack.gateways import configure_gateways
+from stack.gateways import admin_socket, configure_gateways
 from stack.hosts import Hosts
 from stack.lock import Holder, locked, write_holder
 from stack.logs import Logs
@@ -173,6 +173,10 @@ class Stack(Addresses):
         """Wait until the running gateways send calls to a service's replica."""
         self._readiness.wait_routed(name, timeout_seconds)
 
+    def admin_socket(self, gateway: str = "gateway") -> Path:
+        """The Unix socket of Envoy's admin pages of a gateway."""
+        return admin_socket(self._runtime, gateway)
+
     def logs(self, name: str) -> str:
         """A program's log since the stack was created, without rotated files."""
         return self._logs.text(name)
@@ -199,7 +203,8 @@ class Stack(Addresses):
         self._exit.callback(seaweedfs.remove_sockets)
         configure_gateways(self, runtime)
         self._supervisor = Supervisor(runtime, describe_programs(self, seaweedfs, self.programs))
-        self._readiness = Readiness(self, self._supervisor, self._logs)
+        self._readiness = Readiness(self, self._supervisor, self._logs, runtime)
+        self._runtime = runtime
         self._exit.callback(self._supervisor.close)
         self._supervisor.launch(self.environment, lock)
         self._start_programs(runtime)

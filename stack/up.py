@@ -109,7 +109,8 @@ def _introduce(
     for command in _commands(stack):
         console.print(f"  {escape(command)}", style="bold", highlight=False, soft_wrap=True)
     console.print(
-        f"\nLogs: {stack.data_dir / 'logs'} (`make logs` follows them). Ctrl-C stops everything.",
+        f"\nHTTP API: {stack.gateway_url}/docs\n"
+        f"Logs: {stack.data_dir / 'logs'} (`make logs` follows them). Ctrl-C stops everything.",
         highlight=False,
         soft_wrap=True,
     )

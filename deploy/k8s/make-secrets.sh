@@ -2,8 +2,9 @@
 # Print the Secrets that the pods refer to, with random keys and values from the environment:
 #   deploy/k8s/make-secrets.sh | kubectl apply -f -
 #
-# For production, set DATABASE_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. The defaults are for
-# PostgreSQL and S3 of the overlay `local`. Run it once: a second run replaces the keys, and PostgreSQL
+# For production, set DATABASE_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and TARGET_SERVER_TOKEN, the
+# bearer token that your analysis server requires (empty: none). The defaults are for PostgreSQL, S3 and
+# the analyzer of the overlay `local`. Run it once: a second run replaces the keys, and PostgreSQL
 # and S3 still have the old ones.
 set -euo pipefail
 
@@ -29,3 +30,4 @@ secret sori-s3 \
   access-key-id="${AWS_ACCESS_KEY_ID:-$(random)}" \
   secret-access-key="${AWS_SECRET_ACCESS_KEY:-$(random)}"
 secret sori-webhook signing-key="$(random)"
+secret sori-analyzer token="${TARGET_SERVER_TOKEN-$(random)}"

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.analysis.jobs import Analysis, Attempt, Job, Recording, State
+from services.analysis.jobs import (
+    RESULT_UNREADABLE,
+    Analysis,
+    Attempt,
+    Job,
+    Recording,
+    State,
+)
 from services.analysis.learner_messages import learner_message_of
 from services.analysis.reports import MAX_SENTENCE_LENGTH, Failure, Progress, Report
 from services.analysis.store import Filter, Transition
+from services.analysis.stored_results import readable_result
 from services.runtime.errors import FieldViolation, InvalidField
 from services.runtime.language import Language
 from services.runtime.paging import position_of
@@ -90,11 +99,12 @@ def position_from(request: pb.ListAnalysesRequest) -> tuple[datetime, UUID] | No
 
 def result_to(job: Job, language: Language) -> pb.AnalysisResult:
     """The answer of GetAnalysisResult."""
+    job, result = _read(job)
     return pb.AnalysisResult(
         status=_status_to(job),
         token_id=str(job.token_id),
         progress=job.progress,
-        result=_result_to(job),
+        result=result,
         message=learner_message_of(job, language),
         failure_reason=job.failure_reason,
     )
@@ -102,18 +112,19 @@ def result_to(job: Job, language: Language) -> pb.AnalysisResult:
 
 def progress_to(job: Job, language: Language) -> pb.AnalysisProgress:
     """A message of WatchAnalysis."""
+    job, result = _read(job)
     return pb.AnalysisProgress(
         status=_status_to(job),
         progress=job.progress,
         message=learner_message_of(job, language),
-        result=_result_to(job),
+        result=result,
         failure_reason=job.failure_reason,
     )
 
 
 def analysis_to(analysis: Analysis, language: Language) -> pb.Analysis:
     """An analysis as a resource."""
-    job = analysis.job
+    job, result = _read(analysis.job)
     return pb.Analysis(
         job_id=str(job.job_id),
         token_id=job.token_id,
@@ -121,7 +132,7 @@ def analysis_to(analysis: Analysis, language: Language) -> pb.Analysis:
         state=pb.AnalysisState.Value(f"ANALYSIS_STATE_{job.state.name}"),
         progress=job.progress,
         message=learner_message_of(job, language),
-        result=_result_to(job),
+        result=result,
         failure_reason=job.failure_reason,
         recording=_recording_to(analysis.recording),
         token_revision=analysis.token_revision,
@@ -173,8 +184,14 @@ def _attempt_to(attempt: Attempt) -> pb.DispatchAttempt:
     )
 
 
-def _result_to(job: Job) -> Struct | None:
-    return None if job.result is None else Struct.FromString(job.result)
+def _read(job: Job) -> tuple[Job, Struct | None]:
+    """The job and its result. A job whose result no client can read appears as failed."""
+    if job.result is None:
+        return job, None
+    result = readable_result(job.result)
+    if result is None:
+        job = replace(job, state=State.FAILED, failure_reason=RESULT_UNREADABLE, result=None)
+    return job, result
 
 
 def _job_id_to(job_id: UUID | None) -> str:

@@ -67,16 +67,6 @@ class SignatureInvalid(
     """The webhook call has a signature that does not match the job."""
 
 
-class TooManyWatches(
-    SoriError,
-    code=StatusCode.RESOURCE_EXHAUSTED,
-    developer="This client already watches {limit} analyses. Close a watch, then try again.",
-    korean="동시에 확인할 수 있는 분석 수를 넘었습니다. 잠시 후 다시 시도해 주세요.",
-    english="Too many analyses are watched at the same time. Try again in a moment.",
-):
-    """A client has more watches than MAX_WATCHES_PER_CLIENT; metadata: limit."""
-
-
 class ReportMalformed(
     SoriError,
     code=StatusCode.INVALID_ARGUMENT,

@@ -94,6 +94,10 @@ _OF_THE_ANALYSIS_SERVER = {
         "분석 중에 문제가 생겼습니다. 다시 업로드해 주세요.",
         "Something went wrong during the analysis. Upload the recording again.",
     ),
+    "WORKER_DIED": LearnerMessage(
+        "분석할 수 없는 녹음 파일입니다. 다시 녹음해 주세요.",
+        "This recording cannot be analysed. Record again.",
+    ),
 }
 
 _FAILURES = _OF_THIS_SERVICE | _OF_THE_ANALYSIS_SERVER

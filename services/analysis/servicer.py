@@ -28,7 +28,6 @@ from services.analysis.report_parser import ReportParser
 from services.analysis.reports import REASON, Failure, Progress, Report, Results
 from services.analysis.settings import AnalysisSettings
 from services.analysis.store import Deletions, JobStore, Reuse, Transition
-from services.analysis.watch_limit import WatchLimit
 from services.analysis.webhook import WebhookSigner
 from services.runtime.client_address import client_key
 from services.runtime.errors import FieldViolation, InvalidField
@@ -36,6 +35,7 @@ from services.runtime.ids import random_uuid7
 from services.runtime.interceptors import Context, call_language
 from services.runtime.paging import page_size_of, page_token
 from services.runtime.shared_errors import JobEnded, RequestSuperseded
+from services.runtime.watch_limit import WatchLimit
 from sori.analysis.v1 import analysis_pb2 as pb
 from sori.analysis.v1 import analysis_pb2_grpc
 
@@ -62,7 +62,9 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
         self._deletions = deletions
         self._feed = feed
         self._webhook = webhook
-        self._watch_limit = WatchLimit(settings.max_watches_per_client)
+        self._watch_limit = WatchLimit(
+            per_client=settings.max_watches_per_client, total=settings.analysis_max_watches
+        )
         self._parser = parser
 
     async def GetAnalysisResult(

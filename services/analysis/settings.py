@@ -138,12 +138,20 @@ class AnalysisSettings(DatabaseSettings, ObjectStoreSettings):
     recording_url_seconds: int = Field(
         3600, ge=1, le=604_800, description="How long the presigned URL of a recording is valid."
     )
-    max_watches_per_client: int | None = Field(
-        None,
-        ge=1,
+    max_watches_per_client: int = Field(
+        500,
+        ge=0,
         description=(
-            "Watches that each process serves to one client address at the same time; "
-            "default: unlimited."
+            "Analyses that one client address can watch at the same time at each process; a "
+            "school shares one address; 0: unlimited."
+        ),
+    )
+    analysis_max_watches: int = Field(
+        10_000,
+        ge=0,
+        description=(
+            "Watches that a process serves at the same time; fewer than ANALYSIS_MAX_CALLS, so "
+            "that watchers leave room for other calls; 0: unlimited."
         ),
     )
     analysis_report_bytes: int = Field(

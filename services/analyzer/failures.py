@@ -15,6 +15,7 @@ class Reason(StrEnum):
     AUDIO_UNAVAILABLE = "AUDIO_UNAVAILABLE"
     REFERENCE_UNAVAILABLE = "REFERENCE_UNAVAILABLE"
     ANALYSIS_CRASHED = "ANALYSIS_CRASHED"
+    WORKER_DIED = "WORKER_DIED"
 
 
 _MESSAGES = {
@@ -27,6 +28,7 @@ _MESSAGES = {
         "The reference voice of this token can't be used. Choose another token."
     ),
     Reason.ANALYSIS_CRASHED: "The analysis failed. Upload the recording again.",
+    Reason.WORKER_DIED: "This recording can't be analysed. Record it again.",
 }
 
 

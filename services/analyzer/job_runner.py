@@ -14,7 +14,7 @@ import structlog
 from services.analyzer.analysis import AnalysisResults
 from services.analyzer.failures import AnalysisFailure, Reason
 from services.analyzer.fetch import Fetcher, TooLarge, Unavailable
-from services.analyzer.pool import WorkerCrashed, WorkerKilled, WorkerPool
+from services.analyzer.pool import WorkerDied, WorkerPool, WorkerUnavailable
 from services.analyzer.progress import Progress, Stage
 from services.analyzer.report import Reporter, encode, failure_report
 from services.analyzer.report_cache import ReportCache
@@ -160,7 +160,10 @@ class JobRunner:
                 settings.max_audio_seconds,
                 on_begin=partial(progress.reach, Stage.ANALYSING),
             )
-        except (TimeoutError, WorkerCrashed, WorkerKilled) as error:
+        except WorkerDied as error:
+            _log.error("worker died", detail=str(error))
+            raise AnalysisFailure(Reason.WORKER_DIED) from error
+        except (TimeoutError, WorkerUnavailable) as error:
             _log.error("worker lost", error=type(error).__name__, detail=str(error))
             raise AnalysisFailure(Reason.ANALYSIS_CRASHED) from error
 

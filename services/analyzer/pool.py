@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
-import signal
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -21,12 +20,19 @@ Args = TypeVarTuple("Args")
 T = TypeVar("T")
 
 
-class WorkerCrashed(Exception):
-    """A process ended by itself during a call, as after a segmentation fault."""
+MAX_STARTS = 3
+"""How often a call starts a process before it gives up."""
 
 
-class WorkerKilled(Exception):
-    """Another process killed the process of a call, which says nothing about the call."""
+class WorkerDied(Exception):
+    """A process died while it ran a call. It would die again, so the call must not be repeated.
+
+    Its cause does not matter: a segmentation fault, the kernel that needs memory, or a signal.
+    """
+
+
+class WorkerUnavailable(Exception):
+    """No process could be started for a call."""
 
 
 class Worker:
@@ -52,19 +58,30 @@ class Worker:
             await ready
         return self._executor
 
-    async def call(self, seconds: float, work: Callable[[*Args], T], *args: *Args) -> T:
+    async def call(
+        self,
+        seconds: float,
+        work: Callable[[*Args], T],
+        *args: *Args,
+        on_begin: Callable[[], None],
+    ) -> T:
         """Run `work` in the process. Returns and raises what `work` does.
 
+        on_begin: called immediately before the process begins.
+
         Raises TimeoutError if the call takes longer than `seconds`, including the start of the
-        process, and WorkerCrashed or WorkerKilled if the process dies. In these cases, after
-        MemoryError, and if cancelled, the process is killed; the next call starts a new one.
+        process; WorkerDied if the process dies after the call began; and WorkerUnavailable if
+        no process can be started. In these cases, after MemoryError, and if cancelled, the
+        process is killed; the next call starts a new one.
         """
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(seconds):
-                result = await loop.run_in_executor(await self.start(), work, *args)
+                executor = await self._responding()
+                on_begin()
+                result = await loop.run_in_executor(executor, work, *args)
         except BrokenProcessPool as error:
-            raise await self._death() from error
+            raise WorkerDied(f"exit code {await self._exit_code()}") from error
         except (TimeoutError, MemoryError, asyncio.CancelledError):
             self.kill()
             raise
@@ -73,17 +90,31 @@ class Worker:
             self.kill()
         return result
 
-    async def _death(self) -> WorkerCrashed | WorkerKilled:
-        """Why the process is dead."""
+    async def _responding(self) -> ProcessPoolExecutor:
+        """The executor of a process that responds.
+
+        Replaces a process that died while it was idle, which is no fault of the next call.
+        Raises WorkerUnavailable.
+        """
+        loop = asyncio.get_running_loop()
+        for _ in range(MAX_STARTS):
+            try:
+                executor = await self.start()
+                await loop.run_in_executor(executor, os.getpid)
+            except BrokenProcessPool:
+                _log.warning("worker died without a job", exit_code=await self._exit_code())
+            else:
+                return executor
+        raise WorkerUnavailable(f"{MAX_STARTS} processes died before they began")
+
+    async def _exit_code(self) -> int | None:
+        """The exit code of the dead process. The next call starts a new one."""
         process, executor = self._process, self._executor
         self._process = self._executor = None
         if executor is not None:
             # The executor fetches the exit code of its process.
             await asyncio.to_thread(executor.shutdown)
-        exit_code = process.exitcode if process else None
-        if exit_code == -signal.SIGKILL:
-            return WorkerKilled()
-        return WorkerCrashed(f"exit code {exit_code}")
+        return process.exitcode if process else None
 
     def kill(self) -> None:
         """Kill the process, if it runs."""
@@ -121,20 +152,9 @@ class WorkerPool:
         *args: *Args,
         on_begin: Callable[[], None],
     ) -> T:
-        """Run `work` in the next idle worker, as Worker.call does.
-
-        on_begin: called when a worker starts the call.
-
-        If another process kills that of the call, the call is repeated once. If it crashes, the
-        call is not repeated, because it would crash again.
-        """
+        """Run `work` in the next idle worker, as Worker.call does."""
         worker = await self._idle.get()
         try:
-            on_begin()
-            try:
-                return await worker.call(seconds, work, *args)
-            except WorkerKilled:
-                _log.warning("worker killed, repeating its job")
-                return await worker.call(seconds, work, *args)
+            return await worker.call(seconds, work, *args, on_begin=on_begin)
         finally:
             self._idle.put_nowait(worker)

@@ -19,6 +19,7 @@ from services.runtime.logs import configure_logs
 from services.runtime.object_store import ObjectStore
 from services.runtime.schema import SchemaProbe
 from services.runtime.server import Background, Server
+from services.runtime.watch_limit import WatchLimit
 
 # Reflection finds the descriptors of imported modules only.
 from sori.analysis.v1 import analysis_pb2  # noqa: F401
@@ -42,7 +43,12 @@ async def main() -> None:
         store = CatalogStore(database)
         view_counter = ViewCounter(store.tokens, settings.view_flush_seconds)
         watch = TokenWatch(store.changes, database, settings.heartbeat_seconds)
-        servicer = CatalogServicer(store, objects, AnalysisClient(analysis), view_counter, watch)
+        limit = WatchLimit(
+            per_client=settings.catalog_max_watches_per_client, total=settings.catalog_max_watches
+        )
+        servicer = CatalogServicer(
+            store, objects, AnalysisClient(analysis), view_counter, watch, limit
+        )
         probes = {"database": SchemaProbe(database, CATALOG.name)}
         server = Server(
             settings,

@@ -16,6 +16,22 @@ class CatalogSettings(DatabaseSettings, ObjectStoreSettings):
         ge=0,
         description="How many calls a process handles at the same time; 0: unlimited.",
     )
+    catalog_max_watches_per_client: int = Field(
+        50,
+        ge=0,
+        description=(
+            "Watches of tokens that one client address can have at the same time at each process; "
+            "each upload process has one; 0: unlimited."
+        ),
+    )
+    catalog_max_watches: int = Field(
+        500,
+        ge=0,
+        description=(
+            "Watches of tokens that a process serves at the same time; fewer than "
+            "CATALOG_MAX_CALLS, so that watchers leave room for other calls; 0: unlimited."
+        ),
+    )
     analysis_address: str = Field(
         "127.0.0.1:50053", description="host:port of the analysis service."
     )

@@ -1,27 +1,34 @@
 """HTTP's conditional requests: the headers `ETag` and `If-Match` of calls that came over HTTP.
 
-The gateway answers `If-None-Match`.
+The gateway answers `If-None-Match`. The etag of a resource is its field `etag`. The etag of any
+other response to GET, such as a list or a result, is a hash of its content.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 ORIGINAL_PATH = "x-envoy-original-path"
 """The gateway sets it for calls that came over HTTP."""
+ORIGINAL_METHOD = "x-envoy-original-method"
+"""The gateway sets it for calls that came over HTTP: GET for a read, also in response to HEAD."""
 PRECONDITION_FAILED = 412
 _ETAG_MISMATCH = "ETAG_MISMATCH"
+_HASH_BYTES = 16
 
 
 def etag_header(response: Any, metadata: Mapping[str, str]) -> Sequence[tuple[str, str]]:
-    """The header `etag` of a resource, or nothing."""
-    etag = getattr(response, "etag", "")
-    if not etag or ORIGINAL_PATH not in metadata:
+    """The header `etag` of a resource, or of another response to GET; otherwise nothing."""
+    if ORIGINAL_PATH not in metadata:
         return ()
+    etag = getattr(response, "etag", "")
+    if not etag and metadata.get(ORIGINAL_METHOD) == "GET":
+        etag = _content_etag(response)
     # Weak, because the gateway may compress the response.
-    return (("etag", f'W/"{etag}"'),)
+    return (("etag", f'W/"{etag}"'),) if etag else ()
 
 
 def apply_if_match(request: Any, metadata: Mapping[str, str]) -> None:
@@ -41,6 +48,12 @@ def apply_if_match(request: Any, metadata: Mapping[str, str]) -> None:
 def failed_precondition(reason: str, metadata: Mapping[str, str]) -> int | None:
     """The HTTP status of an error that `If-Match` caused; None for another error."""
     return PRECONDITION_FAILED if reason == _ETAG_MISMATCH and _if_match(metadata) else None
+
+
+def _content_etag(response: Any) -> str:
+    """A hash of a message; equal messages have the same one in every process."""
+    content = response.SerializeToString(deterministic=True)
+    return hashlib.blake2b(content, digest_size=_HASH_BYTES).hexdigest()
 
 
 def _if_match(metadata: Mapping[str, str]) -> str:

@@ -6,6 +6,9 @@ from grpc import StatusCode
 
 from services.runtime.errors import SoriError
 
+WATCH_RETRY_SECONDS = 2
+"""Watches end at any time, so a client tries again soon."""
+
 
 class TokenNotFound(
     SoriError,
@@ -56,3 +59,32 @@ class AnalysisUnavailable(
     english="The service is temporarily unavailable. Try again in a few seconds.",
 ):
     """The analysis service does not respond."""
+
+
+class TooManyWatches(
+    SoriError,
+    code=StatusCode.RESOURCE_EXHAUSTED,
+    developer="This client already has {limit} watches. Close one, then try again.",
+    korean="동시에 열 수 있는 연결 수를 넘었습니다. 잠시 후 다시 시도해 주세요.",
+    english="Too many watches are open at the same time. Try again in a moment.",
+):
+    """A client has as many watches as one client may have; metadata: limit."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit=limit)
+        self.retry_seconds = WATCH_RETRY_SECONDS
+
+
+class WatchesExhausted(
+    SoriError,
+    code=StatusCode.RESOURCE_EXHAUSTED,
+    developer="This server has {limit} watches, which is its limit. Retry in {seconds} s.",
+    korean="잠시 이용자가 많습니다. 잠시 후 다시 시도해 주세요.",
+    english="The service is busy. Try again in a moment.",
+    http_status=503,
+):
+    """All clients together have as many watches as a process serves; metadata: limit, seconds."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit=limit, seconds=WATCH_RETRY_SECONDS)
+        self.retry_seconds = WATCH_RETRY_SECONDS

@@ -8,9 +8,10 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
 import yaml
 
-from tests.deploy.rendering import K8S, Rendering, kubectl
+from tests.deploy.rendering import K8S, Pod, Rendering, kubectl
 
 OPTIONAL = {("sori-webhook", "signing-key-previous")}
 
@@ -68,6 +69,29 @@ def test_values_come_from_the_environment() -> None:
     assert values["sori-s3", "secret-access-key"] == "key"
 
 
-def test_each_run_generates_new_keys() -> None:
+@pytest.mark.parametrize("key", [("sori-webhook", "signing-key"), ("sori-analyzer", "token")])
+def test_each_run_generates_new_keys(key: tuple[str, str]) -> None:
     first, second = run_script(), run_script()
-    assert first["sori-webhook", "signing-key"] != second["sori-webhook", "signing-key"]
+    assert len(first[key]) == len(second[key]) == 48
+    assert first[key] != second[key]
+
+
+@pytest.mark.parametrize("token", ["t", ""])
+def test_the_token_of_an_own_analysis_server_comes_from_the_environment(token: str) -> None:
+    assert run_script(TARGET_SERVER_TOKEN=token)["sori-analyzer", "token"] == token
+
+
+def test_the_analyzer_accepts_the_token_that_the_workers_send(rendering: Rendering) -> None:
+    sent = token_of(rendering.pod("analysis-worker"), "TARGET_SERVER_TOKEN")
+    # It is optional, because not every analysis server requires one.
+    assert sent == {"name": "sori-analyzer", "key": "token", "optional": True}
+    for pod in rendering.own_pods:
+        if pod.name == "analyzer":
+            assert token_of(pod, "ANALYZER_TOKEN") == sent
+
+
+def token_of(pod: Pod, name: str) -> dict[str, str]:
+    """The key of a Secret that a variable of a pod has."""
+    (variable,) = (each for each in pod.container["env"] if each["name"] == name)
+    (reference,) = references(variable)
+    return reference

@@ -125,7 +125,11 @@ def test_a_pod_gets_only_the_secrets_that_it_needs(rendering: Rendering) -> None
     assert given["gateway"] == set()
     assert given["catalog"] == given["upload"] == {"sori-database", "sori-s3"}
     assert given["analysis-api"] == {"sori-database", "sori-webhook"}
-    assert given["analysis-worker"] == {"sori-database", "sori-s3", "sori-webhook"}
+    assert given["analysis-worker"] == {
+        *("sori-analyzer", "sori-database", "sori-s3", "sori-webhook")
+    }
+    if "analyzer" in given:
+        assert given["analyzer"] == {"sori-analyzer"}
 
 
 def test_services_listen_on_the_ports_that_pods_and_callers_use(rendering: Rendering) -> None:

@@ -13,6 +13,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from stack import probes
 from stack.stack import Stack
 from tests.e2e.analysis_server import AnalysisServer
 from tests.e2e.product import Product, plain_http
@@ -77,9 +78,8 @@ def constant_calls(stack: Stack, *calls: Call) -> Iterator[Counter[int]]:
 def holds_calls(stack: Stack, program: str) -> bool:
     """Whether a gateway waits for answers of a replica."""
     no_calls = f"catalog::{stack.address(program)}::rq_active::0"
-    urls = [f"{stack.admin_url(each)}/clusters" for each in stack.settings.gateways]
-    pages = (httpx.get(url, verify=False) for url in urls)
-    return any(no_calls not in page.text.splitlines() for page in pages)
+    sockets = map(stack.admin_socket, stack.settings.gateways)
+    return any(no_calls not in probes.clusters(socket) for socket in sockets)
 
 
 def answers_after_death(product: Product, call: Call) -> list[httpx.Response]:

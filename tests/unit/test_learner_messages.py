@@ -11,6 +11,7 @@ from services.analysis.converters import MAX_LEARNER_MESSAGES, learner_messages_
 from services.analysis.jobs import Job, State
 from services.analysis.learner_messages import learner_message_of
 from services.analysis.reports import STAGES
+from services.analyzer.failures import Reason
 from services.analyzer.progress import Stage
 from services.runtime.errors import InvalidField
 from services.runtime.language import Language
@@ -60,6 +61,17 @@ def test_every_stage_of_the_reference_analyzer_has_a_sentence_in_both_languages(
 
 def test_the_reference_analyzer_reports_only_stages_that_have_sentences() -> None:
     assert {stage.name for stage in Stage} == STAGES
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_failure_of_the_reference_analyzer_has_a_sentence_in_both_languages(
+    reason: Reason,
+) -> None:
+    korean = learner_message_of(failed(reason), Language.KOREAN)
+    english = learner_message_of(failed(reason), Language.ENGLISH)
+    assert re.search("[가-힣]", korean)
+    assert english.isascii()
+    assert english != GENERAL
 
 
 def test_english_learners_get_no_korean_sentences_of_an_analysis_server() -> None:

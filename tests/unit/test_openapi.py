@@ -206,6 +206,22 @@ def test_tus_requests_and_responses_list_their_headers() -> None:
     assert "Upload-Offset" in operation("WriteTusUpload")["responses"]["204"]["headers"]
 
 
+@pytest.mark.parametrize(
+    "name", ["GetActor", "ListTokens", "SearchActors", "SearchTokens", "GetAnalysisResult"]
+)
+def test_a_read_states_its_etag_and_that_the_client_may_have_the_response(name: str) -> None:
+    assert "If-None-Match" in parameters(name, "header")
+    responses = operation(name)["responses"]
+    assert "ETag" in responses["200"]["headers"]
+    assert "content" not in responses["304"]
+
+
+@pytest.mark.parametrize("name", ["UpdateToken", "DeleteToken"])
+def test_a_change_of_a_resource_states_its_condition(name: str) -> None:
+    assert "If-Match" in parameters(name, "header")
+    assert "`ETAG_MISMATCH`" in operation(name)["responses"]["412"]["description"]
+
+
 def test_an_operation_lists_the_statuses_of_its_errors() -> None:
     create = operation("CreateActor")["responses"]
     assert "`ALREADY_EXISTS`" in create["409"]["description"]

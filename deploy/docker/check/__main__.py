@@ -97,7 +97,7 @@ class Scenario:
         self._built = built
         self._logs = logs
         self._stack = stack
-        ops, *health = free_ports(1 + len(SERVICE_NAMES))
+        ops, admin, *health = free_ports(2 + len(SERVICE_NAMES))
         self._health = dict(zip(SERVICE_NAMES, health, strict=True))
         ports = stack.settings.ports
         kept = stack.environment.keys() - hermetic_environment().keys() - {"PYTHONPATH"}
@@ -105,7 +105,7 @@ class Scenario:
             **{name: stack.environment[name] for name in kept},
             "GATEWAY_HOST": "127.0.0.1",
             "GATEWAY_PORT": str(ports["GATEWAY_PORT"]),
-            "GATEWAY_ADMIN_PORT": str(ports["GATEWAY_ADMIN_PORT"]),
+            "GATEWAY_ADMIN_PORT": str(admin),
             "GATEWAY_OPS_PORT": str(ops),
         }
 

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.analysis.jobs import State
 from services.analysis.store.rows import IS_KEPT
+from services.analysis.stored_results import readable_result
 from services.analysis.tables import jobs
 
 
@@ -32,7 +33,10 @@ async def donor_of(
     token_revision: int,
     reuse: Reuse,
 ) -> UUID | None:
-    """The newest job with a computed result of the same recording; None without one."""
+    """The newest job with a computed result of the same recording.
+
+    None without one, or if no client can read it: a new analysis replaces it.
+    """
     # The state is a literal, or PostgreSQL would not use the partial indexes.
     computed = and_(
         jobs.c.state == bindparam(None, State.COMPLETED, literal_execute=True),
@@ -48,7 +52,7 @@ async def donor_of(
     )
     version = newest_version if reuse.analyzer_version is None else reuse.analyzer_version
     statement = (
-        select(jobs.c.job_id)
+        select(jobs.c.job_id, jobs.c.result)
         .where(
             computed,
             jobs.c.sha256 == sha256,
@@ -59,8 +63,11 @@ async def donor_of(
         .order_by(jobs.c.end_time.desc())
         .limit(1)
     )
-    donor: UUID | None = await connection.scalar(statement)
-    return donor
+    donor = (await connection.execute(statement)).first()
+    if donor is None or readable_result(donor.result) is None:
+        return None
+    donor_id: UUID = donor.job_id
+    return donor_id
 
 
 def copied_result(donor_id: UUID) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from services.catalog.store import CatalogStore
 from services.catalog.token_watch import TokenWatch
 from services.catalog.view_counter import ViewCounter
 from services.runtime.object_store import ObjectStore
+from services.runtime.watch_limit import WatchLimit
 from sori.catalog.v1 import catalog_pb2_grpc
 
 
@@ -26,10 +27,19 @@ class CatalogServicer(
         analysis: AnalysisClient,
         view_counter: ViewCounter,
         watch: TokenWatch,
+        watch_limit: WatchLimit,
     ) -> None:
         ActorRpcs.__init__(self, store.actors, store.search)
         TokenRpcs.__init__(
-            self, store.tokens, store.pages, store.search, objects, analysis, view_counter, watch
+            self,
+            store.tokens,
+            store.pages,
+            store.search,
+            objects,
+            analysis,
+            view_counter,
+            watch,
+            watch_limit,
         )
         ScriptRpcs.__init__(self, store.scripts)
         BulkRpcs.__init__(self, store.imports, store.exports)

@@ -18,10 +18,12 @@ from services.catalog.servicer.common import create_options, match_limit, search
 from services.catalog.store import Ring, Search, TokenPages, TokenStore
 from services.catalog.token_watch import TokenWatch
 from services.catalog.view_counter import ViewCounter
+from services.runtime.client_address import client_key
 from services.runtime.interceptors import Context
 from services.runtime.object_store import ObjectStore
 from services.runtime.paging import page_size_of, page_token, position_of
 from services.runtime.text import nfc
+from services.runtime.watch_limit import WatchLimit
 from sori.catalog.v1 import catalog_pb2 as pb
 
 ASSET_URL_SECONDS = 3600
@@ -40,6 +42,7 @@ class TokenRpcs:
         analysis: AnalysisClient,
         view_counter: ViewCounter,
         watch: TokenWatch,
+        watch_limit: WatchLimit,
     ) -> None:
         self._tokens = tokens
         self._pages = pages
@@ -48,6 +51,7 @@ class TokenRpcs:
         self._analysis = analysis
         self._view_counter = view_counter
         self._watch = watch
+        self._watch_limit = watch_limit
 
     async def CreateToken(self, request: pb.CreateTokenRequest, context: Context) -> pb.Token:
         token = converters.token_from(request.token)
@@ -152,13 +156,14 @@ class TokenRpcs:
     async def WatchTokens(
         self, request: pb.WatchTokensRequest, context: Context
     ) -> AsyncIterator[pb.WatchTokensResponse]:
-        async with aclosing(self._watch.watch(request.cursor)) as batches:
-            async for batch in batches:
-                yield pb.WatchTokensResponse(
-                    changes=map(converters.change_to, batch.changes),
-                    cursor=batch.cursor,
-                    snapshot=batch.is_snapshot,
-                )
+        with self._watch_limit.watch(client_key(context)):
+            async with aclosing(self._watch.watch(request.cursor)) as batches:
+                async for batch in batches:
+                    yield pb.WatchTokensResponse(
+                        changes=map(converters.change_to, batch.changes),
+                        cursor=batch.cursor,
+                        snapshot=batch.is_snapshot,
+                    )
 
     async def _latest(
         self, request: pb.ListTokensRequest, token_filter: TokenFilter

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
+from google.protobuf.struct_pb2 import Struct, Value
 from uuid_utils.compat import uuid7
 
 from services.analysis.decisions import Fail, Postpone
@@ -14,6 +15,7 @@ from services.analysis.store import JobQueue, JobStore
 LONG = timedelta(hours=1)
 NOW = timedelta(0)
 RECORDING = Recording("recordings/1/x", 3, "audio/wav", bytes(32), "take.wav")
+RESULT = Struct(fields={"score": Value(number_value=1)}).SerializeToString()
 WORKER = "test:1"
 
 ANSWERED_503 = Postpone(NOW, is_counted=True, error="answered 503")

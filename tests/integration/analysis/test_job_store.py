@@ -20,6 +20,7 @@ from tests.integration.analysis.jobs import (
     LONG,
     NOW,
     RECORDING,
+    RESULT,
     SILENCE,
     WORKER,
     claimed,
@@ -103,13 +104,13 @@ async def test_reported_progress_never_decreases(store: JobStore, queue: JobQueu
 
 async def test_the_same_recording_gets_the_stored_result(store: JobStore) -> None:
     first = await queued(store)
-    await store.complete(first, b"result", "1")
+    await store.complete(first, RESULT, "1")
     second = await opened(store)
     assert (
         await store.attach_recording(second, RECORDING, 1, LONG, REUSE)
     ).after is State.COMPLETED
     analysis = await store.get_analysis(second)
-    assert (analysis.job.result, analysis.reused_job_id) == (b"result", first)
+    assert (analysis.job.result, analysis.reused_job_id) == (RESULT, first)
     assert analysis.analyzer_version == "1"
 
 
@@ -127,16 +128,16 @@ async def test_the_same_recording_gets_the_stored_result(store: JobStore) -> Non
 async def test_no_result_is_reused_unless_everything_matches(
     store: JobStore, recording: Recording, token_revision: int, reuse: Reuse | None
 ) -> None:
-    await store.complete(await queued(store), b"result", "1")
+    await store.complete(await queued(store), RESULT, "1")
     second = await opened(store)
     transition = await store.attach_recording(second, recording, token_revision, LONG, reuse)
     assert transition.after is State.QUEUED
 
 
 async def test_results_of_an_older_analyzer_are_not_reused(store: JobStore) -> None:
-    await store.complete(await queued(store), b"old", "1")
+    await store.complete(await queued(store), RESULT, "1")
     other = replace(RECORDING, sha256=b"\1" * 32)
-    await store.complete(await queued(store, other), b"new", "2")
+    await store.complete(await queued(store, other), RESULT, "2")
     third = await opened(store)
     assert (await store.attach_recording(third, RECORDING, 1, LONG, REUSE)).after is State.QUEUED
 

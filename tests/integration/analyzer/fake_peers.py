@@ -29,6 +29,7 @@ ORIGIN = f"http://127.0.0.1:{PORT}"
 class FakePeers:
     """Serves files like S3 and receives reports like the gateway.
 
+    files: the content of further files by name.
     answers: the HTTP statuses for the next final reports; then 200.
     progress_answer: the HTTP status for every progress report.
     gates: events that hold back responses: the key is a file name, "progress" or "final".
@@ -41,6 +42,7 @@ class FakePeers:
 
     def __init__(self) -> None:
         self.url = ""
+        self.files: dict[str, bytes] = {}
         self.answers: list[int] = []
         self.gates: dict[str, asyncio.Event] = {}
         self.fetched: defaultdict[str, int] = defaultdict(int)
@@ -62,6 +64,8 @@ class FakePeers:
             await gate.wait()
         if name == "redirect":
             return RedirectResponse(f"{self.url}/files/{CLOSE}")
+        if name in self.files:
+            return Response(self.files[name])
         path = AUDIO / name
         return FileResponse(path) if path.exists() else Response(status_code=404)
 

@@ -1,20 +1,26 @@
-"""Jobs survive a killed worker, crashes end their jobs, and workers end with the server."""
+"""A job that ends its worker fails alone, and workers end with the server."""
 
 from __future__ import annotations
 
 import asyncio
+import io
 import signal
+import wave
 
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.integration.analyzer.fake_peers import CLOSE, FakePeers
+from tests.integration.analyzer.fake_peers import AUDIO, CLOSE, FakePeers
 from tests.integration.analyzer.server import Analyzer, analyzer_with
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
+LONG_SECONDS = 60
 
-async def test_a_job_survives_a_killed_worker(analyzer: Analyzer, fake_peers: FakePeers) -> None:
+
+async def test_a_job_survives_the_death_of_a_worker_that_has_not_begun_it(
+    analyzer: Analyzer, fake_peers: FakePeers
+) -> None:
     (worker,) = analyzer.workers()
     worker.suspend()
     job = fake_peers.job()
@@ -25,26 +31,33 @@ async def test_a_job_survives_a_killed_worker(analyzer: Analyzer, fake_peers: Fa
     assert analyzer.workers() != [worker]
 
 
-@pytest.mark.parametrize("crash", [signal.SIGSEGV, signal.SIGABRT])
-async def test_a_job_that_crashes_its_worker_fails_and_is_not_repeated(
-    analyzer: Analyzer, fake_peers: FakePeers, crash: signal.Signals
+@pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
+async def test_a_job_that_ends_its_worker_fails_and_is_not_repeated(
+    analyzer: Analyzer, fake_peers: FakePeers, death: signal.Signals
 ) -> None:
-    (worker,) = analyzer.workers()
-    worker.suspend()
-    job = fake_peers.job()
+    fake_peers.files["long.wav"] = long_take()
+    job, waiting = fake_peers.job("long.wav"), fake_peers.job()
     await analyzer.post(job)
-    # The worker has the job when its second stage is reported.
-    for _ in range(2):
-        await fake_peers.progress_report(job["job_id"])
-    worker.send_signal(crash)
-    worker.resume()
+    while (await fake_peers.progress_report(job["job_id"]))["stage"] != "ANALYSING":
+        pass
+    await analyzer.post(waiting)
+    (worker,) = analyzer.workers()
+    worker.send_signal(death)
     report = await fake_peers.report(job["job_id"])
-    assert report["reason"] == "ANALYSIS_CRASHED"
-    assert analyzer.workers() == []
+    assert report["reason"] == "WORKER_DIED"
+    assert fake_peers.fetched["long.wav"] == 1
+    assert "analysis_results" in await fake_peers.report(waiting["job_id"])
 
-    next_job = fake_peers.job()
-    await analyzer.post(next_job)
-    assert "analysis_results" in await fake_peers.report(next_job["job_id"])
+
+def long_take() -> bytes:
+    """A take whose analysis takes seconds: several minutes of speech."""
+    with wave.open(str(AUDIO / "ref_0890.wav")) as sample:
+        parameters, frames = sample.getparams(), sample.readframes(sample.getnframes())
+    content = io.BytesIO()
+    with wave.open(content, "wb") as long:
+        long.setparams(parameters)
+        long.writeframes(frames * int(LONG_SECONDS * parameters.framerate / parameters.nframes))
+    return content.getvalue()
 
 
 async def test_a_job_that_exceeds_the_memory_of_its_worker_fails(fake_peers: FakePeers) -> None:
@@ -59,7 +72,7 @@ async def test_a_job_that_exceeds_the_memory_of_its_worker_fails(fake_peers: Fak
         assert (await analyzer.client.get("/healthz")).status_code == 200
 
 
-async def test_a_job_that_kills_every_worker_is_reported_as_crashed(
+async def test_a_job_for_which_no_worker_can_start_is_reported_as_crashed(
     analyzer: Analyzer, fake_peers: FakePeers
 ) -> None:
     job = fake_peers.job()
@@ -78,7 +91,7 @@ async def test_a_job_that_kills_every_worker_is_reported_as_crashed(
 
 async def test_a_worker_that_hangs_is_replaced(fake_peers: FakePeers) -> None:
     # The time of the next job includes the start of a new worker.
-    async with analyzer_with(analysis_timeout_seconds=10) as analyzer:
+    async with analyzer_with(analysis_timeout_seconds=25) as analyzer:
         analyzer.workers()[0].suspend()
         stuck, next_job = fake_peers.job(), fake_peers.job()
         await analyzer.post(stuck)

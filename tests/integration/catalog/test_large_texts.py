@@ -19,6 +19,7 @@ from services.runtime.database import Database
 from services.runtime.errors import InvalidField
 from services.runtime.interceptors import Context
 from services.runtime.object_store import ObjectStore
+from services.runtime.watch_limit import WatchLimit
 from sori.catalog.v1 import catalog_pb2 as pb
 
 ONE_MIB_OF_MARKS = "a" + "\u0315\u0300" * (256 * 1024)
@@ -56,6 +57,7 @@ async def servicer(catalog: CatalogStore, database: Database) -> CatalogServicer
         cast(AnalysisClient, None),
         ViewCounter(catalog.tokens, 60),
         TokenWatch(catalog.changes, database, 60),
+        WatchLimit(per_client=0, total=0),
     )
 
 
@@ -104,9 +106,19 @@ def with_text(method: Any, path: list[Any], text: str) -> tuple[Any, str]:
     return request, "update_mask" if names[0] == "update_mask" else ".".join(names)
 
 
+class LocalCall:
+    """The caller as an rpc sees it: without an address, in the same process."""
+
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
+    def peer(self) -> str:
+        return "unix:"
+
+
 async def call(servicer: CatalogServicer, method: Any, request: Any) -> None:
     """Call the rpc, and read the first response of a stream."""
-    response = getattr(servicer, method.name)(request, cast(Context, None))
+    response = getattr(servicer, method.name)(request, cast(Context, LocalCall()))
     await (anext(response) if method.server_streaming else response)
 
 

@@ -1,4 +1,4 @@
-"""PostgreSQL, an S3 server and the analysis service, without the upload service."""
+"""PostgreSQL, an S3 server, the catalog and analysis, without the upload service."""
 
 from __future__ import annotations
 
@@ -14,12 +14,19 @@ from pydantic import SecretStr
 from services.analysis.servicer import AnalysisIntakeServicer
 from services.analysis.settings import AnalysisSettings
 from services.analysis.store import JobStore
+from services.catalog.clients import AnalysisClient
+from services.catalog.models import Actor, Token
+from services.catalog.servicer import CatalogServicer
+from services.catalog.store import CatalogStore
+from services.catalog.token_watch import TokenWatch
+from services.catalog.view_counter import ViewCounter
 from services.registry import PROGRAMS
 from services.runtime.database import Database
 from services.runtime.interceptors import CallInterceptor
 from services.runtime.object_store import ObjectStore
 from services.runtime.settings import DatabaseSettings, ObjectStoreSettings
 from sori.analysis.v1.analysis_pb2_grpc import add_AnalysisIntakeServiceServicer_to_server
+from sori.catalog.v1.catalog_pb2_grpc import add_CatalogServiceServicer_to_server
 from stack.stack import Stack
 from tests.integration.upload.process import Backends
 
@@ -48,6 +55,7 @@ async def backends(storage: Stack) -> AsyncIterator[Backends]:
         running_analysis(database_settings) as analysis_address,
         Database(database_settings, "test") as database,
         ObjectStore.connect(settings) as objects,
+        running_catalog(database, objects, analysis_address) as catalog_address,
         get_session().create_client(
             "s3",
             endpoint_url=s3.endpoint_url,
@@ -56,7 +64,18 @@ async def backends(storage: Stack) -> AsyncIterator[Backends]:
             aws_secret_access_key=s3.secret_key,
         ) as client,
     ):
-        yield Backends(database, objects, client, s3.bucket, analysis_address)
+        store = CatalogStore(database)
+        actor = await store.actors.create(Actor("수지"))
+        token = await store.tokens.create(Token("건축학개론", (actor.id or 0,), "", "", 0, 5))
+        yield Backends(
+            database,
+            objects,
+            client,
+            s3.bucket,
+            analysis_address,
+            catalog_address,
+            token_id=token.id or 0,
+        )
 
 
 @asynccontextmanager
@@ -69,6 +88,28 @@ async def running_analysis(database_settings: DatabaseSettings) -> AsyncIterator
         add_AnalysisIntakeServiceServicer_to_server(
             AnalysisIntakeServicer(settings, JobStore(database)), server
         )
+        await server.start()
+        yield f"127.0.0.1:{port}"
+        await server.stop(None)
+
+
+@asynccontextmanager
+async def running_catalog(
+    database: Database, objects: ObjectStore, analysis_address: str
+) -> AsyncIterator[str]:
+    """The catalog's rpcs, in this process; gives their address."""
+    store = CatalogStore(database)
+    server = grpc.aio.server(interceptors=[CallInterceptor()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    async with grpc.aio.insecure_channel(analysis_address) as analysis:
+        servicer = CatalogServicer(
+            store,
+            objects,
+            AnalysisClient(analysis),
+            ViewCounter(store.tokens, 60),
+            TokenWatch(store.changes, database, 60),
+        )
+        add_CatalogServiceServicer_to_server(servicer, server)
         await server.start()
         yield f"127.0.0.1:{port}"
         await server.stop(None)

@@ -44,8 +44,8 @@ class Faults:
     reached: called at each await point, with the names of all points so far.
     """
 
-    def __init__(self, fault: Fault | None = None, at: int = -1) -> None:
-        """at: the number of the await point that has the fault, from 0."""
+    def __init__(self, fault: Fault | None = None, at: int | str = -1) -> None:
+        """at: the number of the await point that has the fault, from 0, or a name of points."""
         self.points: list[str] = []
         self._fault = fault
         self._at = at
@@ -58,7 +58,7 @@ class Faults:
     ) -> Any:
         if self._is_dead:
             raise Died
-        is_here = len(self.points) == self._at
+        is_here = self._at in (len(self.points), name)
         self.points.append(name)
         self.reached(self.points)
         if not is_here:

@@ -38,13 +38,18 @@ LIFETIME = timedelta(hours=1)
 
 @dataclass
 class Backends:
-    """The PostgreSQL, the S3 server and the analysis service that all processes share."""
+    """The PostgreSQL, the S3 server and the other services that all processes share.
+
+    token_id: of a token in the catalog.
+    """
 
     database: Database
     objects: ObjectStore
     s3: Any
     bucket: str
     analysis_address: str
+    catalog_address: str
+    token_id: int
 
     async def execute(self, statement: str, **parameters: object) -> None:
         """Change rows in PostgreSQL without the service."""
@@ -96,8 +101,7 @@ class Process:
     upload_id: UUID = field(default_factory=uuid7)
 
     def __post_init__(self) -> None:
-        # No test calls the catalog.
-        catalog = CatalogClient(grpc.aio.insecure_channel("127.0.0.1:9"))
+        catalog = CatalogClient(grpc.aio.insecure_channel(self.backends.catalog_address))
         channel = grpc.aio.insecure_channel(self.backends.analysis_address)
         self.analysis = AnalysisClient(channel)
         analysis = faulty_analysis(self.analysis, self.faults)
@@ -164,6 +168,15 @@ class Process:
         await self.backends.execute(
             "UPDATE upload.uploads SET due_time = now() WHERE upload_id = ANY(:upload_ids)",
             upload_ids=list(upload_ids),
+        )
+
+    async def age(self, request_id: str, by: timedelta) -> None:
+        """Move an upload into the past, as if nothing had happened to it for this long."""
+        await self.backends.execute(
+            "UPDATE upload.uploads SET due_time = due_time - CAST(:by AS interval),"
+            " expire_time = expire_time - CAST(:by AS interval) WHERE request_id = :request_id",
+            request_id=request_id,
+            by=by,
         )
 
     async def reap_due(self) -> None:

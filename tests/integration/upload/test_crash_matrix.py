@@ -278,6 +278,19 @@ async def test_a_one_shot_upload_succeeds_or_leaves_nothing_in_s3(
             await assert_nothing_left_in_s3(backends, case.record)
 
 
+async def test_tail_objects_that_could_not_be_deleted_are_swept_later(backends: Backends) -> None:
+    scenario = Scenario(write_one_shot, LARGE, budget_bytes=2 * PART)
+    no_faults = Faults()
+    await run(backends, scenario, no_faults, "no fault")
+    # The session deletes its tail objects first, then its row.
+    first_delete = Faults(Fault.FAILS, no_faults.points.index("delete"))
+    case = await run(backends, scenario, first_delete, "S3 fails to delete a tail object")
+    assert case.has_succeeded
+    assert await backends.stored_objects(case.record.tail_prefix)
+    await Process(backends).reap([case.upload_id])
+    assert await backends.stored_objects(case.record.tail_prefix) == []
+
+
 @each_fault(RECORDINGS)
 async def test_a_recording_is_queued_for_analysis_or_leaves_nothing_in_s3(
     backends: Backends, scenario: Scenario, fault: Fault

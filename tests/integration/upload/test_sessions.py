@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from random import randrange
 from uuid import UUID, uuid4
 
 import pytest
 
 from services.runtime.shared_errors import RequestIdReused
 from services.upload.checksums import Checksum
-from services.upload.errors import SizeMismatch, UploadEnded, UploadNotFound, UploadSuperseded
-from services.upload.models import Kind, Plan
+from services.upload.errors import (
+    IncompleteUpload,
+    SizeMismatch,
+    UploadEnded,
+    UploadNotFound,
+    UploadSuperseded,
+)
+from services.upload.models import Kind, Plan, UploadRecord
 from services.upload.session import PartialData, open_session
 from services.upload.state import Event, State
 from services.upload.stream import Finish
+from tests.e2e.uploading import wav
+from tests.integration.upload.faults import Died, Fault, Faults
 from tests.integration.upload.process import (
     MIB,
     PART,
@@ -54,6 +64,14 @@ async def write_with_interruption(
         await session.receive(stream(CONTENT[:MIB], finish=False))
         await interrupt()
         await session.checkpoint()
+
+
+async def stop_in_the_middle(process: Process, record: UploadRecord) -> None:
+    """Receive bytes of a one-shot upload, then fail as if the client had disconnected."""
+    async with open_session(process.resources, record, PartialData.DISCARD) as session:
+        await session.receive(stream(CONTENT[:MIB], finish=False))
+        assert process.budget.free < process.budget_bytes
+        raise IncompleteUpload
 
 
 async def test_a_newer_session_supersedes_an_older_one(backends: Backends) -> None:
@@ -183,6 +201,41 @@ async def test_writes_release_all_memory(backends: Backends) -> None:
         upload_id = (await process.create()).upload.upload_id
         await process.uploads.write(upload_id, 0, stream(content, finish=finish))
         assert process.budget.free == process.budget_bytes
+
+
+async def test_a_failed_upload_returns_its_memory_before_its_clean_up(backends: Backends) -> None:
+    process = Process(backends)
+    free_at: dict[str, int] = {}
+    process.faults.reached = lambda points: free_at.update({points[-1]: process.budget.free})
+    record = await process.create(Plan(Kind.PARTIAL, resumable=False))
+    with pytest.raises(IncompleteUpload):
+        await stop_in_the_middle(process, record)
+    # Others may use the memory while the clean-up waits for PostgreSQL and S3.
+    assert free_at["end"] == free_at["delete_all"] == process.budget_bytes
+
+
+async def test_an_interrupted_concatenation_can_be_repeated_after_two_minutes(
+    backends: Backends,
+) -> None:
+    content = wav(100_000, seed=randrange(2**32))
+    process, upload_ids = Process(backends), []
+    for piece in (content[:50_000], content[50_000:]):
+        upload_ids.append((await process.create()).upload.upload_id)
+        await process.uploads.write(upload_ids[-1], 0, stream(piece, finish=True))
+    plan = Plan(
+        Kind.RECORDING,
+        backends.token_id,
+        request_id=str(uuid4()),
+        ends_at_size=True,
+        is_concatenation=True,
+    )
+    with pytest.raises(Died):
+        await Process(backends, Faults(Fault.DIES, at="read")).uploads.concatenate(plan, upload_ids)
+    await process.age(plan.request_id, timedelta(minutes=2))
+    await process.reap_due()
+    upload = await process.uploads.concatenate(plan, upload_ids)
+    _, sha256 = await backends.job(upload.job_id)
+    assert sha256 == hashlib.sha256(content).digest()
 
 
 async def test_a_completed_partial_upload_stays_until_it_expires(backends: Backends) -> None:
