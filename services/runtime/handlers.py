@@ -32,6 +32,22 @@ def with_behaviour(
     return wrapped
 
 
+class WrappedHandlers:
+    """The handlers of a server, each wrapped once instead of once for each call."""
+
+    def __init__(self, wrap: Callable[[str, Any], grpc.RpcMethodHandler[Any, Any]]) -> None:
+        """wrap: gets the full name of a method and its handler."""
+        self._wrap = wrap
+        self._known: dict[str, tuple[Any, grpc.RpcMethodHandler[Any, Any]]] = {}
+
+    def of(self, method: str, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
+        """The wrapped handler of a method."""
+        known = self._known.get(method)
+        if known is None or known[0] is not handler:
+            known = self._known[method] = (handler, self._wrap(method, handler))
+        return known[1]
+
+
 def inside(
     open_scope: Callable[[Any, _Context], AbstractAsyncContextManager[None]],
     behaviour: Behaviour,
