@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -38,10 +39,11 @@ class ConcurrencyLimit(grpc.aio.ServerInterceptor):
     def _counted(self, method: str, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
         if not self._limit or is_own_method(method):
             return cast("grpc.RpcMethodHandler[Any, Any]", handler)
-        has_stream = handler.response_streaming
         return with_behaviour(
             handler,
-            lambda behaviour: inside(lambda *_: self, behaviour, has_response_stream=has_stream),
+            lambda behaviour: inside(
+                lambda *_: self, behaviour, yields=inspect.isasyncgenfunction(behaviour)
+            ),
         )
 
     async def __aenter__(self) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import grpc
@@ -52,20 +52,26 @@ def inside(
     open_scope: Callable[[Any, _Context], AbstractAsyncContextManager[None]],
     behaviour: Behaviour,
     *,
-    has_response_stream: bool,
+    yields: bool,
 ) -> Behaviour:
-    """The behaviour, each call of which runs inside `open_scope(request, context)`."""
+    """The behaviour, each call of which runs inside `open_scope(request, context)`.
 
-    async def unary(request: Any, context: _Context) -> Any:
+    yields: whether it yields its responses. Then the result is a coroutine that writes them to
+        the context: it needs less memory than a generator, and ends as soon as the call does.
+        Other behaviours return one response, or write responses to the context themselves.
+    """
+
+    async def awaited(request: Any, context: _Context) -> Any:
         async with open_scope(request, context):
             return await behaviour(request, context)
 
-    async def stream(request: Any, context: _Context) -> AsyncIterator[Any]:
-        async with (
-            open_scope(request, context),
-            aclosing(behaviour(request, context)) as responses,
-        ):
-            async for response in responses:
-                yield response
+    async def written(request: Any, context: _Context) -> None:
+        async with open_scope(request, context):
+            responses = behaviour(request, context)
+            try:
+                async for response in responses:
+                    await context.write(response)
+            finally:
+                await responses.aclose()
 
-    return stream if has_response_stream else unary
+    return written if yields else awaited

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -80,18 +82,10 @@ def _wrapped(method: str, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
     )
 
 
-# The only streaming rpc that is not a generator: it writes its responses to the context.
-_HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
-
-
 def _guarded(behaviour: Any, handler: Any, method: str) -> Any:
     """The behaviour of a handler, with everything that surrounds a call."""
     if not handler.request_streaming and not handler.response_streaming:
         behaviour = _conditional(behaviour)
-    behaviour = _parsing(behaviour, handler)
-    if method == _HEALTH_WATCH:
-        return _guard_writer(behaviour)
-
     # Probes check the health every second.
     kind = _CallKind(
         method,
@@ -101,8 +95,8 @@ def _guarded(behaviour: Any, handler: Any, method: str) -> Any:
     )
     return inside(
         lambda request, context: _Call(kind, request, context),
-        behaviour,
-        has_response_stream=handler.response_streaming,
+        _parsing(behaviour, handler),
+        yields=inspect.isasyncgenfunction(behaviour),
     )
 
 
@@ -124,8 +118,12 @@ def _parsing(behaviour: Any, handler: Any) -> Any:
     """The behaviour of a handler, called with the bytes of its requests."""
     parse = _parser(handler.request_deserializer)
     if handler.request_streaming:
-        return lambda requests, context: behaviour(_ParsedRequests(requests, parse), context)
-    return lambda request, context: behaviour(parse(request), context)
+        parse = partial(_ParsedRequests, parse=parse)
+
+    def parsing(request: Any, context: Context) -> Any:
+        return behaviour(parse(request), context)
+
+    return parsing
 
 
 def _parser(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
@@ -150,16 +148,6 @@ class _ParsedRequests:
 
     async def __anext__(self) -> Any:
         return self._parse(await anext(self._requests))
-
-
-def _guard_writer(behaviour: Any) -> Any:
-    async def guarded(request: Any, context: Context) -> None:
-        try:
-            await behaviour(request, context)
-        except SoriError as error:
-            await _abort(context, error, None)
-
-    return guarded
 
 
 @dataclass(frozen=True, slots=True)
