@@ -15,6 +15,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 
 from services.registry import Service
 from services.runtime.concurrency import ConcurrencyLimit
+from services.runtime.garbage import QuietCollection, spare_present_objects
 from services.runtime.health import HealthWatch, Probe
 from services.runtime.interceptors import CallInterceptor
 from services.runtime.metrics import serving_metrics
@@ -114,6 +115,7 @@ class Server:
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
         self._bind(listen)
         await self.grpc.start()
+        spare_present_objects()
         _logger.info("listening", address=listen)
         with serving_metrics(self._settings.metrics_listen, self._service.name):
             async with self._health_server():
@@ -124,6 +126,7 @@ class Server:
         async with asyncio.TaskGroup() as group:
             health = group.create_task(self._health.run())
             tasks = [group.create_task(keep_running(each.name, each.run)) for each in background]
+            tasks.append(group.create_task(QuietCollection().run()))
             await stopping.wait()
             _logger.info("stopping", grace_seconds=self._settings.shutdown_grace_seconds)
             health.cancel()
