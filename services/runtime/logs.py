@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 import structlog
 
+from services.runtime.processes import process_number
 from services.version import product_version
 
 _encode = json.JSONEncoder(ensure_ascii=False, default=repr).encode
@@ -24,17 +25,20 @@ def configure_logs(service: str, level: str) -> None:
 
     The first line names the service and the version of the product.
 
-    service: is added to every line.
+    service: is added to every line; of several processes, the number of the process, too.
     level: the lowest level that is logged, such as "INFO".
     """
+    origin: dict[str, object] = {"service": service}
+    if number := process_number():
+        origin["process"] = number
 
-    def add_service(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        event["service"] = service
+    def add_origin(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event.update(origin)
         return event
 
     processors: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
-        add_service,
+        add_origin,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

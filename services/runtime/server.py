@@ -20,6 +20,7 @@ from services.runtime.health import HealthWatch, Probe
 from services.runtime.interceptors import CallInterceptor
 from services.runtime.metrics import serving_metrics
 from services.runtime.periodic import keep_running
+from services.runtime.processes import announce_listening, process_number
 from services.runtime.reflection import enable_reflection
 from services.runtime.settings import Settings
 from services.runtime.tls import server_credentials
@@ -42,8 +43,9 @@ _OPTIONS: list[tuple[str, int]] = [
     # A fixed window: a fast client gets no larger buffer.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 64 * 1024),
-    # Two servers on one port would split the calls between them silently.
-    ("grpc.so_reuseport", 0),
+    # Two servers on one port would split the calls between them silently, so only processes of
+    # one parent, which has reserved the port, may do that.
+    ("grpc.so_reuseport", 1 if process_number() else 0),
 ]
 _logger = structlog.get_logger(__name__)
 
@@ -119,6 +121,7 @@ class Server:
         _logger.info("listening", address=listen)
         with serving_metrics(self._settings.metrics_listen, self._service.name):
             async with self._health_server():
+                announce_listening()
                 await self._run_with(background, stopping)
         _logger.info("stopped")
 
