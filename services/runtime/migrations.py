@@ -23,7 +23,8 @@ from sqlalchemy.pool import NullPool
 
 from services.registry import MIGRATED_SERVICES
 from services.runtime.database import create_engine
-from services.runtime.schema import older_revisions, reason_to_wait
+from services.runtime.revisions import older_revisions
+from services.runtime.schema import reason_to_wait
 from services.runtime.settings import DatabaseSettings
 
 LOCK_POLL_SECONDS = 0.2

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Collection
-from pathlib import Path
 
 import structlog
 from sqlalchemy import text
@@ -13,21 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime.database import Database
 from services.runtime.errors import DatabaseUnavailable
+from services.runtime.revisions import older_revisions
 
-_SERVICES = Path(__file__).parents[1]
-_DOWN_REVISION = re.compile(r'^down_revision = "(.+)"$', re.MULTILINE)
 _logger = structlog.get_logger(__name__)
-
-
-def older_revisions(service: str) -> frozenset[str]:
-    """The revisions before the head that this code needs: those that have a successor.
-
-    The files are read as text, because Alembic takes long to import, and only migrations need
-    it.
-    """
-    files = (_SERVICES / service / "migrations" / "versions").glob("*.py")
-    found = (_DOWN_REVISION.search(file.read_text(encoding="utf-8")) for file in files)
-    return frozenset(match[1] for match in found if match)
 
 
 async def reason_to_wait(connection: AsyncConnection, service: str, older: Collection[str]) -> str:

@@ -1,4 +1,4 @@
-"""Which revisions of a service's schema are too old for its code."""
+"""The revisions of a service's schema are those that Alembic finds."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from alembic.script import ScriptDirectory
 
 from services.registry import MIGRATED_SERVICES
 from services.runtime.migrations import alembic_config
-from services.runtime.schema import older_revisions
+from services.runtime.revisions import head_revisions, older_revisions
 
 
 @pytest.mark.parametrize("service", MIGRATED_SERVICES)
-def test_every_revision_before_the_head_of_alembic_is_older(service: str) -> None:
+def test_the_head_and_the_older_revisions_are_those_of_alembic(service: str) -> None:
     scripts = ScriptDirectory.from_config(alembic_config(service))
     every = {script.revision for script in scripts.walk_revisions()}
-    assert older_revisions(service) == every - {scripts.get_current_head()}
+    head = {scripts.get_current_head() or ""}
+    assert head_revisions(service) == head
+    assert older_revisions(service) == every - head
