@@ -20,18 +20,26 @@ _PAUSE_SECONDS = 0.1
 _EXCEPTION = re.compile(r"^[\w.]*(?:Error|Exception|Violation)\w*: .+", re.MULTILINE)
 
 
+def are_at_heads(database_url: str) -> bool:
+    """Whether no schema needs a migration; also False if that cannot be read."""
+    try:
+        found = probes.revisions(database_url, MIGRATED_SERVICES)
+    except Exception:
+        # The migration fails with a reason, or creates what is missing.
+        return False
+    return all({found[service]} == head_revisions(service) for service in MIGRATED_SERVICES)
+
+
 def migrate(
     environment: Mapping[str, str], folder: Path, logs: Logs, report: Callable[[str], None]
 ) -> None:
-    """Bring the schemas of all services to their heads, unless they are there.
+    """Bring the schemas of all services to their heads.
 
     folder: the working directory.
     report: called often with a short description; may raise to abandon the migration.
 
     Errors: StackError with the reason.
     """
-    if _are_at_heads(environment["DATABASE_URL"]):
-        return
     log = logs.path("migrations")
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -53,16 +61,6 @@ def migrate(
         text = logs.text("migrations")
         reason = reason_in(text) or _last_exception(text)
         raise StackError(f"The database could not be migrated: {reason} The log is {log}.")
-
-
-def _are_at_heads(database_url: str) -> bool:
-    """Whether no schema needs a migration; also False if that cannot be read."""
-    try:
-        found = probes.revisions(database_url, MIGRATED_SERVICES)
-    except Exception:
-        # The migration fails with a reason, or creates what is missing.
-        return False
-    return all({found[service]} == head_revisions(service) for service in MIGRATED_SERVICES)
 
 
 def _await(process: subprocess.Popen[bytes], report: Callable[[str], None]) -> None:

@@ -209,8 +209,8 @@ class JobQueue:
         return len(job_ids)
 
 
-# The worker repeats these statements up to many times a second, and building one costs more CPU
-# time than sending it.
+# The worker repeats these statements whenever it wakes up, and building one costs more than a
+# millisecond of CPU.
 @lru_cache
 def _seconds_until_due(states: tuple[State, ...]) -> Any:
     """The statement that returns the seconds until a job in one of the states is due."""
