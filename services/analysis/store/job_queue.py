@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import CTE, ColumnElement, case, func, insert, literal, select, update
@@ -65,15 +66,9 @@ class JobQueue:
 
     async def seconds_until_due(self, states: Iterable[State]) -> float | None:
         """Seconds until a job in one of the states is due; None when there is no such job."""
-        earliest = [
-            select(func.min(jobs.c.due_time))
-            .where(jobs.c.state == state, jobs.c.due_time.is_not(None))
-            .scalar_subquery()
-            for state in states
-        ]
-        seconds = func.extract("epoch", func.least(*earliest) - func.now())
+        statement = _seconds_until_due(tuple(states))
         async with self._database.transaction() as connection:
-            found = await connection.scalar(select(seconds))
+            found = await connection.scalar(statement)
         return None if found is None else float(found)
 
     async def due(self) -> tuple[int, float]:
@@ -214,6 +209,21 @@ class JobQueue:
         return len(job_ids)
 
 
+# The worker repeats these statements whenever it wakes up, and building one costs more than a
+# millisecond of CPU.
+@lru_cache
+def _seconds_until_due(states: tuple[State, ...]) -> Any:
+    """The statement that returns the seconds until a job in one of the states is due."""
+    earliest = [
+        select(func.min(jobs.c.due_time))
+        .where(jobs.c.state == state, jobs.c.due_time.is_not(None))
+        .scalar_subquery()
+        for state in states
+    ]
+    return select(func.extract("epoch", func.least(*earliest) - func.now()))
+
+
+@lru_cache
 def _claim(state: State, limit: int, worker: str, lease: timedelta) -> Any:
     """The statement that claims due jobs; returns the fields of `Claim`."""
     due = _due(limit, jobs.c.state == state)
@@ -249,6 +259,7 @@ def _claim(state: State, limit: int, worker: str, lease: timedelta) -> Any:
     )
 
 
+@lru_cache
 def _fail_overdue(event: Event, reason: str, limit: int) -> Any:
     """The statement that fails jobs whose deadline has passed; returns their ids."""
     sources = TRANSITIONS[event].sources
