@@ -8,8 +8,8 @@ from contextlib import aclosing
 from uuid import UUID
 
 import pytest
+from asyncpg import UndefinedColumnError
 from sqlalchemy import text
-from sqlalchemy.exc import ProgrammingError
 from uuid_utils.compat import uuid7
 
 from services.analysis.errors import JobNotFound
@@ -183,7 +183,7 @@ async def test_a_change_survives_an_unexpected_error_of_the_feed(
     await anext(states)
     await store.start_upload(job_id, LONG)
     feed.changed(job_id, State.UPLOADING)
-    with broken_schema(database_url), pytest.raises(ProgrammingError):
+    with broken_schema(database_url), pytest.raises(UndefinedColumnError):
         await asyncio.wait_for(feed.run(), PATIENCE_SECONDS)
     running = asyncio.create_task(feed.run())
     assert (await asyncio.wait_for(anext(states), PATIENCE_SECONDS)).state is State.UPLOADING
