@@ -29,6 +29,9 @@ _WANTED = any_(bindparam("job_ids", type_=postgresql.ARRAY(Uuid())))
 _GET = Statement(
     select(*JOB_COLUMNS).where(jobs.c.job_id == bindparam("job_id", type_=Uuid), IS_KEPT)
 )
+_DELETED = Statement(
+    select(jobs.c.job_id).where(jobs.c.job_id == bindparam("job_id", type_=Uuid), ~IS_KEPT)
+)
 _GET_MANY = Statement(select(*JOB_COLUMNS).where(jobs.c.job_id == _WANTED))
 _REVISIONS = Statement(select(jobs.c.job_id, jobs.c.revision).where(jobs.c.job_id == _WANTED))
 _STORED_IDS = Statement(
@@ -66,6 +69,11 @@ class JobReads:
         if row is None:
             raise JobNotFound(job_id=job_id)
         return job_of(row)
+
+    async def is_deleted(self, job_id: UUID) -> bool:
+        """Whether a client deleted a job that is still stored."""
+        async with self._database.connection() as connection:
+            return await _DELETED.row(connection, job_id=job_id) is not None
 
     async def get_many(self, job_ids: Iterable[UUID]) -> list[Job]:
         """Read jobs for their watchers, in any order; unknown ids are left out.

@@ -87,8 +87,10 @@ class JobStore(JobReads):
         """
         given = {"job_id": job_id, "token_id": token_id, "request_id": request_id}
         async with self._database.connection() as connection:
-            if await _CREATE.row(connection, **given, timeout=timeout) is not None:
-                return None
+            created = await _CREATE.row(connection, **given, timeout=timeout)
+        if created is not None:
+            self._on_transition(job_id, State.OPENED)
+            return None
         # A concurrent call with the same request id may insert its job first; the second
         # iteration finds it.
         for _ in range(2):
@@ -103,10 +105,11 @@ class JobStore(JobReads):
                     if owner.is_recent and owner.sha256 is not None:
                         return AttachedRecording(owner.job_id, owner.sha256)
                     superseded = owner.job_id, await supersede(connection, owner.job_id)
-                created = await connection.scalar(_INSERT, {**given, "timeout": timeout})
+                is_created = await connection.scalar(_INSERT, {**given, "timeout": timeout})
             if superseded is not None:
                 self._notify(*superseded)
-            if created is not None:
+            if is_created:
+                self._on_transition(job_id, State.OPENED)
                 return None
         raise DatabaseUnavailable
 
