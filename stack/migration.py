@@ -8,6 +8,9 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from services.registry import MIGRATED_SERVICES
+from services.runtime.revisions import head_revisions
+from stack import probes
 from stack.errors import StackError, reason_in
 from stack.logs import Logs
 from stack.processes import bound_to_parent
@@ -15,6 +18,16 @@ from stack.processes import bound_to_parent
 _PAUSE_SECONDS = 0.1
 # The last line of a traceback: the exception and its text.
 _EXCEPTION = re.compile(r"^[\w.]*(?:Error|Exception|Violation)\w*: .+", re.MULTILINE)
+
+
+def are_at_heads(database_url: str) -> bool:
+    """Whether no schema needs a migration; also False if that cannot be read."""
+    try:
+        found = probes.revisions(database_url, MIGRATED_SERVICES)
+    except Exception:
+        # The migration fails with a reason, or creates what is missing.
+        return False
+    return all({found[service]} == head_revisions(service) for service in MIGRATED_SERVICES)
 
 
 def migrate(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,17 +26,30 @@ class NotReadyError(Exception):
 
 def postgres(url: str) -> None:
     """PostgreSQL responds to a query."""
+    _query(url, "SELECT 1")
 
-    async def query() -> None:
+
+def revisions(url: str, services: Sequence[str]) -> dict[str, str | None]:
+    """The revision of each service's schema; fails if one has none yet."""
+    columns = ", ".join(
+        f'(SELECT version_num FROM "{service}".alembic_version)'  # noqa: S608
+        for service in services
+    )
+    return dict(zip(services, _query(url, f"SELECT {columns}"), strict=True))
+
+
+def _query(url: str, statement: str) -> asyncpg.Record:
+    async def query() -> asyncpg.Record:
         connection = await asyncpg.connect(url, timeout=_TIMEOUT_SECONDS)
         try:
-            await connection.fetchval("SELECT 1")
+            (row,) = await connection.fetch(statement)
+            return row
         finally:
             await connection.close(timeout=_TIMEOUT_SECONDS)
 
     # In a separate thread, because the caller may run in an event loop.
     with ThreadPoolExecutor(1) as executor:
-        executor.submit(asyncio.run, query()).result()
+        return executor.submit(asyncio.run, query()).result()
 
 
 def s3(s3: S3) -> None:

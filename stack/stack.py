@@ -19,7 +19,7 @@ from stack.gateways import admin_socket, configure_gateways
 from stack.hosts import Hosts
 from stack.lock import Holder, locked, write_holder
 from stack.logs import Logs
-from stack.migration import migrate
+from stack.migration import are_at_heads, migrate
 from stack.ports import require_free, settings_on_free_ports
 from stack.programs import describe_programs
 from stack.readiness import READY_SECONDS, Readiness, wait_until
@@ -220,7 +220,9 @@ class Stack(Addresses):
             postgres.prepare(self.data_dir / "postgres", self.hosts.network)
             self._supervisor.start("postgres")
             self._readiness.wait_started(["postgres"], self._report)
-        migrate(self.environment, runtime, self._logs, self._report)
+        is_own = "postgres" in self.programs
+        if not (is_own and are_at_heads(self.environment["DATABASE_URL"])):
+            migrate(self.environment, runtime, self._logs, self._report)
         for name in on_schema:
             self._supervisor.start(name)
         self._readiness.wait_started(self.programs, self._report)

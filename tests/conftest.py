@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Schedulin
     if config.getvalue("dist") == "loadfile":
         return StackScheduling(config, log)
     return None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Name the folder that all workers of this run share."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    os.environ["SORI_TEST_RUN_FOLDER"] = str(shared)

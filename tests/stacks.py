@@ -13,6 +13,7 @@ from pathlib import Path
 
 from stack.namespaces import Network
 from stack.stack import Stack
+from tests.databases import copy_database
 
 ON_CLUSTER = os.environ.get("SORI_TEST_CLUSTER") == "1"
 
@@ -27,6 +28,8 @@ def new_stack(
     analysis_workers: int = 0,
 ) -> Stack:
     """A stack that the caller enters; the arguments are those of `Stack.on_free_ports`."""
+    if "postgres" not in without:
+        copy_database(folder)
     return Stack.on_free_ports(
         folder,
         environment,

@@ -11,9 +11,11 @@ import argparse
 import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import asyncpg
 from alembic import command, context
+from alembic.config import Config
 from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -21,11 +23,17 @@ from sqlalchemy.pool import NullPool
 
 from services.registry import MIGRATED_SERVICES
 from services.runtime.database import create_engine
-from services.runtime.schema import alembic_config, older_revisions, reason_to_wait
+from services.runtime.revisions import older_revisions
+from services.runtime.schema import reason_to_wait
 from services.runtime.settings import DatabaseSettings
 
 LOCK_POLL_SECONDS = 0.2
 WAIT_POLL_SECONDS = 0.5
+
+
+def alembic_config(service: str) -> Config:
+    """The Alembic configuration of a service."""
+    return Config(Path(__file__).parents[1] / service / "alembic.ini")
 
 
 def migrate(service: str) -> None:

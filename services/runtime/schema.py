@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
-from pathlib import Path
 
 import structlog
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime.database import Database
 from services.runtime.errors import DatabaseUnavailable
+from services.runtime.revisions import older_revisions
 
 _logger = structlog.get_logger(__name__)
-
-
-def alembic_config(service: str) -> Config:
-    """The Alembic configuration of a service."""
-    return Config(Path(__file__).parents[1] / service / "alembic.ini")
-
-
-def older_revisions(service: str) -> frozenset[str]:
-    """The revisions before the head that this code needs."""
-    scripts = ScriptDirectory.from_config(alembic_config(service))
-    every = {script.revision for script in scripts.walk_revisions()}
-    return frozenset(every - {scripts.get_current_head() or ""})
 
 
 async def reason_to_wait(connection: AsyncConnection, service: str, older: Collection[str]) -> str:

@@ -14,6 +14,7 @@ from stack.stack import Stack
 from tests.chaos.cluster_fixture import Cluster, FakeAnalysisServer, eventually
 from tests.chaos.conftest import ENVIRONMENT
 from tests.chaos.half_open_proxy import HalfOpenProxy
+from tests.databases import copy_database
 
 SOON_SECONDS = 10.0
 
@@ -37,6 +38,7 @@ def cluster_with_proxy(
         "DATABASE_URL": f"postgresql://sori@127.0.0.1:{proxy_port}/sori",
         "ANALYSIS_TIMEOUT_SECONDS": "600",
     }
+    copy_database(folder / "stack")
     stack = Stack.on_free_ports(
         folder / "stack", environment, without=("analyzer",), analysis_workers=1
     )

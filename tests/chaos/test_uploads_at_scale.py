@@ -23,6 +23,7 @@ from sori.upload.v1 import upload_pb2 as pb
 from sori.upload.v1 import upload_pb2_grpc
 from stack.stack import Stack
 from tests.chaos.cluster_fixture import client_channel
+from tests.databases import copy_database
 from tests.e2e.product import AUDIO, SESSION, Product, plain_http
 from tests.e2e.uploading import MIB, Uploader, wav
 from tests.e2e.waiting import eventually
@@ -44,6 +45,7 @@ ENVIRONMENT = {
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("scale")
+    copy_database(folder)
     with Stack.on_free_ports(folder, ENVIRONMENT, without=("analyzer",)) as stack:
         yield stack
 

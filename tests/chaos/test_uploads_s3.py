@@ -12,6 +12,7 @@ from stack.ports import free_ports
 from stack.stack import Stack
 from tests.chaos.cluster_fixture import client_channel, eventually
 from tests.chaos.faulty_proxy import Fault, FaultyProxy
+from tests.databases import copy_database
 from tests.e2e.product import Product, plain_http
 from tests.e2e.uploading import MIB, Uploader, assert_analysed, messages, wav
 
@@ -39,6 +40,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, proxy: FaultyProxy) -> Itera
         "UPLOAD_SWEEP_SECONDS": "0.5",
     }
     folder = tmp_path_factory.mktemp("s3")
+    copy_database(folder)
     stack = Stack.on_free_ports(folder, environment, without=("analyzer",))
     proxy.forward_to(f"127.0.0.1:{stack.settings.s3_port}")
     with stack:

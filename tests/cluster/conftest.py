@@ -11,6 +11,7 @@ from stack.namespaces import Namespaces, reason_to_skip
 from stack.ports import free_ports
 from stack.stack import Stack
 from tests.chaos.cluster_fixture import Cluster, FakeAnalysisServer
+from tests.databases import copy_database
 from tests.stacks import ON_CLUSTER, network
 
 ENVIRONMENT = {
@@ -69,6 +70,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosted]:
         free_ports(1)[0], folder / "journal", "accepts", hosts.outside
     )
     analysis_server.start()
+    copy_database(folder / "stack")
     stack = Stack.on_free_ports(
         folder / "stack",
         {**ENVIRONMENT, "TARGET_SERVER_URL": analysis_server.url},

@@ -30,6 +30,7 @@ class AnalysisServer:
         self._answers: dict[int, list[tuple[int, Json | bytes]]] = {}
         self._statuses: dict[int, Json | bytes] = {}
         self._stalled: dict[int, threading.Event] = {}
+        self._released: set[int] = set()
         self._jobs: dict[str, Json] = {}
         self._dispatches: dict[str, list[Json]] = {}
         self._arrived = threading.Condition()
@@ -59,6 +60,10 @@ class AnalysisServer:
         """
         self.hold(token_id)
         self._statuses[token_id] = status
+
+    def release(self, token_id: int) -> None:
+        """Fail the jobs of this token that wait for their status, so that polling them ends."""
+        self._released.add(token_id)
 
     def stall(self, token_id: int) -> threading.Event:
         """Answer the dispatches of this token only when the returned event is set."""
@@ -112,6 +117,8 @@ class AnalysisServer:
     async def status(self, request: Request) -> Response:
         """The route of the status URLs."""
         token_id = self._jobs[request.path_params["job_id"]]["token"]["id"]
+        if token_id in self._released:
+            return JSONResponse({"status": "failed"})
         status = self._statuses[token_id]
         return Response(status) if isinstance(status, bytes) else JSONResponse(status)
 

@@ -71,7 +71,7 @@ def product(stack: Stack, gateway: httpx.Client) -> Product:
 
 
 @pytest.fixture
-def held_token(gateway: httpx.Client, analysis_server: AnalysisServer) -> int:
+def held_token(gateway: httpx.Client, analysis_server: AnalysisServer) -> Iterator[int]:
     """A token of this test alone, whose jobs the analysis server keeps back."""
     actor = gateway.post("/actors", json={"name": f"actor {uuid.uuid4()}"}).json()
     token = gateway.post(
@@ -79,7 +79,8 @@ def held_token(gateway: httpx.Client, analysis_server: AnalysisServer) -> int:
     ).json()
     analysis_server.hold(token["id"])
     token_id: int = token["id"]
-    return token_id
+    yield token_id
+    analysis_server.release(token_id)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from services.registry import SERVICE_NAMES
 from services.runtime.tls import Tls, blocking_channel
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from stack.stack import Stack
+from tests.databases import copy_database
 from tests.e2e.product import AUDIO, Product
 
 LOOPBACK = "127.0.0.1"
@@ -83,7 +84,9 @@ def stack(
         "GATEWAY_TLS_CERTIFICATE_FILE": str(own.certificate_file),
         "GATEWAY_TLS_KEY_FILE": str(own.key_file),
     }
-    with Stack.on_free_ports(tmp_path_factory.mktemp("stack"), environment) as stack:
+    folder = tmp_path_factory.mktemp("stack")
+    copy_database(folder)
+    with Stack.on_free_ports(folder, environment) as stack:
         yield stack
 
 

@@ -9,19 +9,17 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from services.catalog.store import CatalogStore
-from services.registry import PROGRAMS
 from services.runtime.database import Database
 from services.runtime.settings import DatabaseSettings
 from stack.stack import Stack
-
-NOT_NEEDED = ("s3", *PROGRAMS, "analyzer", "gateway")
+from tests.databases import WITHOUT, copy_database
 
 
 @pytest.fixture(scope="session")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with Stack.on_free_ports(
-        tmp_path_factory.mktemp("data"), without=NOT_NEEDED, seeded=False
-    ) as stack:
+    folder = tmp_path_factory.mktemp("data")
+    copy_database(folder)
+    with Stack.on_free_ports(folder, without=WITHOUT, seeded=False) as stack:
         yield stack.database_url
 
 

@@ -14,11 +14,12 @@ import pytest
 
 from services.registry import BY_NAME, MIGRATED_SERVICES
 from services.runtime.healthcheck import is_serving
-from services.runtime.schema import older_revisions
+from services.runtime.revisions import older_revisions
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from sori.upload.v1 import upload_pb2, upload_pb2_grpc
 from stack.stack import Stack
+from tests.databases import copy_database
 
 WAIT_SECONDS = 30.0
 JOB_ID = "019d3f00-0000-7000-8000-000000000000"
@@ -41,6 +42,7 @@ READS: dict[str, Call] = {
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("unmigrated")
+    copy_database(folder)
     with Stack.on_free_ports(folder, without=("analyzer", "gateway"), seeded=False) as stack:
         yield stack
 

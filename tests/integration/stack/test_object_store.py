@@ -20,6 +20,7 @@ from stack.ports import HOST, free_ports
 from stack.readiness import wait_until
 from stack.s3 import S3
 from stack.stack import Stack
+from tests.databases import copy_database
 
 START_SECONDS = 90
 MANIFEST = ROOT / "deploy" / "k8s" / "overlays" / "local" / "s3.yaml"
@@ -30,6 +31,7 @@ PARTS = ("master", "volume", "filer", "s3")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack of PostgreSQL and SeaweedFS."""
     folder = tmp_path_factory.mktemp("data")
+    copy_database(folder)
     with Stack.on_free_ports(
         folder, without=(*PROGRAMS, "analyzer", "gateway"), seeded=False
     ) as stack:

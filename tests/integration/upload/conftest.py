@@ -25,18 +25,20 @@ from services.runtime.database import Database
 from services.runtime.interceptors import CallInterceptor
 from services.runtime.object_store import ObjectStore
 from services.runtime.settings import DatabaseSettings, ObjectStoreSettings
+from services.runtime.watch_limit import WatchLimit
 from sori.analysis.v1.analysis_pb2_grpc import add_AnalysisIntakeServiceServicer_to_server
 from sori.catalog.v1.catalog_pb2_grpc import add_CatalogServiceServicer_to_server
 from stack.stack import Stack
+from tests.databases import copy_database
 from tests.integration.upload.process import Backends
 
 
 @pytest.fixture(scope="package")
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     without = (*PROGRAMS, "analyzer", "gateway")
-    with Stack.on_free_ports(
-        tmp_path_factory.mktemp("storage"), without=without, seeded=False
-    ) as stack:
+    folder = tmp_path_factory.mktemp("storage")
+    copy_database(folder)
+    with Stack.on_free_ports(folder, without=without, seeded=False) as stack:
         yield stack
 
 
@@ -108,6 +110,7 @@ async def running_catalog(
             AnalysisClient(analysis),
             ViewCounter(store.tokens, 60),
             TokenWatch(store.changes, database, 60),
+            WatchLimit(per_client=0, total=0),
         )
         add_CatalogServiceServicer_to_server(servicer, server)
         await server.start()
