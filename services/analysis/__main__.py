@@ -68,7 +68,7 @@ async def main(settings: AnalysisSettings, role: str) -> None:
         if role != "worker":
             deletions = Deletions(database, notifications.notify)
             servicers = (settings, store, deletions, notifications, webhook, parser)
-            background.append(_add_servicers(server, *servicers))
+            background += _add_servicers(server, *servicers)
         if role != "api":
             background += await _workers(
                 resources, settings, database, store, notifications, webhook, parser
@@ -84,7 +84,7 @@ def _add_servicers(
     notifications: JobNotifications,
     webhook: WebhookSigner,
     parser: ReportParser,
-) -> Background:
+) -> list[Background]:
     feed = ProgressFeed(store, settings.heartbeat_seconds)
     notifications.subscribe(feed.changed, feed.missed)
     analysis_pb2_grpc.add_AnalysisServiceServicer_to_server(
@@ -93,7 +93,10 @@ def _add_servicers(
     analysis_pb2_grpc.add_AnalysisIntakeServiceServicer_to_server(
         AnalysisIntakeServicer(settings, store), server.grpc
     )
-    return Background("progress feed", feed.run, feed.stop)
+    return [
+        Background("progress feed", feed.run, feed.stop),
+        Background("heartbeats", feed.run_heartbeats),
+    ]
 
 
 async def _workers(
