@@ -12,6 +12,7 @@ import httpx
 from services.analysis import metrics, reaper
 from services.analysis.analyzer_client import AnalyzerClient
 from services.analysis.dispatch_request import DispatchRequestBuilder
+from services.analysis.dispatched_tokens import DispatchedTokens
 from services.analysis.jobs import State
 from services.analysis.metrics import QueueMetrics
 from services.analysis.notifications import JobNotifications
@@ -110,12 +111,8 @@ async def _workers(
         open_channel(settings.catalog_address, settings.tls)
     )
     http = await resources.enter_async_context(_http_client(settings))
-    builder = DispatchRequestBuilder(
-        catalog_pb2_grpc.CatalogServiceStub(catalog),
-        objects,
-        webhook,
-        settings.recording_url_seconds,
-    )
+    tokens = DispatchedTokens(catalog_pb2_grpc.CatalogServiceStub(catalog))
+    builder = DispatchRequestBuilder(tokens, objects, webhook, settings.recording_url_seconds)
     client = AnalyzerClient(
         http,
         str(settings.target_server_url),
@@ -136,6 +133,7 @@ async def _workers(
     ]
     return [
         Background("worker", worker.run, worker.stop),
+        Background("dispatched tokens", tokens.run),
         *(Background(task.name, task.run) for task in tasks),
     ]
 

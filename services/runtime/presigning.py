@@ -22,6 +22,8 @@ _TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _SAFE = "/-_.~"
+# botocore renews temporary credentials at the latest ten minutes before they expire.
+_MIN_TEMPORARY_SECONDS = 600.0
 
 
 class UrlSigner:
@@ -122,7 +124,9 @@ def signer_like(url: str, key: str, credentials: ReadOnlyCredentials) -> UrlSign
 def seconds_left(url: str, now: datetime | None = None) -> tuple[float, float]:
     """How long a presigned URL is still valid, and how long it was when it was signed.
 
-    Both are 0 for a URL without these dates. now: default: the current time.
+    Both are 0 for a URL without these dates. A URL signed with temporary credentials counts
+    as valid for ten minutes, if it does not say less: it expires with the credentials. now:
+    default: the current time.
     """
     signed = _signed(url)
     signing_time = _signing_time(signed)
@@ -132,6 +136,8 @@ def seconds_left(url: str, now: datetime | None = None) -> tuple[float, float]:
         return 0.0, 0.0
     if signing_time is None:
         return 0.0, 0.0
+    if "X-Amz-Security-Token" in signed:
+        valid = min(valid, _MIN_TEMPORARY_SECONDS)
     return valid - ((now or datetime.now(UTC)) - signing_time).total_seconds(), valid
 
 

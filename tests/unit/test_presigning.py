@@ -101,6 +101,12 @@ def test_how_long_a_url_is_valid() -> None:
     assert seconds_left(url, later) == (500, 600)
 
 
+def test_a_url_expires_with_the_temporary_credentials_that_signed_it() -> None:
+    time = datetime(2026, 11, 28, tzinfo=UTC)
+    url = UrlSigner(PATH_STYLE, "ap-northeast-2").url(TEMPORARY, KEY, 3600, time)
+    assert seconds_left(url, time) == (600, 600)
+
+
 @pytest.mark.parametrize("url", [PATH_STYLE, f"{PATH_STYLE}?X-Amz-Expires=600"])
 def test_a_url_without_dates_counts_as_expired(url: str) -> None:
     assert seconds_left(url) == (0, 0)

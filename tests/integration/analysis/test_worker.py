@@ -16,6 +16,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from services.analysis.analyzer_client import AnalyzerClient
 from services.analysis.dispatch_request import DispatchRequestBuilder
+from services.analysis.dispatched_tokens import DispatchedTokens
 from services.analysis.jobs import AttemptOutcome, State
 from services.analysis.report_parser import ReportParser
 from services.analysis.settings import AnalysisSettings
@@ -62,7 +63,7 @@ async def worker(
         channel = await resources.enter_async_context(open_channel(NOWHERE, None))
         http = await resources.enter_async_context(httpx.AsyncClient())
         builder = DispatchRequestBuilder(
-            catalog_pb2_grpc.CatalogServiceStub(channel),
+            DispatchedTokens(catalog_pb2_grpc.CatalogServiceStub(channel)),
             objects,
             WebhookSigner("http://localhost", "a key of some length", signature_required=True),
             3600,
