@@ -7,10 +7,8 @@ import asyncio
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
-import httpx
-
 from services.analysis import metrics, reaper
-from services.analysis.analyzer_client import AnalyzerClient
+from services.analysis.analyzer_client import AnalyzerClient, open_http
 from services.analysis.dispatch_request import DispatchRequestBuilder
 from services.analysis.dispatched_tokens import DispatchedTokens
 from services.analysis.jobs import State
@@ -110,12 +108,20 @@ async def _workers(
     catalog = await resources.enter_async_context(
         open_channel(settings.catalog_address, settings.tls)
     )
-    http = await resources.enter_async_context(_http_client(settings))
+    target_url = str(settings.target_server_url)
+    http = await resources.enter_async_context(
+        open_http(
+            target_url,
+            timeout_seconds=settings.dispatch_timeout_seconds,
+            connect_timeout_seconds=settings.dispatch_connect_timeout_seconds,
+            connections=settings.dispatch_concurrency,
+        )
+    )
     tokens = DispatchedTokens(catalog_pb2_grpc.CatalogServiceStub(catalog))
     builder = DispatchRequestBuilder(tokens, objects, webhook, settings.recording_url_seconds)
     client = AnalyzerClient(
         http,
-        str(settings.target_server_url),
+        target_url,
         parser,
         settings.target_server_token.get_secret_value(),
     )
@@ -136,16 +142,6 @@ async def _workers(
         Background("dispatched tokens", tokens.run),
         *(Background(task.name, task.run) for task in tasks),
     ]
-
-
-def _http_client(settings: AnalysisSettings) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        timeout=httpx.Timeout(
-            settings.dispatch_timeout_seconds,
-            connect=settings.dispatch_connect_timeout_seconds,
-        ),
-        limits=httpx.Limits(max_connections=settings.dispatch_concurrency),
-    )
 
 
 if __name__ == "__main__":

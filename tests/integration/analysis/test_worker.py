@@ -9,12 +9,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import httpx
 import pytest
 from asyncpg import UndefinedColumnError
 from pydantic import SecretStr
 
-from services.analysis.analyzer_client import AnalyzerClient
+from services.analysis.analyzer_client import AnalyzerClient, open_http
 from services.analysis.dispatch_request import DispatchRequestBuilder
 from services.analysis.dispatched_tokens import DispatchedTokens
 from services.analysis.jobs import AttemptOutcome, State
@@ -31,6 +30,7 @@ from tests.integration.analysis.faults import broken_schema
 from tests.integration.analysis.jobs import NOW, RECORDING, claimed, opened, queued
 
 NOWHERE = "127.0.0.1:9"
+URL = f"http://{NOWHERE}"
 PATIENCE_SECONDS = 30.0
 
 
@@ -61,7 +61,9 @@ async def worker(
     async with AsyncExitStack() as resources:
         objects = await resources.enter_async_context(ObjectStore.connect(settings))
         channel = await resources.enter_async_context(open_channel(NOWHERE, None))
-        http = await resources.enter_async_context(httpx.AsyncClient())
+        http = await resources.enter_async_context(
+            open_http(URL, timeout_seconds=5, connect_timeout_seconds=5, connections=16)
+        )
         builder = DispatchRequestBuilder(
             DispatchedTokens(catalog_pb2_grpc.CatalogServiceStub(channel)),
             objects,
@@ -69,7 +71,7 @@ async def worker(
             3600,
         )
         queue = JobQueue(database, lambda _, state: transitions.put_nowait(state))
-        client = AnalyzerClient(http, f"http://{NOWHERE}", ReportParser(1024))
+        client = AnalyzerClient(http, URL, ReportParser(1024))
         yield Worker(settings, store, queue, builder, client)
 
 
