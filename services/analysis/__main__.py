@@ -21,7 +21,7 @@ from services.analysis.servicer import AnalysisIntakeServicer, AnalysisServicer
 from services.analysis.settings import AnalysisSettings
 from services.analysis.store import Deletions, ExpiredJobs, JobQueue, JobStore
 from services.analysis.webhook import WebhookSigner
-from services.analysis.worker import Worker
+from services.analysis.worker import TIME_OUT_INTERVAL_SECONDS, Worker
 from services.registry import ANALYSIS
 from services.runtime.channels import open_channel
 from services.runtime.database import Database
@@ -134,11 +134,13 @@ async def _workers(
     age = timedelta(days=settings.retention_days) if settings.retention_days else None
     reap = JobReaper(ExpiredJobs(database), objects, age).reap
     tasks = [
+        PeriodicTask("job time-outs", worker.time_out, TIME_OUT_INTERVAL_SECONDS),
         PeriodicTask("queue metrics", refresh, metrics.INTERVAL_SECONDS),
         PeriodicTask("job reaper", reap, reaper.INTERVAL_SECONDS),
     ]
     return [
         Background("worker", worker.run, worker.stop),
+        Background("lease renewal", worker.leases.run),
         Background("dispatched tokens", tokens.run),
         *(Background(task.name, task.run) for task in tasks),
     ]

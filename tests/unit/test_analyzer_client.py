@@ -149,7 +149,7 @@ async def test_a_redirect_is_a_refusal() -> None:
     assert [each.path for each in server.requests] == ["/analyze-voice"] * 2
 
 
-async def test_a_server_that_nobody_listens_for_has_not_seen_the_job() -> None:
+async def test_a_server_that_refuses_the_connection_has_not_seen_the_job() -> None:
     with socket.socket() as unused:
         unused.bind((HOST, 0))
         url = f"http://{HOST}:{unused.getsockname()[1]}/"

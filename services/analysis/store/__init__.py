@@ -12,6 +12,7 @@ from services.analysis.store.expired_jobs import DELETION_DELAY, ExpiredJobs
 from services.analysis.store.job_queue import JobQueue
 from services.analysis.store.job_store import AttachedRecording, Filter, JobStore
 from services.analysis.store.reuse import Reuse
+from services.analysis.store.settlements import Settlement
 from services.analysis.store.submissions import SUBMISSION_WINDOW, Submission
 from services.analysis.store.transitions import OnTransition, Transition
 
@@ -26,6 +27,7 @@ __all__ = [
     "JobStore",
     "OnTransition",
     "Reuse",
+    "Settlement",
     "Submission",
     "Transition",
 ]

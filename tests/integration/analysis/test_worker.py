@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from uuid import UUID
 
 import pytest
 from asyncpg import UndefinedColumnError
@@ -82,6 +83,17 @@ async def running(worker: Worker) -> AsyncIterator[None]:
     task.cancel()
 
 
+async def queued_after_crashes(
+    settings: AnalysisSettings, store: JobStore, queue: JobQueue
+) -> UUID:
+    """A job whose workers died as often as it may be dispatched."""
+    job_id = await queued(store)
+    for _ in range(settings.dispatch_max_attempts):
+        # A worker claims the job and dies: the lease expires, and nothing settles the claim.
+        await claimed(queue, NOW)
+    return job_id
+
+
 async def test_a_job_that_kills_every_worker_fails(
     settings: AnalysisSettings,
     store: JobStore,
@@ -89,10 +101,7 @@ async def test_a_job_that_kills_every_worker_fails(
     worker: Worker,
     transitions: asyncio.Queue[State],
 ) -> None:
-    job_id = await queued(store)
-    for _ in range(settings.dispatch_max_attempts):
-        # A worker claims the job and dies: the lease expires, and nothing settles the claim.
-        await claimed(queue, NOW)
+    job_id = await queued_after_crashes(settings, store, queue)
     async with running(worker):
         assert await asyncio.wait_for(transitions.get(), PATIENCE_SECONDS) is State.FAILED
     analysis = await store.get_analysis(job_id)
@@ -105,10 +114,23 @@ async def test_a_job_that_kills_every_worker_fails(
 
 
 async def test_a_worker_can_run_again_after_an_unexpected_error(
-    database_url: str, store: JobStore, worker: Worker, transitions: asyncio.Queue[State]
+    settings: AnalysisSettings,
+    database_url: str,
+    store: JobStore,
+    queue: JobQueue,
+    worker: Worker,
+    transitions: asyncio.Queue[State],
 ) -> None:
     with broken_schema(database_url), pytest.raises(UndefinedColumnError):
         await asyncio.wait_for(worker.run(), PATIENCE_SECONDS)
-    await store.attach_recording(await opened(store), RECORDING, 1, NOW, None)
+    await queued_after_crashes(settings, store, queue)
     async with running(worker):
         assert await asyncio.wait_for(transitions.get(), PATIENCE_SECONDS) is State.FAILED
+
+
+async def test_a_worker_fails_jobs_whose_deadline_has_passed(
+    store: JobStore, worker: Worker, transitions: asyncio.Queue[State]
+) -> None:
+    await store.attach_recording(await opened(store), RECORDING, 1, NOW, None)
+    assert not await worker.time_out()
+    assert transitions.get_nowait() is State.FAILED
