@@ -14,16 +14,21 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Text, bindparam, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from services.analysis.jobs import State
 from services.runtime.database import Database
 from services.runtime.errors import DatabaseUnavailable
+from services.runtime.statements import Statement
 
 CHANNEL = "analysis_jobs_changed"
 RETRY_SECONDS = 0.5
 JOBS_PER_NOTIFICATION = 100
 """A payload is limited to 8,000 bytes; a job takes at most 48."""
+
+_PAYLOADS = func.unnest(bindparam("payloads", type_=ARRAY(Text))).column_valued("payload")
+_NOTIFY = Statement(select(func.pg_notify(CHANNEL, _PAYLOADS)))
 
 OnChange = Callable[[UUID, State], None]
 OnGap = Callable[[], None]
@@ -77,9 +82,8 @@ class JobNotifications:
         if not unsent:
             return
         try:
-            async with self._database.transaction() as connection:
-                for payload in _payloads(unsent):
-                    await connection.execute(select(func.pg_notify(CHANNEL, payload)))
+            async with self._database.connection() as connection:
+                await _NOTIFY.rows(connection, payloads=list(_payloads(unsent)))
         except BaseException:
             self._unsent = unsent | self._unsent
             self._has_unsent.set()

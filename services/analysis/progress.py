@@ -7,15 +7,24 @@ state it has not received, so a slow one skips states instead of queueing them.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager, suppress
 from uuid import UUID
 
+from services.analysis.errors import JobNotFound
 from services.analysis.jobs import Job, State
 from services.analysis.store import JobStore
 from services.runtime.errors import DatabaseUnavailable, ShuttingDown
+from services.runtime.ids import unix_seconds_of
 
 RETRY_SECONDS = 0.5
+NEW_JOB_SECONDS = 10.0
+"""How long after its generation the id of a job may be unknown.
+
+Clients get the id before the job is created: while the upload lasts, for up to a second,
+and the calls that create the job may be slow.
+"""
 
 
 class _Watcher:
@@ -61,10 +70,20 @@ class _WatchedJob:
 class ProgressFeed:
     """Delivers the changes of jobs to their watchers."""
 
-    def __init__(self, store: JobStore, heartbeat_seconds: float) -> None:
-        """Create a feed. heartbeat_seconds: the pause after which a state is repeated."""
+    def __init__(
+        self,
+        store: JobStore,
+        heartbeat_seconds: float,
+        new_job_seconds: float = NEW_JOB_SECONDS,
+    ) -> None:
+        """Create a feed.
+
+        heartbeat_seconds: the pause after which a state is repeated. new_job_seconds: how
+        long after the generation of its id a watch waits for a job that does not exist.
+        """
         self._store = store
         self._heartbeat_seconds = heartbeat_seconds
+        self._new_job_seconds = new_job_seconds
         self._watched: dict[UUID, _WatchedJob] = {}
         self._changed: set[UUID] = set()
         self._must_compare = False
@@ -74,13 +93,14 @@ class ProgressFeed:
     async def watch(self, job_id: UUID) -> AsyncGenerator[Job]:
         """Yield the job's state, then every newer one, until the job has ended.
 
-        The same state is repeated as a heartbeat.
+        The same state is repeated as a heartbeat. If the id is new and has no job, waits for
+        the job.
         Errors: JobNotFound and DatabaseUnavailable at the start; ShuttingDown; JobNotFound
         when the job is deleted and its end was missed.
         """
         with self._subscribed(job_id) as watcher:
             # Read after subscribing, or a change in between would be missed.
-            job = await self._store.get(job_id)
+            job = await self._first_state(job_id, watcher)
             yield job
             while not job.has_ended:
                 if self._is_stopping:
@@ -129,6 +149,27 @@ class ProgressFeed:
                 await self._deliver()
             except DatabaseUnavailable:
                 await asyncio.sleep(RETRY_SECONDS)
+
+    async def _first_state(self, job_id: UUID, watcher: _Watcher) -> Job:
+        """Read a job, or wait until it is created."""
+        age = time.time() - unix_seconds_of(job_id)
+        is_new = abs(age) < self._new_job_seconds
+        # The clock of the process that generated the id may be ahead.
+        end = time.monotonic() + self._new_job_seconds - max(0.0, age)
+        while True:
+            watcher.job_is_gone = False
+            try:
+                return await self._store.get(job_id)
+            except JobNotFound:
+                if not is_new or await self._store.is_deleted(job_id):
+                    raise
+                seconds = end - time.monotonic()
+                if seconds <= 0:
+                    raise
+            if (job := await watcher.receive(seconds)) is not None:
+                return job
+            if self._is_stopping:
+                raise ShuttingDown
 
     async def _deliver(self) -> None:
         must_compare, self._must_compare = self._must_compare, False

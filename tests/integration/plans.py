@@ -12,6 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.runtime.database import Database
 
+ASYNCPG_QUERIES = ("pg_catalog.", "'jit'")
+"""Parts of the queries by which asyncpg learns the types of a new connection, once."""
+
 PLANNED = "EXPLAIN"
 MEASURED = "EXPLAIN (ANALYZE, BUFFERS, TIMING off)"
 """Also runs the statement, so it serves only statements that may run twice."""
@@ -30,7 +33,8 @@ async def statements_of(database: Database, call: Awaitable[object]) -> list[tup
         statements.append((statement, parameters))
 
     def record_direct(logged: asyncpg.connection.LoggedQuery) -> None:
-        statements.append((logged.query, tuple(logged.args)))
+        if not any(part in logged.query for part in ASYNCPG_QUERIES):
+            statements.append((logged.query, tuple(logged.args)))
 
     def observe(connection: Any, *_: object) -> None:
         connection.driver_connection.add_query_logger(record_direct)

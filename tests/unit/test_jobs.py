@@ -105,3 +105,9 @@ def test_the_diagram_of_the_documentation_has_every_transition() -> None:
         for event, rule in TRANSITIONS.items()
         for source in rule.sources | ({State.FAILED} if rule.after_failures else set())
     }
+
+
+def test_a_result_is_reused_where_a_recording_is_attached() -> None:
+    attached, reused = TRANSITIONS[Event.RECORDING_ATTACHED], TRANSITIONS[Event.RESULT_REUSED]
+    # One statement decides between the two.
+    assert (attached.sources, attached.after_failures) == (reused.sources, reused.after_failures)

@@ -1,8 +1,10 @@
 """All SQL of the analysis service.
 
-Every change of a job locks its row, asks `jobs.next_state` whether the event is legal,
-and then writes: of two racing events, only one changes the job. Notifications follow
-after the commit, because transactions that contain a NOTIFY commit one after the other.
+Every change of a job locks its row, checks whether the event is legal, and then writes:
+of two racing events, only one changes the job. The hot path does this in one statement,
+whose conditions `guards` generates from `jobs.TRANSITIONS`; changes of several jobs ask
+`jobs.next_state`. Notifications follow after the commit, because transactions that
+contain a NOTIFY commit one after the other.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ from __future__ import annotations
 from services.analysis.store.deletions import Deletions
 from services.analysis.store.expired_jobs import DELETION_DELAY, ExpiredJobs
 from services.analysis.store.job_queue import JobQueue
-from services.analysis.store.job_store import AttachedRecording, Filter, JobStore
+from services.analysis.store.job_reads import Filter
+from services.analysis.store.job_store import AttachedRecording, JobStore
 from services.analysis.store.reuse import Reuse
 from services.analysis.store.settlements import Settlement
 from services.analysis.store.submissions import SUBMISSION_WINDOW, Submission

@@ -121,7 +121,7 @@ def _extend() -> Any:
         select(jobs.c.job_id)
         .join_from(given, jobs, is_held(given))
         .order_by(jobs.c.job_id)
-        .with_for_update(of=jobs)
+        .with_for_update(key_share=True, of=jobs)
         .cte("held")
         .prefix_with("MATERIALIZED")
     )
@@ -196,7 +196,7 @@ def _due(name: str, limit: Any, condition: ColumnElement[bool]) -> CTE:
         .where(jobs.c.due_time <= func.now(), condition)
         .order_by(jobs.c.due_time)
         .limit(limit)
-        .with_for_update(skip_locked=True)
+        .with_for_update(key_share=True, skip_locked=True)
         .cte(name)
         # Planned as a join, it could run more than once and exceed the limit.
         .prefix_with("MATERIALIZED")

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.analysis.errors import JobNotFound
 from services.analysis.jobs import CANCELLED, Event
-from services.analysis.store.job_store import Filter, conditions_of
+from services.analysis.store.job_reads import Filter, conditions_of
 from services.analysis.store.rows import AnyRow
 from services.analysis.store.transitions import OnTransition, Transition, apply, locked_row
 from services.analysis.tables import jobs

@@ -2,58 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    ColumnElement,
-    any_,
+    Interval,
     bindparam,
     exists,
     func,
     insert,
     literal,
     select,
-    tuple_,
-    union,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.analysis.errors import JobNotFound
 from services.analysis.jobs import (
-    CANCELLED,
     PROGRESS,
-    Analysis,
-    Event,
-    Job,
     Recording,
     State,
 )
+from services.analysis.store.job_reads import JobReads
+from services.analysis.store.moves import (
+    ADVANCE,
+    ATTACH_RECORDING,
+    CANCEL,
+    COMPLETE,
+    FAIL,
+    FAIL_UPLOAD,
+    START_UPLOAD,
+    Move,
+)
 from services.analysis.store.request_ids import owner_of, supersede
-from services.analysis.store.reuse import Reuse, copied_result, donor_of, reuse_parameters
+from services.analysis.store.reuse import Reuse, reuse_parameters
 from services.analysis.store.rows import (
-    HISTORY_COLUMNS,
-    IS_KEPT,
-    JOB_COLUMNS,
     RECORDING_COLUMNS,
-    analysis_of,
-    attempt_of,
-    is_any_of,
-    job_of,
 )
 from services.analysis.store.submissions import Submission, Submissions
 from services.analysis.store.transitions import (
     OnTransition,
     Transition,
-    apply,
     ending_after,
     locked_row,
 )
-from services.analysis.tables import attempts, jobs
+from services.analysis.tables import jobs
 from services.runtime.database import Database, retried_on_schema_change
 from services.runtime.errors import DatabaseUnavailable
 from services.runtime.shared_errors import JobEnded, RequestIdReused
@@ -68,25 +63,12 @@ class AttachedRecording:
     sha256: bytes
 
 
-@dataclass(frozen=True)
-class Filter:
-    """Which analyses a list contains; None does not filter.
-
-    status: as in `Job.status`. created_from is included, created_before is not.
-    """
-
-    token_id: int | None = None
-    status: str | None = None
-    created_from: datetime | None = None
-    created_before: datetime | None = None
-
-
 @retried_on_schema_change
-class JobStore:
+class JobStore(JobReads):
     """Creates, reads and changes jobs."""
 
     def __init__(self, database: Database, on_transition: OnTransition = lambda *_: None) -> None:
-        self._database = database
+        super().__init__(database)
         self._on_transition = on_transition
         self._submissions = Submissions(database, on_transition)
 
@@ -103,22 +85,31 @@ class JobStore:
         supersedes it.
         Errors: RequestIdReused.
         """
+        given = {"job_id": job_id, "token_id": token_id, "request_id": request_id}
+        async with self._database.connection() as connection:
+            created = await _CREATE.row(connection, **given, timeout=timeout)
+        if created is not None:
+            self._on_transition(job_id, State.OPENED)
+            return None
         # A concurrent call with the same request id may insert its job first; the second
         # iteration finds it.
         for _ in range(2):
             superseded: tuple[UUID, Transition] | None = None
             async with self._database.transaction() as connection:
+                if await connection.scalar(select(exists().where(jobs.c.job_id == job_id))):
+                    return None
                 owner = await owner_of(connection, request_id)
-                if owner is not None and owner.job_id != job_id:
+                if owner is not None:
                     if owner.is_recent and owner.token_id != token_id:
                         raise RequestIdReused
                     if owner.is_recent and owner.sha256 is not None:
                         return AttachedRecording(owner.job_id, owner.sha256)
                     superseded = owner.job_id, await supersede(connection, owner.job_id)
-                is_stored = await _insert(connection, job_id, token_id, timeout, request_id)
+                is_created = await connection.scalar(_INSERT, {**given, "timeout": timeout})
             if superseded is not None:
                 self._notify(*superseded)
-            if is_stored:
+            if is_created:
+                self._on_transition(job_id, State.OPENED)
                 return None
         raise DatabaseUnavailable
 
@@ -127,7 +118,7 @@ class JobStore:
 
         timeout: how long the job waits for the next heartbeat.
         """
-        return await self._apply(job_id, Event.UPLOAD_STARTED, ending_after(timeout))
+        return await self._apply(START_UPLOAD, job_id, timeout=timeout)
 
     async def fail_upload(
         self, job_id: UUID, reason: str, messages: Mapping[str, str]
@@ -136,8 +127,10 @@ class JobStore:
 
         messages: sentences for the learner by language (BCP-47 code); may be empty.
         """
-        values = {"failure_reason": reason, "failure_messages": dict(messages)}
-        return await self._apply(job_id, Event.UPLOAD_FAILED, values)
+        sentences = dict(messages)
+        return await self._apply(
+            FAIL_UPLOAD, job_id, failure_reason=reason, failure_messages=sentences
+        )
 
     async def attach_recording(
         self,
@@ -153,20 +146,10 @@ class JobStore:
         reuse. timeout: how long until the analysis server must have accepted the job.
         reuse: which stored results may be reused; None for none.
         """
-        stored = asdict(recording) | {"token_revision": token_revision}
-        async with self._database.transaction() as connection:
-            row = await locked_row(connection, job_id)
-            donor = donor_of(literal(recording.sha256), literal(row.token_id))
-            parameters = reuse_parameters(reuse, token_revision)
-            found = await connection.scalar(select(donor.c.job_id), parameters)
-            if found is None:
-                due = {"due_time": func.now(), "deadline": func.now() + timeout}
-                event, values = Event.RECORDING_ATTACHED, stored | due
-            else:
-                event, values = Event.RESULT_REUSED, stored | copied_result(found)
-            transition = await apply(connection, row, event, values)
-        self._notify(job_id, transition)
-        return transition
+        values = asdict(recording) | reuse_parameters(reuse, token_revision)
+        return await self._apply(
+            ATTACH_RECORDING, job_id, token_revision=token_revision, timeout=timeout, **values
+        )
 
     async def submit(self, submission: Submission, timeout: timedelta, reuse: Reuse | None) -> UUID:
         """Create a job with its recording, or attach the recording to the job with its id.
@@ -198,96 +181,21 @@ class JobStore:
 
     async def complete(self, job_id: UUID, result: bytes, analyzer_version: str) -> Transition:
         """Apply reported results. result: a serialized google.protobuf.Struct."""
-        values = {"result": result, "analyzer_version": analyzer_version}
-        return await self._apply(job_id, Event.RESULTS_REPORTED, values)
+        return await self._apply(COMPLETE, job_id, result=result, analyzer_version=analyzer_version)
 
     async def fail(self, job_id: UUID, reason: str, message: str) -> Transition:
         """Apply a reported failure. message: for the learner, may be empty."""
-        values = {"failure_reason": reason, "failure_message": message}
-        return await self._apply(job_id, Event.FAILURE_REPORTED, values)
+        return await self._apply(FAIL, job_id, failure_reason=reason, failure_message=message)
 
     async def advance(self, job_id: UUID, progress: int, stage: str) -> Transition:
         """Apply reported progress. progress: 0 to 100; stage: for the learner, may be empty."""
-        values = {"progress": func.greatest(jobs.c.progress, progress), "stage": stage}
-        return await self._apply(job_id, Event.PROGRESS_REPORTED, values)
+        return await self._apply(ADVANCE, job_id, progress=progress, stage=stage)
 
     # Clients.
 
-    async def get(self, job_id: UUID) -> Job:
-        """Read a job. Errors: JobNotFound."""
-        statement = select(*JOB_COLUMNS).where(jobs.c.job_id == job_id, IS_KEPT)
-        async with self._database.transaction() as connection:
-            row = (await connection.execute(statement)).first()
-        if row is None:
-            raise JobNotFound(job_id=job_id)
-        return job_of(row)
-
-    async def get_many(self, job_ids: Iterable[UUID]) -> list[Job]:
-        """Read jobs for their watchers, in any order; unknown ids are left out.
-
-        Deleted jobs are read too, so that their watchers see the end.
-        """
-        statement = select(*JOB_COLUMNS).where(is_any_of(job_ids))
-        async with self._database.transaction() as connection:
-            return [job_of(row) for row in await connection.execute(statement)]
-
-    async def stored_ids(self, job_ids: Iterable[UUID]) -> list[UUID]:
-        """Those of the ids whose recordings must be kept, in any order.
-
-        They are those of stored jobs, deleted ones included, and of jobs whose retry is
-        stored: the retry has their recording.
-        """
-        async with self._database.connection() as connection:
-            rows = await _STORED_IDS.rows(connection, job_ids=list(job_ids))
-        return [row["job_id"] for row in rows]
-
-    async def revisions(self, job_ids: Iterable[UUID]) -> dict[UUID, int]:
-        """Read the revisions of jobs; unknown ids are left out."""
-        statement = select(jobs.c.job_id, jobs.c.revision).where(is_any_of(job_ids))
-        async with self._database.transaction() as connection:
-            return {row.job_id: row.revision for row in await connection.execute(statement)}
-
-    async def get_analysis(self, job_id: UUID) -> Analysis:
-        """Read a job with its recording, result and history. Errors: JobNotFound."""
-        statement = select(*JOB_COLUMNS, *RECORDING_COLUMNS, *HISTORY_COLUMNS)
-        history = (
-            select(attempts)
-            .where(attempts.c.job_id == job_id)
-            .order_by(attempts.c.number, attempts.c.end_time)
-        )
-        async with self._database.transaction() as connection:
-            wanted = statement.where(jobs.c.job_id == job_id, IS_KEPT)
-            row = (await connection.execute(wanted)).first()
-            if row is None:
-                raise JobNotFound(job_id=job_id)
-            entries = tuple(attempt_of(entry) for entry in await connection.execute(history))
-        return analysis_of(row, entries)
-
-    async def list_page(
-        self, wanted: Filter, limit: int, position: tuple[datetime, UUID] | None
-    ) -> list[Analysis]:
-        """Read up to `limit` analyses, newest first, without results and histories.
-
-        position: the create time and id of the analysis before the page; None for the
-        first page.
-        """
-        columns = [column for column in JOB_COLUMNS if column is not jobs.c.result]
-        statement = (
-            select(*columns, *RECORDING_COLUMNS, *HISTORY_COLUMNS)
-            .where(*conditions_of(wanted))
-            .order_by(jobs.c.create_time.desc(), jobs.c.job_id.desc())
-            .limit(limit)
-        )
-        if position is not None:
-            key = tuple_(jobs.c.create_time, jobs.c.job_id)
-            statement = statement.where(key < tuple_(*map(literal, position)))
-        async with self._database.transaction() as connection:
-            return [analysis_of(row) for row in await connection.execute(statement)]
-
     async def cancel(self, job_id: UUID) -> Transition:
         """Cancel a job for a client."""
-        values = {"failure_reason": CANCELLED}
-        return await self._apply(job_id, Event.CANCELLED, values)
+        return await self._apply(CANCEL, job_id)
 
     async def retry(self, job_id: UUID, new_job_id: UUID, timeout: timedelta) -> UUID | None:
         """Create a job for the recording of a failed one, due now.
@@ -308,41 +216,14 @@ class JobStore:
         self._on_transition(new_job_id, State.QUEUED)
         return new_job_id
 
-    async def _apply(self, job_id: UUID, event: Event, values: Mapping[str, Any]) -> Transition:
-        async with self._database.transaction() as connection:
-            row = await locked_row(connection, job_id)
-            transition = await apply(connection, row, event, values)
+    async def _apply(self, move: Move, job_id: UUID, **values: object) -> Transition:
+        transition = await move.apply(self._database, job_id, **values)
         self._notify(job_id, transition)
         return transition
 
     def _notify(self, job_id: UUID, transition: Transition) -> None:
         if transition.after is not None:
             self._on_transition(job_id, transition.after)
-
-
-async def _insert(
-    connection: AsyncConnection,
-    job_id: UUID,
-    token_id: int,
-    timeout: timedelta,
-    request_id: str | None,
-) -> bool:
-    """Insert a job unless it exists; False when another job has taken the request id."""
-    statement = (
-        postgresql.insert(jobs)
-        .values(
-            job_id=job_id,
-            token_id=token_id,
-            request_id=request_id,
-            state=State.OPENED,
-            progress=PROGRESS[State.OPENED],
-            **ending_after(timeout),
-        )
-        .on_conflict_do_nothing()
-    )
-    if (await connection.execute(statement)).rowcount:
-        return True
-    return bool(await connection.scalar(select(exists().where(jobs.c.job_id == job_id))))
 
 
 def _insert_retry(job_id: UUID, new_job_id: UUID, timeout: timedelta) -> Any:
@@ -360,27 +241,19 @@ def _insert_retry(job_id: UUID, new_job_id: UUID, timeout: timedelta) -> Any:
     return insert(jobs).from_select([*(column.name for column in copied), *fresh], source)
 
 
-def conditions_of(wanted: Filter) -> list[ColumnElement[bool]]:
-    """The conditions of a filter; deleted jobs meet none."""
-    conditions: list[ColumnElement[bool]] = [IS_KEPT]
-    if wanted.token_id is not None:
-        conditions.append(jobs.c.token_id == wanted.token_id)
-    if wanted.status == "processing":
-        conditions.append(jobs.c.due_time.is_not(None))
-    elif wanted.status is not None:
-        # A literal, or PostgreSQL would not use the partial indexes.
-        conditions.append(jobs.c.state == bindparam(None, wanted.status, literal_execute=True))
-    if wanted.created_from is not None:
-        conditions.append(jobs.c.create_time >= wanted.created_from)
-    if wanted.created_before is not None:
-        conditions.append(jobs.c.create_time < wanted.created_before)
-    return conditions
+def _insert() -> Any:
+    """The statement that inserts a job unless its id or its request id is taken."""
+    names = ("job_id", "token_id", "request_id")
+    given = {name: bindparam(name, type_=jobs.c[name].type) for name in names}
+    fresh = {
+        "state": literal(State.OPENED.value),
+        "progress": literal(PROGRESS[State.OPENED]),
+        **ending_after(bindparam("timeout", type_=Interval)),
+    }
+    values = {**given, **fresh}
+    insertion = postgresql.insert(jobs).from_select(list(values), select(*values.values()))
+    return insertion.on_conflict_do_nothing().returning(jobs.c.job_id)
 
 
-_WANTED = any_(bindparam("job_ids", type_=postgresql.ARRAY(jobs.c.job_id.type)))
-_STORED_IDS = Statement(
-    union(
-        select(jobs.c.job_id).where(jobs.c.job_id == _WANTED),
-        select(jobs.c.retried_job_id).where(jobs.c.retried_job_id == _WANTED),
-    )
-)
+_INSERT = _insert()
+_CREATE = Statement(_INSERT)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import (
     CTE,
@@ -104,18 +103,4 @@ def queued_or_completed(donor: CTE, timeout: Any) -> dict[str, ColumnElement[Any
         "result": copied("result"),
         "analyzer_version": func.coalesce(copied("analyzer_version"), literal("")),
         "reused_job_id": copied("job_id"),
-    }
-
-
-def copied_result(donor_id: UUID) -> dict[str, Any]:
-    """The columns of a result that the database copies from another job."""
-    donor = jobs.alias("donor")
-
-    def of_donor(name: str) -> Any:
-        return select(donor.c[name]).where(donor.c.job_id == donor_id).scalar_subquery()
-
-    return {
-        "result": of_donor("result"),
-        "analyzer_version": of_donor("analyzer_version"),
-        "reused_job_id": donor_id,
     }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
+from asyncpg import Record
 from sqlalchemy import ColumnElement, any_, literal
 from sqlalchemy.dialects import postgresql
 
@@ -55,19 +56,19 @@ def is_any_of(job_ids: Iterable[UUID]) -> ColumnElement[bool]:
     return jobs.c.job_id == any_(wanted)
 
 
-def job_of(row: AnyRow) -> Job:
+def job_of(row: Mapping[str, Any] | Record) -> Job:
     """The job in a row that has JOB_COLUMNS, with or without the result."""
     return Job(
-        job_id=row.job_id,
-        token_id=row.token_id,
-        state=State(row.state),
-        progress=row.progress,
-        revision=row.revision,
-        stage=row.stage,
-        result=row._mapping.get(jobs.c.result),
-        failure_reason=row.failure_reason,
-        failure_message=row.failure_message,
-        failure_messages=row.failure_messages,
+        job_id=row["job_id"],
+        token_id=row["token_id"],
+        state=State(row["state"]),
+        progress=row["progress"],
+        revision=row["revision"],
+        stage=row["stage"],
+        result=row.get("result"),
+        failure_reason=row["failure_reason"],
+        failure_message=row["failure_message"],
+        failure_messages=row["failure_messages"],
     )
 
 
@@ -77,7 +78,7 @@ def analysis_of(row: AnyRow, attempts: tuple[Attempt, ...] = ()) -> Analysis:
     if row.object_key is not None:
         recording = Recording(row.object_key, row.size, row.content_type, row.sha256, row.file_name)
     return Analysis(
-        job=job_of(row),
+        job=job_of(row._mapping),
         create_time=row.create_time,
         update_time=row.update_time,
         end_time=row.end_time,

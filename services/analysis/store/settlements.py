@@ -18,7 +18,6 @@ from sqlalchemy import (
     case,
     func,
     literal,
-    literal_column,
     or_,
     select,
     update,
@@ -30,6 +29,7 @@ from services.analysis.jobs import AttemptOutcome, Claim, Event, State
 from services.analysis.store.claims import CLAIM_COLUMNS, arrays_of, is_held, table_of_arrays
 from services.analysis.store.guards import is_end, progress_in, state_after
 from services.analysis.store.rows import IS_KEPT
+from services.analysis.store.transitions import NO_MESSAGES
 from services.analysis.tables import attempts, jobs
 from services.runtime.statements import Statement
 
@@ -184,7 +184,7 @@ def _held() -> CTE:
         .join_from(given, jobs, is_held(given))
         .where(IS_KEPT)
         .order_by(jobs.c.job_id)
-        .with_for_update(of=jobs)
+        .with_for_update(key_share=True, of=jobs)
         .cte("held")
         .prefix_with("MATERIALIZED")
     )
@@ -237,7 +237,7 @@ def _update_of(held: CTE) -> Any:
         ),
         "failure_reason": changed("failure_reason", changes, held.c.failure_reason),
         "failure_message": changed("failure_message", changes, held.c.failure_message),
-        "failure_messages": changed("failure_messages", changes, literal_column("'{}'::jsonb")),
+        "failure_messages": changed("failure_messages", changes, NO_MESSAGES),
     }
     return update(jobs).where(jobs.c.job_id == held.c.job_id).values(values)
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.analysis.errors import JobNotFound
@@ -16,6 +15,8 @@ from services.analysis.jobs import ENDS, PROGRESS, REQUEST_SUPERSEDED, Event, St
 from services.analysis.store.rows import IS_KEPT, AnyRow
 from services.analysis.tables import jobs
 from services.runtime.shared_errors import JobEnded, RequestSuperseded
+
+NO_MESSAGES: ColumnElement[Any] = literal_column("'{}'::jsonb")
 
 OnTransition = Callable[[UUID, State], None]
 """Called after the commit of every transition, with the job and its new state."""
@@ -98,22 +99,23 @@ def update_of(row: AnyRow, values: Mapping[str, Any]) -> Any:
     return update(jobs).where(jobs.c.job_id == row.job_id).values(values)
 
 
-def state_changes(target: State) -> dict[str, Any]:
-    """The columns that change with the state, whatever the event."""
+def state_changes(target: State | None) -> dict[str, Any]:
+    """The columns that change with an event that leads to a state; None keeps the state."""
     changes: dict[str, Any] = {
-        "state": target,
-        "progress": func.greatest(jobs.c.progress, PROGRESS.get(target, 0)),
         "revision": jobs.c.revision + 1,
         "update_time": func.now(),
         "failure_reason": None,
         "failure_message": "",
-        "failure_messages": {},
+        "failure_messages": NO_MESSAGES,
     }
+    if target is not None:
+        changes["state"] = target
+        changes["progress"] = func.greatest(jobs.c.progress, PROGRESS.get(target, 0))
     if target in ENDS:
         changes |= {"due_time": None, "deadline": None, "end_time": func.now()}
     return changes
 
 
-def ending_after(timeout: timedelta) -> dict[str, Any]:
+def ending_after(timeout: Any) -> dict[str, Any]:
     """The columns of a state that lasts at most `timeout` and needs no worker before."""
     return {"due_time": func.now() + timeout, "deadline": func.now() + timeout}

@@ -9,9 +9,10 @@ from sqlalchemy.dialects.postgresql import dialect
 from sqlalchemy.schema import CreateIndex
 
 from services.analysis.jobs import State
-from services.analysis.store import ExpiredJobs, Filter, JobQueue, JobStore, Reuse
+from services.analysis.store import ExpiredJobs, Filter, JobQueue, JobStore, Reuse, Submission
 from services.analysis.tables import jobs
 from services.runtime.database import Database
+from services.runtime.ids import random_uuid7
 from tests.integration.analysis.jobs import LONG, NOW, RECORDING, WORKER, opened, queued
 from tests.integration.plans import plans_of
 from tests.integration.sql import run
@@ -89,7 +90,7 @@ def assert_by_index(plans: list[str], index: str) -> None:
 
 async def test_a_claim_reads_only_due_jobs(store: JobStore, queue: JobQueue, plans: Plans) -> None:
     await queued(store)
-    found = await plans(queue.claim(State.QUEUED, 16, WORKER, LONG))
+    found = await plans(queue.claim_due(16, 16, WORKER, LONG))
     assert_by_index(found, "ix_jobs_state_due_time")
 
 
@@ -113,6 +114,27 @@ async def test_a_reusable_result_is_found_by_its_recording(store: JobStore, plan
     found = await plans(store.attach_recording(job_id, RECORDING, 1, LONG, Reuse(None)))
     assert_by_index(found, "ix_jobs_sha256")
     assert_by_index(found, "ix_jobs_computed")
+
+
+async def test_a_submission_finds_a_reusable_result_by_its_recording(
+    store: JobStore, plans: Plans
+) -> None:
+    submission = Submission(random_uuid7(), 1, RECORDING, 1)
+    found = await plans(store.submit(submission, LONG, Reuse(None)))
+    assert_by_index(found, "ix_jobs_sha256")
+    assert_by_index(found, "ix_jobs_computed")
+
+
+async def test_settlements_read_only_their_jobs(
+    store: JobStore, queue: JobQueue, plans: Plans
+) -> None:
+    await queued(store)
+    (claim,) = await queue.claim(State.QUEUED, 1, WORKER, LONG)
+    assert_by_index(await plans(queue.await_report(claim, LONG, None, LONG)), "pk_jobs")
+
+
+async def test_the_recordings_to_keep_are_found_by_index(store: JobStore, plans: Plans) -> None:
+    assert_by_index(await plans(store.stored_ids([random_uuid7()])), "pk_jobs")
 
 
 @pytest.mark.parametrize(

@@ -8,19 +8,21 @@ from contextlib import aclosing
 from uuid import UUID
 
 import pytest
+from asyncpg import UndefinedColumnError
 from sqlalchemy import text
-from sqlalchemy.exc import ProgrammingError
 from uuid_utils.compat import uuid7
 
 from services.analysis.errors import JobNotFound
 from services.analysis.jobs import State
 from services.analysis.notifications import JobNotifications
-from services.analysis.progress import ProgressFeed
-from services.analysis.store import Deletions, ExpiredJobs, JobStore
+from services.analysis.progress import NEW_JOB_SECONDS, ProgressFeed
+from services.analysis.store import Deletions, ExpiredJobs, JobStore, Submission
 from services.runtime.database import Database
 from services.runtime.errors import ShuttingDown
+from services.runtime.ids import random_uuid7
 from tests.integration.analysis.faults import broken_schema
 from tests.integration.analysis.jobs import LONG, RECORDING, opened
+from tests.integration.plans import statements_of
 
 PATIENCE_SECONDS = 30.0
 
@@ -56,6 +58,12 @@ async def feed(
 @pytest.fixture
 async def job_id(notifying_store: JobStore) -> UUID:
     return await opened(notifying_store)
+
+
+async def until_watched(feed: ProgressFeed) -> None:
+    """Return when the feed has a watcher."""
+    while not feed.watchers:  # noqa: ASYNC110
+        await asyncio.sleep(0)
 
 
 async def test_a_watcher_gets_the_state_and_every_change_to_the_end(
@@ -99,10 +107,78 @@ async def test_a_watcher_that_leaves_is_forgotten(feed: ProgressFeed, job_id: UU
     assert feed.watchers == 0
 
 
-async def test_a_watcher_of_an_unknown_job_is_forgotten(feed: ProgressFeed) -> None:
+@pytest.mark.parametrize("minutes", [-5, 5], ids=["past", "future"])
+async def test_a_watcher_of_an_unknown_job_is_forgotten_at_once(
+    feed: ProgressFeed, minutes: int
+) -> None:
+    other_time = UUID(int=uuid7().int + (minutes * 60_000 << 80))
     with pytest.raises(JobNotFound):
-        await anext(feed.watch(uuid7()))
+        # A tenth of the time that a new id gets.
+        await asyncio.wait_for(anext(feed.watch(other_time)), NEW_JOB_SECONDS / 10)
     assert feed.watchers == 0
+
+
+async def test_a_watcher_waits_for_a_job_whose_id_is_new(
+    feed: ProgressFeed, notifying_store: JobStore
+) -> None:
+    job_id = random_uuid7()
+    states = feed.watch(job_id)
+    first = asyncio.create_task(anext(states))
+    await until_watched(feed)
+    await notifying_store.submit(Submission(job_id, 1, RECORDING, 1), LONG, None)
+    assert (await first).state is State.QUEUED
+    await notifying_store.complete(job_id, b"", "")
+    assert (await anext(states)).state is State.COMPLETED
+
+
+async def test_a_watcher_waits_for_a_job_that_is_opened_later(
+    feed: ProgressFeed, notifying_store: JobStore
+) -> None:
+    job_id = random_uuid7()
+    first = asyncio.create_task(anext(feed.watch(job_id)))
+    await until_watched(feed)
+    await notifying_store.create(job_id, 1, LONG)
+    assert (await first).state is State.OPENED
+
+
+async def test_a_watch_of_a_new_id_ends_if_the_job_is_never_created(
+    notifying_store: JobStore,
+) -> None:
+    feed = ProgressFeed(notifying_store, heartbeat_seconds=60, new_job_seconds=0.5)
+    with pytest.raises(JobNotFound):
+        await asyncio.wait_for(anext(feed.watch(random_uuid7())), PATIENCE_SECONDS)
+    assert feed.watchers == 0
+
+
+async def test_a_waiting_watch_reads_nothing_until_it_is_notified(
+    database: Database, notifying_store: JobStore
+) -> None:
+    feed = ProgressFeed(notifying_store, heartbeat_seconds=60, new_job_seconds=1.0)
+
+    async def watch() -> None:
+        with pytest.raises(JobNotFound):
+            await anext(feed.watch(random_uuid7()))
+
+    # It reads at the start and at the end: the job, and whether it was deleted.
+    assert len(await statements_of(database, watch())) <= 4
+
+
+async def test_a_watch_of_a_deleted_job_ends_at_once(
+    feed: ProgressFeed, database: Database, job_id: UUID
+) -> None:
+    await Deletions(database).delete(job_id)
+    with pytest.raises(JobNotFound):
+        await asyncio.wait_for(anext(feed.watch(job_id)), NEW_JOB_SECONDS / 10)
+
+
+async def test_a_stopping_server_ends_watches_of_jobs_that_are_not_created(
+    feed: ProgressFeed,
+) -> None:
+    first = asyncio.create_task(anext(feed.watch(random_uuid7())))
+    await until_watched(feed)
+    await feed.stop()
+    with pytest.raises(ShuttingDown):
+        await first
 
 
 async def test_a_slow_watcher_gets_only_the_newest_state(
@@ -183,7 +259,7 @@ async def test_a_change_survives_an_unexpected_error_of_the_feed(
     await anext(states)
     await store.start_upload(job_id, LONG)
     feed.changed(job_id, State.UPLOADING)
-    with broken_schema(database_url), pytest.raises(ProgrammingError):
+    with broken_schema(database_url), pytest.raises(UndefinedColumnError):
         await asyncio.wait_for(feed.run(), PATIENCE_SECONDS)
     running = asyncio.create_task(feed.run())
     assert (await asyncio.wait_for(anext(states), PATIENCE_SECONDS)).state is State.UPLOADING

@@ -1,0 +1,119 @@
+"""Moves: statements that apply an event to a job if it is legal, each in one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    CTE,
+    Interval,
+    Uuid,
+    bindparam,
+    func,
+    select,
+    update,
+)
+
+from services.analysis.errors import JobNotFound
+from services.analysis.jobs import CANCELLED, TRANSITIONS, Event, State
+from services.analysis.store.guards import is_legal
+from services.analysis.store.reuse import donor_of, queued_or_completed
+from services.analysis.store.rows import IS_KEPT, RECORDING_COLUMNS
+from services.analysis.store.transitions import Transition, ending_after, state_changes
+from services.analysis.tables import jobs
+from services.runtime.database import Database
+from services.runtime.statements import Statement
+
+
+class Move:
+    """One statement that applies an event to a job, and tells the state before and after.
+
+    It locks the row first, so of two racing moves the second sees the state that the first
+    left.
+    """
+
+    def __init__(self, event: Event, values: Mapping[str, Any]) -> None:
+        """Compile a move. values: the columns that change with the event."""
+        old = _locked_job()
+        moved = (
+            update(jobs)
+            .where(jobs.c.job_id == old.c.job_id)
+            .where(is_legal(event, old.c.state, old.c.failure_reason))
+            .values({**state_changes(TRANSITIONS[event].target), **values})
+            .returning(jobs.c.state)
+            .cte("moved")
+        )
+        after = select(moved.c.state).scalar_subquery().label("after")
+        columns = (old.c.state, old.c.failure_reason, old.c.has_recording)
+        self._statement = Statement(select(*columns, after))
+
+    async def apply(self, database: Database, job_id: UUID, **values: object) -> Transition:
+        """Apply the event. Errors: JobNotFound."""
+        async with database.connection() as connection:
+            row = await self._statement.row(connection, job_id=job_id, **values)
+        if row is None:
+            raise JobNotFound(job_id=job_id)
+        before, failure_reason, has_recording, after = row
+        return Transition(
+            State(before), failure_reason, has_recording, None if after is None else State(after)
+        )
+
+
+def _locked_job() -> CTE:
+    """The job of the move, as it is before."""
+    columns = (jobs.c.job_id, jobs.c.state, jobs.c.failure_reason)
+    has_recording = jobs.c.object_key.is_not(None).label("has_recording")
+    return (
+        select(*columns, has_recording)
+        .where(jobs.c.job_id == bindparam("job_id", type_=Uuid), IS_KEPT)
+        .with_for_update(key_share=True)
+        .cte("old")
+        .prefix_with("MATERIALIZED")
+    )
+
+
+def _parameter(name: str) -> Any:
+    """The parameter of a statement for the column of this name."""
+    return bindparam(name, type_=jobs.c[name].type)
+
+
+def _attached() -> dict[str, Any]:
+    """The columns that change when a job gets its recording.
+
+    Reuse needs no move of its own: it is legal in the same states.
+    """
+    this_job = jobs.alias("this_job")
+    token_id = select(this_job.c.token_id).where(this_job.c.job_id == _parameter("job_id"))
+    donor = donor_of(_parameter("sha256"), token_id.scalar_subquery())
+    outcome = queued_or_completed(donor, bindparam("timeout", type_=Interval))
+    return {
+        **{column.name: _parameter(column.name) for column in RECORDING_COLUMNS},
+        "token_revision": _parameter("token_revision"),
+        **outcome,
+        "progress": func.greatest(jobs.c.progress, outcome["progress"]),
+    }
+
+
+START_UPLOAD = Move(Event.UPLOAD_STARTED, ending_after(bindparam("timeout", type_=Interval)))
+FAIL_UPLOAD = Move(
+    Event.UPLOAD_FAILED,
+    {name: _parameter(name) for name in ("failure_reason", "failure_messages")},
+)
+ATTACH_RECORDING = Move(Event.RECORDING_ATTACHED, _attached())
+COMPLETE = Move(
+    Event.RESULTS_REPORTED, {name: _parameter(name) for name in ("result", "analyzer_version")}
+)
+FAIL = Move(
+    Event.FAILURE_REPORTED,
+    {name: _parameter(name) for name in ("failure_reason", "failure_message")},
+)
+ADVANCE = Move(
+    Event.PROGRESS_REPORTED,
+    {
+        "progress": func.greatest(jobs.c.progress, _parameter("progress")),
+        "stage": _parameter("stage"),
+    },
+)
+CANCEL = Move(Event.CANCELLED, {"failure_reason": CANCELLED})
