@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 
 from services.analysis import metrics, reaper
+from services.analysis.admission import Admission
 from services.analysis.analyzer_client import AnalyzerClient, open_http
 from services.analysis.dispatch_request import DispatchRequestBuilder
 from services.analysis.dispatched_tokens import DispatchedTokens
@@ -64,14 +65,17 @@ async def main(role: str) -> None:
             max_calls=settings.analysis_max_calls,
         )
         background = [Background("job notifications", notifications.run)]
-        if role != "worker":
-            deletions = Deletions(database, notifications.notify)
-            servicers = (settings, store, deletions, notifications, webhook, parser)
-            background.append(_add_servicers(server, *servicers))
+        admission = None
         if role != "api":
-            background += await _workers(
+            worker, tasks = await _worker(
                 resources, settings, database, store, notifications, webhook, parser
             )
+            admission = Admission(lambda: worker.is_busy)
+            background += tasks
+        if role != "worker":
+            deletions = Deletions(database, notifications.notify)
+            servicers = (settings, store, deletions, notifications, webhook, parser, admission)
+            background.append(_add_servicers(server, *servicers))
         await server.run(settings.analysis_listen, background=background)
 
 
@@ -83,6 +87,7 @@ def _add_servicers(
     notifications: JobNotifications,
     webhook: WebhookSigner,
     parser: ReportParser,
+    admission: Admission | None,
 ) -> Background:
     feed = ProgressFeed(store, settings.heartbeat_seconds)
     notifications.subscribe(feed.changed, feed.missed)
@@ -90,12 +95,12 @@ def _add_servicers(
         AnalysisServicer(settings, store, deletions, feed, webhook, parser), server.grpc
     )
     analysis_pb2_grpc.add_AnalysisIntakeServiceServicer_to_server(
-        AnalysisIntakeServicer(settings, store), server.grpc
+        AnalysisIntakeServicer(settings, store, admission), server.grpc
     )
     return Background("progress feed", feed.run, feed.stop)
 
 
-async def _workers(
+async def _worker(
     resources: AsyncExitStack,
     settings: AnalysisSettings,
     database: Database,
@@ -103,7 +108,7 @@ async def _workers(
     notifications: JobNotifications,
     webhook: WebhookSigner,
     parser: ReportParser,
-) -> list[Background]:
+) -> tuple[Worker, list[Background]]:
     objects = await resources.enter_async_context(ObjectStore.connect(settings))
     catalog = await resources.enter_async_context(
         open_channel(settings.catalog_address, settings.tls)
@@ -120,10 +125,7 @@ async def _workers(
     tokens = DispatchedTokens(catalog_pb2_grpc.CatalogServiceStub(catalog))
     builder = DispatchRequestBuilder(tokens, objects, webhook, settings.recording_url_seconds)
     client = AnalyzerClient(
-        http,
-        target_url,
-        parser,
-        settings.target_server_token.get_secret_value(),
+        http, target_url, parser, settings.target_server_token.get_secret_value()
     )
     queue = JobQueue(database, notifications.notify)
     worker = Worker(settings, store, queue, builder, client)
@@ -138,7 +140,7 @@ async def _workers(
         PeriodicTask("queue metrics", refresh, metrics.INTERVAL_SECONDS),
         PeriodicTask("job reaper", reap, reaper.INTERVAL_SECONDS),
     ]
-    return [
+    return worker, [
         Background("worker", worker.run, worker.stop),
         Background("lease renewal", worker.leases.run),
         Background("dispatched tokens", tokens.run),

@@ -58,6 +58,11 @@ class Worker:
         """Claim due jobs now, instead of at the time when the next one is expected."""
         self._wake.set()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether as many jobs are under way as there may be."""
+        return len(self._running) >= self._settings.dispatch_concurrency
+
     async def run(self) -> None:
         """Work until stopped.
 
