@@ -38,6 +38,10 @@ class _Announced(TypedDict, total=False):
     ChecksumAlgorithm: Literal["CRC32"]
 
 
+class _Start(TypedDict, total=False):
+    StartAfter: str
+
+
 class ObjectMissing(Exception):
     """S3 has no such object, or no such multipart upload."""
 
@@ -157,6 +161,15 @@ class ObjectStore:
             async for page in pages.paginate(Bucket=self._bucket, Prefix=prefix):
                 for each in page.get("Contents", ()):
                     await self._client.delete_object(Bucket=self._bucket, Key=each["Key"])
+
+    async def list_page(self, prefix: str, *, after: str, limit: int) -> list[str]:
+        """Keys with this prefix, sorted. after: skip keys up to this one. limit: 1 to 1,000."""
+        start: _Start = {"StartAfter": after} if after else {}
+        with _availability():
+            page = await self._client.list_objects_v2(
+                Bucket=self._bucket, Prefix=prefix, MaxKeys=limit, **start
+            )
+        return [each["Key"] for each in page.get("Contents", ())]
 
     async def delete(self, key: str) -> None:
         """Delete an object, if it exists."""

@@ -11,13 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from itertools import pairwise
 from urllib.parse import urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import google_crc32c
 import httpx
 import pytest
 from tusclient.client import TusClient
 
+from services.upload.models import recording_key
 from services.upload.tus import MAX_PARTIAL_UPLOADS
 from sori.upload.v1 import upload_pb2 as pb
 from tests.e2e.product import AUDIO, Json, Product, error_info
@@ -300,7 +301,7 @@ def test_deleting_a_completed_upload_keeps_its_job_and_recording(
     for again in (tus.head(location), tus.request("DELETE", location)):
         assert again.status_code == 404
     assert product.result(job_id)["status"] == "processing"
-    assert product.recording_keys(tus.token_id) == [f"recordings/{tus.token_id}/{job_id}"]
+    assert product.recording_keys(tus.token_id) == [recording_key(tus.token_id, UUID(job_id))]
 
 
 def test_deleting_a_completed_partial_upload_deletes_its_bytes(product: Product, tus: Tus) -> None:
