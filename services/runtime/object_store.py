@@ -162,14 +162,17 @@ class ObjectStore:
                 for each in page.get("Contents", ()):
                     await self._client.delete_object(Bucket=self._bucket, Key=each["Key"])
 
-    async def list_page(self, prefix: str, *, after: str, limit: int) -> list[str]:
-        """Keys with this prefix, sorted. after: skip keys up to this one. limit: 1 to 1,000."""
+    async def list_page(self, prefix: str, *, after: str, limit: int) -> tuple[list[str], bool]:
+        """The next keys with this prefix, sorted, and whether more follow.
+
+        after: skip keys up to this one. limit: of keys, 1 to 1,000; S3 may return fewer.
+        """
         start: _Start = {"StartAfter": after} if after else {}
         with _availability():
             page = await self._client.list_objects_v2(
                 Bucket=self._bucket, Prefix=prefix, MaxKeys=limit, **start
             )
-        return [each["Key"] for each in page.get("Contents", ())]
+        return [each["Key"] for each in page.get("Contents", ())], page["IsTruncated"]
 
     async def delete(self, key: str) -> None:
         """Delete an object, if it exists."""

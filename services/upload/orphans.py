@@ -57,11 +57,11 @@ class OrphanReaper:
         """
         if self._now() < self._hour + HOUR + ORPHAN_AGE:
             return
-        keys = await self._objects.list_page(
+        keys, has_more = await self._objects.list_page(
             recordings_prefix(self._hour), after=self._last_key, limit=PAGE
         )
         await self._delete_orphans(keys)
-        if len(keys) == PAGE:
+        if has_more and keys:
             self._last_key = keys[-1]
         else:
             self._hour, self._last_key = self._hour + HOUR, ""

@@ -224,10 +224,10 @@ class Process:
         orphans = OrphanReaper(
             self.backends.objects,
             self.analysis,
-            timedelta(hours=4),
+            timedelta(hours=5),
             lambda: datetime.now(UTC) + timedelta(hours=4),
         )
-        # One hour that is certainly over, and the one that began while the test ran.
+        # This hour and the one before: it may have begun while the test ran.
         for _ in range(2):
             await orphans.reap()
 

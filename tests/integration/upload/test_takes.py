@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from datetime import timedelta
 from random import randrange
 from uuid import UUID, uuid4
@@ -18,7 +18,7 @@ from uuid_utils.compat import uuid7
 
 from services.runtime.errors import StorageUnavailable
 from services.runtime.shared_errors import AnalysisUnavailable, RequestIdReused
-from services.upload import take_session
+from services.upload import orphans, take_session
 from services.upload.errors import (
     ChecksumMismatch,
     EmptyRecording,
@@ -216,18 +216,43 @@ async def test_the_recording_of_a_process_that_died_before_the_submission_is_del
     await assert_queued(backends, kept, content)
 
 
+async def test_orphans_are_found_on_each_page(
+    backends: Backends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orphans, "PAGE", 2)
+    keys = await old_recordings(backends, timedelta(hours=7), (1, 1, 12, 2, 3))
+    await reap_orphans(Process(backends), timedelta(hours=7), pages=3)
+    assert [await backends.stored_objects(key) for key in keys] == [[]] * 5
+
+
 async def test_recordings_are_kept_when_analysis_has_lost_its_jobs(backends: Backends) -> None:
-    age = timedelta(hours=5)
-    lost = PLAUSIBLE_ORPHANS + 1
-    keys = [recording_key(TOKEN_ID, aged(uuid7(), age)) for _ in range(lost)]
-    await asyncio.gather(*(backends.objects.put(key, b"x", "audio/wav") for key in keys))
-    process = Process(backends)
-    await OrphanReaper(backends.objects, process.analysis, age).reap()
+    age, lost = timedelta(hours=5), PLAUSIBLE_ORPHANS + 1
+    keys = await old_recordings(backends, age, [TOKEN_ID] * lost)
     prefix = keys[0].rpartition("/")[0]
+    await reap_orphans(Process(backends), age, pages=1)
     assert len(await backends.stored_objects(prefix)) == lost
     await backends.objects.delete(keys[0])
-    await OrphanReaper(backends.objects, process.analysis, age).reap()
+    await reap_orphans(Process(backends), age, pages=1)
     assert await backends.stored_objects(prefix) == []
+
+
+async def old_recordings(backends: Backends, age: timedelta, token_ids: Sequence[int]) -> list[str]:
+    """Store a recording without a job for each token, all of the same hour; returns their keys."""
+    first = aged(uuid7(), age).int
+    keys = [
+        recording_key(token_id, UUID(int=first + number))
+        for number, token_id in enumerate(token_ids)
+    ]
+    await asyncio.gather(*(backends.objects.put(key, b"x", "audio/wav") for key in keys))
+    return keys
+
+
+async def reap_orphans(process: Process, age: timedelta, pages: int) -> None:
+    """Check the recordings of this age, and of the hour before: a new hour may have begun."""
+    lookback = age + timedelta(hours=1)
+    reaper = OrphanReaper(process.backends.objects, process.analysis, lookback)
+    for _ in range(pages + 1):
+        await reaper.reap()
 
 
 async def test_takes_are_submitted_in_the_order_of_their_arrival(backends: Backends) -> None:
