@@ -87,7 +87,7 @@ class ClientLimits:
         self._require_room(usage.bytes_today + self._unsaved[client] + max(size, 1))
 
     @contextmanager
-    def take(self, client: str) -> Iterator[None]:
+    def admit_take(self, client: str) -> Iterator[None]:
         """Admit a take without a row, and count it until it ends or has a row.
 
         Reads no row: the next batch corrects counts that are not known yet.

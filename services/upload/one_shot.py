@@ -61,7 +61,7 @@ class OneShotUploads:
         """
         start, known_job = file.start, _Once(on_job)
         with ExitStack() as unopened:
-            unopened.enter_context(self._resources.client_limits.take(start.client))
+            unopened.enter_context(self._resources.client_limits.admit_take(start.client))
             revision = await self._catalog.token_revision(start.token_id)
             record = self._record_of(start, revision)
             job_id = record.job_id
