@@ -39,6 +39,10 @@ class _Announced(TypedDict, total=False):
     ChecksumAlgorithm: Literal["CRC32"]
 
 
+class _Start(TypedDict, total=False):
+    StartAfter: str
+
+
 class ObjectMissing(Exception):
     """S3 has no such object, or no such multipart upload."""
 
@@ -166,6 +170,18 @@ class ObjectStore:
             async for page in pages.paginate(Bucket=self._bucket, Prefix=prefix):
                 for each in page.get("Contents", ()):
                     await self._client.delete_object(Bucket=self._bucket, Key=each["Key"])
+
+    async def list_page(self, prefix: str, *, after: str, limit: int) -> tuple[list[str], bool]:
+        """The next keys with this prefix, sorted, and whether more follow.
+
+        after: skip keys up to this one. limit: of keys, 1 to 1,000; S3 may return fewer.
+        """
+        start: _Start = {"StartAfter": after} if after else {}
+        with _availability():
+            page = await self._client.list_objects_v2(
+                Bucket=self._bucket, Prefix=prefix, MaxKeys=limit, **start
+            )
+        return [each["Key"] for each in page.get("Contents", ())], page["IsTruncated"]
 
     async def delete(self, key: str) -> None:
         """Delete an object, if it exists."""

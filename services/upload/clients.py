@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -97,6 +97,10 @@ class EarlierRecording:
     sha256: bytes
 
 
+class SubmissionUnsupported(Exception):
+    """The analysis service is an older release, as during a rollout."""
+
+
 class AnalysisClient:
     """Calls the analysis service about the jobs of recordings."""
 
@@ -150,16 +154,51 @@ class AnalysisClient:
             await self._stub.AttachRecording(
                 analysis_pb2.AttachRecordingRequest(
                     job_id=str(job_id),
-                    recording=analysis_pb2.Recording(
-                        object_key=recording.object_key,
-                        size=recording.size,
-                        content_type=recording.content_type,
-                        sha256=recording.sha256,
-                        file_name=file_name,
-                    ),
+                    recording=_recording_to(recording, file_name),
                     token_revision=token_revision,
                 )
             )
+
+    async def submit_recording(
+        self,
+        job_id: UUID,
+        token_id: int,
+        recording: StoredObject,
+        *,
+        request_id: str = "",
+        file_name: str = "",
+        token_revision: int = 0,
+    ) -> UUID:
+        """Create a job that has its recording already; may be repeated.
+
+        Returns the job: this one, or the job of an earlier request with this id and audio.
+        Errors: RequestIdReused, JobEnded and RequestSuperseded, after which no job has the
+        recording; AnalysisUnavailable, after which the job may have it; SubmissionUnsupported.
+        """
+        refusals = {
+            StatusCode.INVALID_ARGUMENT: RequestIdReused(),
+            StatusCode.UNIMPLEMENTED: SubmissionUnsupported(),
+            **_end_errors(job_id),
+        }
+        with _translated(refusals, otherwise=AnalysisUnavailable()):
+            answer = await self._stub.SubmitRecording(
+                analysis_pb2.SubmitRecordingRequest(
+                    job_id=str(job_id),
+                    token_id=token_id,
+                    request_id=request_id,
+                    recording=_recording_to(recording, file_name),
+                    token_revision=token_revision,
+                )
+            )
+        return UUID(answer.job_id)
+
+    async def existing_jobs(self, job_ids: Iterable[UUID]) -> set[UUID]:
+        """Those of at most 1,000 jobs that exist. Errors: AnalysisUnavailable."""
+        with _translated({}, otherwise=AnalysisUnavailable()):
+            answer = await self._stub.BatchCheckJobs(
+                analysis_pb2.BatchCheckJobsRequest(job_ids=map(str, job_ids))
+            )
+        return set(map(UUID, answer.job_ids))
 
     async def fail_upload(self, job_id: UUID, failure: UploadFailure) -> bool:
         """End the job; False when it has its recording and continues.
@@ -181,6 +220,16 @@ class AnalysisClient:
         return not answer.recording_attached
 
 
+def _recording_to(recording: StoredObject, file_name: str) -> analysis_pb2.Recording:
+    return analysis_pb2.Recording(
+        object_key=recording.object_key,
+        size=recording.size,
+        content_type=recording.content_type,
+        sha256=recording.sha256,
+        file_name=file_name,
+    )
+
+
 def _optional(span: timedelta | None) -> Duration | None:
     return None if span is None else duration_of(span)
 
@@ -196,7 +245,9 @@ def _end_errors(job_id: UUID) -> dict[StatusCode, SoriError]:
 
 
 @contextmanager
-def _translated(expected: dict[StatusCode, SoriError], *, otherwise: SoriError) -> Iterator[None]:
+def _translated(
+    expected: Mapping[StatusCode, Exception], *, otherwise: SoriError
+) -> Iterator[None]:
     """Translate the status of a failed call into an error of this service."""
     try:
         yield

@@ -89,6 +89,16 @@ async def test_a_replaced_part_is_refused(objects: ObjectStore) -> None:
         await objects.finish_multipart("replaced", upload_id, [part])
 
 
+async def test_the_keys_with_a_prefix_come_in_pages(objects: ObjectStore) -> None:
+    keys = [f"pages/{number}" for number in range(5)]
+    for key in (*keys, "others/1"):
+        await objects.put(key, b"x", "audio/wav")
+    assert await objects.list_page("pages/", after="", limit=2) == (keys[:2], True)
+    assert await objects.list_page("pages/", after=keys[1], limit=2) == (keys[2:4], True)
+    assert await objects.list_page("pages/", after=keys[3], limit=2) == (keys[4:], False)
+    assert await objects.list_page("none/", after="", limit=2) == ([], False)
+
+
 async def test_missing_objects_and_uploads(objects: ObjectStore) -> None:
     upload_id = await objects.start_multipart("gone", "audio/wav")
     await objects.abort_multiparts("gone")
