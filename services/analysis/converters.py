@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from services.analysis.jobs import Analysis, Attempt, Job, Recording, State
 from services.analysis.learner_messages import learner_message_of
 from services.analysis.reports import MAX_SENTENCE_LENGTH, Failure, Progress, Report
-from services.analysis.store import Filter, Transition
+from services.analysis.store import Filter, Submission, Transition
 from services.runtime.errors import FieldViolation, InvalidField
 from services.runtime.language import Language
 from services.runtime.paging import position_of
@@ -20,6 +20,14 @@ from services.runtime.times import timestamp_of
 from sori.analysis.v1 import analysis_pb2 as pb
 
 STATUSES = ("processing", "completed", "failed", "cancelled")
+MAX_JOB_IDS = 1000
+MAX_REQUEST_ID_LENGTH = 128
+MAX_FILE_NAME_LENGTH = 255
+MAX_CONTENT_TYPE_LENGTH = 255
+MAX_OBJECT_KEY_LENGTH = 1024
+"""The limit of S3."""
+SHA256_BYTES = 32
+UUID_VERSION = 7
 MAX_LEARNER_MESSAGES = 10
 MAX_LANGUAGE_LENGTH = 35
 """RFC 5646, 4.4.1: longer language tags are invalid in practice."""
@@ -33,8 +41,43 @@ def job_id_from(text: str) -> UUID:
         raise InvalidField(FieldViolation("job_id", "must be a UUID")) from None
 
 
+def job_ids_from(request: pb.BatchCheckJobsRequest) -> list[UUID]:
+    """Parse the ids of jobs. Errors: InvalidField."""
+    if len(request.job_ids) > MAX_JOB_IDS:
+        raise InvalidField(FieldViolation("job_ids", f"must have at most {MAX_JOB_IDS} entries"))
+    try:
+        return list(map(UUID, request.job_ids))
+    except ValueError:
+        raise InvalidField(FieldViolation("job_ids", "must be UUIDs")) from None
+
+
+def token_id_from(token_id: int) -> int:
+    """Check the id of a token. Errors: InvalidField."""
+    if token_id < 1:
+        raise InvalidField(FieldViolation("token_id", "must be 1 or more"))
+    return token_id
+
+
+def request_id_from(request_id: str) -> str | None:
+    """The client's name for its request; None without one. Errors: InvalidField."""
+    if len(request_id) > MAX_REQUEST_ID_LENGTH or "\0" in request_id:
+        problem = f"must have at most {MAX_REQUEST_ID_LENGTH} characters and no NUL"
+        raise InvalidField(FieldViolation("request_id", problem))
+    return request_id or None
+
+
 def recording_from(message: pb.Recording) -> Recording:
-    """The recording to attach to a job."""
+    """The recording to attach to a job. Errors: InvalidField."""
+    problems = {
+        "object_key": _text_problem(message.object_key, MAX_OBJECT_KEY_LENGTH),
+        "size": "" if message.size > 0 else "must be 1 or more",
+        "content_type": _text_problem(message.content_type, MAX_CONTENT_TYPE_LENGTH),
+        "sha256": "" if len(message.sha256) == SHA256_BYTES else f"must have {SHA256_BYTES} bytes",
+        "file_name": _text_problem(message.file_name, MAX_FILE_NAME_LENGTH, minimum=0),
+    }
+    for field, problem in problems.items():
+        if problem:
+            raise InvalidField(FieldViolation(f"recording.{field}", problem))
     return Recording(
         object_key=message.object_key,
         size=message.size,
@@ -42,6 +85,29 @@ def recording_from(message: pb.Recording) -> Recording:
         sha256=message.sha256,
         file_name=message.file_name,
     )
+
+
+def submission_from(request: pb.SubmitRecordingRequest) -> Submission:
+    """The job to create with its recording. Errors: InvalidField."""
+    job_id = job_id_from(request.job_id)
+    if job_id.version != UUID_VERSION:
+        raise InvalidField(FieldViolation("job_id", f"must be a UUIDv{UUID_VERSION}"))
+    if request.token_revision < 0:
+        raise InvalidField(FieldViolation("token_revision", "must be 0 or more"))
+    return Submission(
+        job_id=job_id,
+        token_id=token_id_from(request.token_id),
+        recording=recording_from(request.recording),
+        token_revision=request.token_revision,
+        request_id=request_id_from(request.request_id),
+    )
+
+
+def _text_problem(text: str, maximum: int, minimum: int = 1) -> str:
+    """What is wrong with the length or the characters of a text; empty if nothing is."""
+    if minimum <= len(text) <= maximum and "\0" not in text:
+        return ""
+    return f"must have {minimum} to {maximum} characters and no NUL"
 
 
 def learner_messages_from(messages: Mapping[str, str]) -> dict[str, str]:

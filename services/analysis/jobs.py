@@ -130,6 +130,14 @@ def next_state(state: State, event: Event, failure_reason: str | None = None) ->
     return rule.target or state
 
 
+def target_of(event: Event) -> State:
+    """The state that an event leads to. Errors: ValueError for an event that keeps the state."""
+    target = TRANSITIONS[event].target
+    if target is None:
+        raise ValueError(event)
+    return target
+
+
 def progress_of(reported_percent: float) -> int:
     """The job's progress, 90 to 99, when the analysis server reports `reported_percent`.
 

@@ -15,14 +15,18 @@ from services.analysis.converters import (
     effect_of,
     filter_from,
     job_id_from,
+    job_ids_from,
     learner_messages_from,
     position_from,
     progress_to,
     recording_from,
+    request_id_from,
     result_to,
+    submission_from,
+    token_id_from,
 )
 from services.analysis.errors import AnalysisEnded, AnalysisNotFailed, JobNotFound, RecordingMissing
-from services.analysis.jobs import REQUEST_SUPERSEDED, State, progress_of
+from services.analysis.jobs import State, progress_of
 from services.analysis.progress import ProgressFeed
 from services.analysis.report_parser import ReportParser
 from services.analysis.reports import REASON, Failure, Progress, Report, Results
@@ -35,11 +39,9 @@ from services.runtime.errors import FieldViolation, InvalidField
 from services.runtime.ids import random_uuid7
 from services.runtime.interceptors import Context, call_language
 from services.runtime.paging import page_size_of, page_token
-from services.runtime.shared_errors import JobEnded, RequestSuperseded
 from sori.analysis.v1 import analysis_pb2 as pb
 from sori.analysis.v1 import analysis_pb2_grpc
 
-MAX_REQUEST_ID_LENGTH = 128
 MAX_UPLOAD_TIMEOUT = timedelta(days=30)
 
 _logger = structlog.get_logger(__name__)
@@ -167,16 +169,11 @@ class AnalysisIntakeServicer(analysis_pb2_grpc.AnalysisIntakeServiceServicer):
     async def OpenAnalysis(
         self, request: pb.OpenAnalysisRequest, context: Context
     ) -> pb.OpenAnalysisResponse:
-        if request.token_id < 1:
-            raise InvalidField(FieldViolation("token_id", "must be 1 or more"))
-        if len(request.request_id) > MAX_REQUEST_ID_LENGTH or "\0" in request.request_id:
-            problem = f"must have at most {MAX_REQUEST_ID_LENGTH} characters and no NUL"
-            raise InvalidField(FieldViolation("request_id", problem))
         attached = await self._store.create(
             job_id_from(request.job_id),
-            request.token_id,
+            token_id_from(request.token_id),
             self._timeout_from(request),
-            request.request_id or None,
+            request_id_from(request.request_id),
         )
         answer = pb.OpenAnalysisResponse()
         if attached is not None:
@@ -189,7 +186,7 @@ class AnalysisIntakeServicer(analysis_pb2_grpc.AnalysisIntakeServiceServicer):
     ) -> pb.StartUploadResponse:
         job_id = job_id_from(request.job_id)
         transition = await self._store.start_upload(job_id, self._timeout_from(request))
-        _require_upload(job_id, transition)
+        transition.require_upload(job_id)
         return pb.StartUploadResponse()
 
     async def AttachRecording(
@@ -203,8 +200,21 @@ class AnalysisIntakeServicer(analysis_pb2_grpc.AnalysisIntakeServiceServicer):
             self._dispatch_deadline,
             self._reuse,
         )
-        _require_upload(job_id, transition)
+        transition.require_upload(job_id)
         return pb.AttachRecordingResponse()
+
+    async def SubmitRecording(
+        self, request: pb.SubmitRecordingRequest, context: Context
+    ) -> pb.SubmitRecordingResponse:
+        submission = submission_from(request)
+        job_id = await self._store.submit(submission, self._dispatch_deadline, self._reuse)
+        return pb.SubmitRecordingResponse(job_id=str(job_id))
+
+    async def BatchCheckJobs(
+        self, request: pb.BatchCheckJobsRequest, context: Context
+    ) -> pb.BatchCheckJobsResponse:
+        stored = await self._store.stored_ids(job_ids_from(request))
+        return pb.BatchCheckJobsResponse(job_ids=map(str, stored))
 
     async def FailUpload(
         self, request: pb.FailUploadRequest, context: Context
@@ -226,15 +236,3 @@ class AnalysisIntakeServicer(analysis_pb2_grpc.AnalysisIntakeServiceServicer):
             problem = f"must be more than 0 and at most {MAX_UPLOAD_TIMEOUT.days} days"
             raise InvalidField(FieldViolation("upload_timeout", problem))
         return timeout
-
-
-def _require_upload(job_id: UUID, transition: Transition) -> None:
-    """Check that the job accepts an upload, or has its recording and the call is a repeat.
-
-    Errors: JobEnded, RequestSuperseded.
-    """
-    if transition.applied or transition.has_recording:
-        return
-    if transition.failure_reason == REQUEST_SUPERSEDED:
-        raise RequestSuperseded
-    raise JobEnded(job_id=job_id)

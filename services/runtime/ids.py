@@ -21,3 +21,8 @@ def random_uuid7() -> UUID:
     value = milliseconds << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
     value = value & ~_VERSION_MASK | _VERSION
     return UUID(int=value & ~_VARIANT_MASK | _VARIANT)
+
+
+def unix_seconds_of(uuid7: UUID) -> float:
+    """When a UUIDv7 was generated, by the clock of the process that did; any UUID has a value."""
+    return (uuid7.int >> _RANDOM_BITS) / 1000

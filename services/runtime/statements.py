@@ -14,7 +14,20 @@ from asyncpg import Connection, Record
 from sqlalchemy import Executable
 from sqlalchemy.dialects.postgresql import asyncpg as dialect
 
+
+class _Compiler(dialect.PGCompiler_asyncpg):
+    """Writes constants into the text: PostgreSQL plans with them, and asyncpg sends none."""
+
+    def visit_bindparam(self, bindparam: Any, *arguments: Any, **options: Any) -> Any:
+        if not bindparam.required and bindparam.type._cached_literal_processor(self.dialect):
+            options["literal_binds"] = True
+        return super().visit_bindparam(  # type: ignore[no-untyped-call]
+            bindparam, *arguments, **options
+        )
+
+
 _DIALECT: Any = dialect.dialect()  # type: ignore[no-untyped-call]
+_DIALECT.statement_compiler = _Compiler
 
 
 class Statement:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from typing import Any
 
+import asyncpg
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -16,18 +18,36 @@ MEASURED = "EXPLAIN (ANALYZE, BUFFERS, TIMING off)"
 
 
 async def statements_of(database: Database, call: Awaitable[object]) -> list[tuple[str, Any]]:
-    """All statements that a call runs, with their parameters."""
+    """All statements that a call runs, with their parameters.
+
+    Those of SQLAlchemy come from its event, those of `Statement` from asyncpg, which logs
+    only statements that it prepares itself.
+    """
     statements: list[tuple[str, Any]] = []
+    connections: set[asyncpg.Connection] = set()
 
     def record(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
         statements.append((statement, parameters))
 
+    def record_direct(logged: asyncpg.connection.LoggedQuery) -> None:
+        statements.append((logged.query, tuple(logged.args)))
+
+    def observe(connection: Any, *_: object) -> None:
+        connection.driver_connection.add_query_logger(record_direct)
+        connections.add(connection.driver_connection)
+
     engine: AsyncEngine = database._engine
     event.listen(engine.sync_engine, "before_cursor_execute", record)
+    event.listen(engine.sync_engine, "checkout", observe)
     try:
         await call
+        # asyncpg logs in the next iteration of the event loop.
+        await asyncio.sleep(0)
     finally:
+        event.remove(engine.sync_engine, "checkout", observe)
         event.remove(engine.sync_engine, "before_cursor_execute", record)
+        for connection in connections:
+            connection.remove_query_logger(record_direct)
     return statements
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
-from sqlalchemy import Integer, Text, bindparam, column, func, insert, select, table, text
+from sqlalchemy import Integer, Text, bindparam, column, func, insert, literal, select, table, text
+from sqlalchemy.dialects import postgresql
 
 from services.runtime.database import Database
 from services.runtime.errors import DatabaseUnavailable
@@ -35,6 +37,17 @@ async def test_a_statement_commits_by_itself(database: Database) -> None:
         assert row is not None
         assert tuple(row) == (1, "text")
         assert [tuple(each) for each in await COUNT.rows(second)] == [(1,)]
+
+
+async def test_constants_are_part_of_the_text(database: Database) -> None:
+    values = ("it's 100 %", timedelta(minutes=1), None, True)
+    numbers, document = literal([1], postgresql.ARRAY(Integer)), literal({}, postgresql.JSONB)
+    constants = Statement(select(*map(literal, values), numbers, document))
+    async with database.connection() as connection:
+        row = await constants.row(connection)
+    assert row is not None
+    assert tuple(row) == (*values, [1], "{}")
+    assert "'it''s 100 %'" in constants.sql
 
 
 async def test_a_missing_parameter_is_an_error(database: Database) -> None:

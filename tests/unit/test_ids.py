@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from uuid import RFC_4122
 
-from services.runtime.ids import random_uuid7
+from services.runtime.ids import random_uuid7, unix_seconds_of
 
 
 def test_ids_of_one_millisecond_share_no_random_bits() -> None:
@@ -18,3 +19,10 @@ def test_ids_of_one_millisecond_share_no_random_bits() -> None:
 def test_ids_are_ordered_by_their_milliseconds() -> None:
     milliseconds = [random_uuid7().int >> 80 for _ in range(1_000)]
     assert milliseconds == sorted(milliseconds)
+
+
+def test_an_id_tells_when_it_was_generated() -> None:
+    before = time.time()
+    generated = unix_seconds_of(random_uuid7())
+    # The id counts milliseconds.
+    assert before - 0.001 <= generated <= time.time()

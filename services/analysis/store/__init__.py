@@ -12,10 +12,12 @@ from services.analysis.store.expired_jobs import DELETION_DELAY, ExpiredJobs
 from services.analysis.store.job_queue import JobQueue
 from services.analysis.store.job_store import AttachedRecording, Filter, JobStore
 from services.analysis.store.reuse import Reuse
+from services.analysis.store.submissions import SUBMISSION_WINDOW, Submission
 from services.analysis.store.transitions import OnTransition, Transition
 
 __all__ = [
     "DELETION_DELAY",
+    "SUBMISSION_WINDOW",
     "AttachedRecording",
     "Deletions",
     "ExpiredJobs",
@@ -24,5 +26,6 @@ __all__ = [
     "JobStore",
     "OnTransition",
     "Reuse",
+    "Submission",
     "Transition",
 ]

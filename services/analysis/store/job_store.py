@@ -8,7 +8,18 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, bindparam, exists, func, insert, literal, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    any_,
+    bindparam,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    tuple_,
+    union,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,25 +27,25 @@ from services.analysis.errors import JobNotFound
 from services.analysis.jobs import (
     CANCELLED,
     PROGRESS,
-    REQUEST_SUPERSEDED,
     Analysis,
     Event,
     Job,
     Recording,
     State,
 )
-from services.analysis.store.reuse import Reuse, copied_result, donor_of
+from services.analysis.store.request_ids import owner_of, supersede
+from services.analysis.store.reuse import Reuse, copied_result, donor_of, reuse_parameters
 from services.analysis.store.rows import (
     HISTORY_COLUMNS,
     IS_KEPT,
     JOB_COLUMNS,
     RECORDING_COLUMNS,
-    AnyRow,
     analysis_of,
     attempt_of,
     is_any_of,
     job_of,
 )
+from services.analysis.store.submissions import Submission, Submissions
 from services.analysis.store.transitions import (
     OnTransition,
     Transition,
@@ -45,10 +56,8 @@ from services.analysis.store.transitions import (
 from services.analysis.tables import attempts, jobs
 from services.runtime.database import Database, retried_on_schema_change
 from services.runtime.errors import DatabaseUnavailable
-from services.runtime.shared_errors import RequestIdReused
-
-REQUEST_ID_LIFETIME = timedelta(hours=24)
-"""How long a request id belongs to the same job."""
+from services.runtime.shared_errors import JobEnded, RequestIdReused
+from services.runtime.statements import Statement
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,7 @@ class JobStore:
     def __init__(self, database: Database, on_transition: OnTransition = lambda *_: None) -> None:
         self._database = database
         self._on_transition = on_transition
+        self._submissions = Submissions(database, on_transition)
 
     # Uploads.
 
@@ -98,13 +108,13 @@ class JobStore:
         for _ in range(2):
             superseded: tuple[UUID, Transition] | None = None
             async with self._database.transaction() as connection:
-                owner = await _owner_of(connection, request_id)
+                owner = await owner_of(connection, request_id)
                 if owner is not None and owner.job_id != job_id:
                     if owner.is_recent and owner.token_id != token_id:
                         raise RequestIdReused
                     if owner.is_recent and owner.sha256 is not None:
                         return AttachedRecording(owner.job_id, owner.sha256)
-                    superseded = owner.job_id, await _supersede(connection, owner.job_id)
+                    superseded = owner.job_id, await supersede(connection, owner.job_id)
                 is_stored = await _insert(connection, job_id, token_id, timeout, request_id)
             if superseded is not None:
                 self._notify(*superseded)
@@ -146,19 +156,43 @@ class JobStore:
         stored = asdict(recording) | {"token_revision": token_revision}
         async with self._database.transaction() as connection:
             row = await locked_row(connection, job_id)
-            donor = None
-            if reuse is not None and token_revision:
-                donor = await donor_of(
-                    connection, recording.sha256, row.token_id, token_revision, reuse
-                )
-            if donor is None:
+            donor = donor_of(literal(recording.sha256), literal(row.token_id))
+            parameters = reuse_parameters(reuse, token_revision)
+            found = await connection.scalar(select(donor.c.job_id), parameters)
+            if found is None:
                 due = {"due_time": func.now(), "deadline": func.now() + timeout}
                 event, values = Event.RECORDING_ATTACHED, stored | due
             else:
-                event, values = Event.RESULT_REUSED, stored | copied_result(donor)
+                event, values = Event.RESULT_REUSED, stored | copied_result(found)
             transition = await apply(connection, row, event, values)
         self._notify(job_id, transition)
         return transition
+
+    async def submit(self, submission: Submission, timeout: timedelta, reuse: Reuse | None) -> UUID:
+        """Create a job with its recording, or attach the recording to the job with its id.
+
+        A repeated call changes nothing. timeout, reuse: as in `attach_recording`. Returns
+        the id of the job that has the recording: the submitted id, or that of the job of an
+        earlier request with the same request id and the same recording.
+        Errors: JobEnded when the id was generated before the SUBMISSION_WINDOW, or when its
+        job has ended without a recording; RequestSuperseded; RequestIdReused.
+        """
+        job_id = await self._submissions.submit(submission, timeout, reuse)
+        if job_id is not None:
+            return job_id
+        try:
+            transition = await self.attach_recording(
+                submission.job_id,
+                submission.recording,
+                submission.token_revision,
+                timeout,
+                reuse,
+            )
+        except JobNotFound:
+            # A client deleted it.
+            raise JobEnded(job_id=submission.job_id) from None
+        transition.require_upload(submission.job_id)
+        return submission.job_id
 
     # Reports.
 
@@ -196,6 +230,16 @@ class JobStore:
         statement = select(*JOB_COLUMNS).where(is_any_of(job_ids))
         async with self._database.transaction() as connection:
             return [job_of(row) for row in await connection.execute(statement)]
+
+    async def stored_ids(self, job_ids: Iterable[UUID]) -> list[UUID]:
+        """Those of the ids whose recordings must be kept, in any order.
+
+        They are those of stored jobs, deleted ones included, and of jobs whose retry is
+        stored: the retry has their recording.
+        """
+        async with self._database.connection() as connection:
+            rows = await _STORED_IDS.rows(connection, job_ids=list(job_ids))
+        return [row["job_id"] for row in rows]
 
     async def revisions(self, job_ids: Iterable[UUID]) -> dict[UUID, int]:
         """Read the revisions of jobs; unknown ids are left out."""
@@ -275,26 +319,6 @@ class JobStore:
             self._on_transition(job_id, transition.after)
 
 
-async def _owner_of(connection: AsyncConnection, request_id: str | None) -> AnyRow | None:
-    """The job that has a request id, locked; None when no job has it."""
-    if request_id is None:
-        return None
-    is_recent = (jobs.c.create_time > func.now() - REQUEST_ID_LIFETIME).label("is_recent")
-    statement = (
-        select(jobs.c.job_id, jobs.c.token_id, jobs.c.sha256, is_recent)
-        .where(jobs.c.request_id == request_id)
-        .with_for_update()
-    )
-    return (await connection.execute(statement)).first()
-
-
-async def _supersede(connection: AsyncConnection, job_id: UUID) -> Transition:
-    """Free the request id of a job, and end its upload if one is under way."""
-    row = await locked_row(connection, job_id)
-    reason = {"failure_reason": REQUEST_SUPERSEDED}
-    return await apply(connection, row, Event.UPLOAD_FAILED, reason, {"request_id": None})
-
-
 async def _insert(
     connection: AsyncConnection,
     job_id: UUID,
@@ -350,3 +374,12 @@ def conditions_of(wanted: Filter) -> list[ColumnElement[bool]]:
     if wanted.created_before is not None:
         conditions.append(jobs.c.create_time < wanted.created_before)
     return conditions
+
+
+_WANTED = any_(bindparam("job_ids", type_=postgresql.ARRAY(jobs.c.job_id.type)))
+_STORED_IDS = Statement(
+    union(
+        select(jobs.c.job_id).where(jobs.c.job_id == _WANTED),
+        select(jobs.c.retried_job_id).where(jobs.c.retried_job_id == _WANTED),
+    )
+)

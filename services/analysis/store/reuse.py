@@ -6,12 +6,27 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, bindparam, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Integer,
+    Text,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal,
+    literal_column,
+    select,
+)
 
-from services.analysis.jobs import State
+from services.analysis.jobs import PROGRESS, Event, State, target_of
 from services.analysis.store.rows import IS_KEPT
 from services.analysis.tables import jobs
+
+ONE: ColumnElement[int] = literal_column("1")
+"""As a limit. A parameter would hide from the planner how few rows it needs."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +40,11 @@ class Reuse:
     analyzer_version: str | None
 
 
-async def donor_of(
-    connection: AsyncConnection,
-    sha256: bytes,
-    token_id: int,
-    token_revision: int,
-    reuse: Reuse,
-) -> UUID | None:
-    """The newest job with a computed result of the same recording; None without one."""
+def donor_of(sha256: Any, token_id: Any) -> CTE:
+    """The newest job with a computed result of the same recording, if there is one.
+
+    Further parameters of the statement: those of `reuse_parameters`.
+    """
     # The state is a literal, or PostgreSQL would not use the partial indexes.
     computed = and_(
         jobs.c.state == bindparam(None, State.COMPLETED, literal_execute=True),
@@ -43,24 +55,56 @@ async def donor_of(
         select(jobs.c.analyzer_version)
         .where(computed)
         .order_by(jobs.c.end_time.desc())
-        .limit(1)
+        .limit(ONE)
         .scalar_subquery()
     )
-    version = newest_version if reuse.analyzer_version is None else reuse.analyzer_version
-    statement = (
-        select(jobs.c.job_id)
+    return (
+        select(jobs.c.job_id, jobs.c.result, jobs.c.analyzer_version)
         .where(
             computed,
             jobs.c.sha256 == sha256,
             jobs.c.token_id == token_id,
-            jobs.c.token_revision == token_revision,
-            jobs.c.analyzer_version == version,
+            jobs.c.token_revision == bindparam("reused_revision", type_=Integer),
+            jobs.c.analyzer_version
+            == func.coalesce(bindparam("reused_version", type_=Text), newest_version),
         )
         .order_by(jobs.c.end_time.desc())
-        .limit(1)
+        .limit(ONE)
+        .cte("donor")
+        .prefix_with("MATERIALIZED")
     )
-    donor: UUID | None = await connection.scalar(statement)
-    return donor
+
+
+def reuse_parameters(reuse: Reuse | None, token_revision: int) -> dict[str, object]:
+    """The parameters that select a donor. token_revision: 0, unknown, selects none."""
+    return {
+        # NULL equals no revision.
+        "reused_revision": token_revision or None if reuse is not None else None,
+        "reused_version": None if reuse is None else reuse.analyzer_version,
+    }
+
+
+def queued_or_completed(donor: CTE, timeout: Any) -> dict[str, ColumnElement[Any]]:
+    """The columns of a job that gets its recording: completed if there is a donor, else due now.
+
+    timeout: how long until the analysis server must have accepted the job.
+    """
+    is_reused = exists(select(donor.c.job_id))
+    queued, completed = target_of(Event.RECORDING_ATTACHED), target_of(Event.RESULT_REUSED)
+
+    def copied(name: str) -> Any:
+        return select(donor.c[name]).scalar_subquery()
+
+    return {
+        "state": case((is_reused, literal(completed.value)), else_=literal(queued.value)),
+        "progress": case((is_reused, PROGRESS[completed]), else_=PROGRESS[queued]),
+        "due_time": case((~is_reused, func.now())),
+        "deadline": case((~is_reused, func.now() + timeout)),
+        "end_time": case((is_reused, func.now())),
+        "result": copied("result"),
+        "analyzer_version": func.coalesce(copied("analyzer_version"), literal("")),
+        "reused_job_id": copied("job_id"),
+    }
 
 
 def copied_result(donor_id: UUID) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.analysis.errors import JobNotFound
-from services.analysis.jobs import ENDS, PROGRESS, Event, State, next_state
+from services.analysis.jobs import ENDS, PROGRESS, REQUEST_SUPERSEDED, Event, State, next_state
 from services.analysis.store.rows import IS_KEPT, AnyRow
 from services.analysis.tables import jobs
+from services.runtime.shared_errors import JobEnded, RequestSuperseded
 
 OnTransition = Callable[[UUID, State], None]
 """Called after the commit of every transition, with the job and its new state."""
@@ -38,6 +39,17 @@ class Transition:
     def applied(self) -> bool:
         """Whether the event was legal."""
         return self.after is not None
+
+    def require_upload(self, job_id: UUID) -> None:
+        """Check that the job accepts an upload, or has its recording and the call is a repeat.
+
+        Errors: JobEnded, RequestSuperseded.
+        """
+        if self.applied or self.has_recording:
+            return
+        if self.failure_reason == REQUEST_SUPERSEDED:
+            raise RequestSuperseded
+        raise JobEnded(job_id=job_id)
 
 
 async def locked_row(connection: AsyncConnection, job_id: UUID) -> AnyRow:

@@ -7,10 +7,13 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from services.analysis.decisions import Postpone
 from services.analysis.jobs import AttemptOutcome, State
 from services.analysis.store import JobQueue, JobStore
+from services.analysis.store import settlements as settlement_of
+from services.runtime.database import Database
 from tests.integration.analysis.jobs import (
     ANSWERED_503,
     LONG,
@@ -24,11 +27,18 @@ from tests.integration.analysis.jobs import (
     opened,
     queued,
 )
+from tests.integration.plans import statements_of
 
 
 async def history(store: JobStore, job_id: UUID) -> list[tuple[int, AttemptOutcome]]:
     analysis = await store.get_analysis(job_id)
     return [(attempt.number, attempt.outcome) for attempt in analysis.attempts]
+
+
+async def pass_deadlines(database: Database) -> None:
+    """The deadlines of all jobs are over."""
+    async with database.transaction() as connection:
+        await connection.execute(text("UPDATE analysis.jobs SET deadline = now()"))
 
 
 async def test_workers_share_the_due_jobs(store: JobStore, queue: JobQueue) -> None:
@@ -225,15 +235,136 @@ async def test_a_job_that_is_never_accepted_times_out(store: JobStore, queue: Jo
 
 
 async def test_the_history_has_a_dispatch_that_was_lost_before_the_deadline(
+    store: JobStore, queue: JobQueue, database: Database
+) -> None:
+    job_id = await queued(store)
+    await claimed(queue, NOW)
+    await pass_deadlines(database)
+    assert await queue.time_out(10) == 1
+    assert await history(store, job_id) == [(1, AttemptOutcome.LOST)]
+
+
+async def test_a_job_is_not_dispatched_after_its_deadline(
+    store: JobStore, queue: JobQueue, database: Database
+) -> None:
+    await queued(store)
+    await pass_deadlines(database)
+    claims, seconds_until_due = await queue.claim_due(1, 1, WORKER, LONG)
+    # Not due for a worker either, or it would claim again and again until the job times out.
+    assert (claims, seconds_until_due) == ([], None)
+
+
+async def test_a_pass_claims_queued_and_dispatched_jobs(store: JobStore, queue: JobQueue) -> None:
+    waiting = await dispatched(store, queue, NOW)
+    due = [await queued(store) for _ in range(3)]
+    claims, _ = await queue.claim_due(2, 4, WORKER, LONG)
+    assert [claim.state for claim in claims].count(State.QUEUED) == 2
+    assert {claim.job_id for claim in claims} - {*due} == {waiting}
+
+
+@pytest.mark.parametrize(
+    ("dispatches", "limit", "claimed_states"),
+    [
+        (0, 0, []),
+        (0, 2, [State.DISPATCHED]),
+        (1, 1, [State.QUEUED]),
+        (2, 3, [State.DISPATCHED, State.QUEUED, State.QUEUED]),
+    ],
+)
+async def test_a_pass_keeps_to_both_limits(
+    store: JobStore, queue: JobQueue, dispatches: int, limit: int, claimed_states: list[State]
+) -> None:
+    await dispatched(store, queue, NOW)
+    for _ in range(3):
+        await queued(store)
+    claims, _ = await queue.claim_due(dispatches, limit, WORKER, LONG)
+    assert sorted(claim.state for claim in claims) == claimed_states
+
+
+async def test_a_pass_tells_when_the_next_job_is_due(store: JobStore, queue: JobQueue) -> None:
+    assert await queue.claim_due(1, 1, WORKER, LONG) == ([], None)
+    await queued(store)
+    (claim,), seconds = await queue.claim_due(1, 1, WORKER, LONG)
+    assert seconds is None
+    await queue.postpone(claim, Postpone(timedelta(minutes=1), is_counted=True, error=""))
+    claims, seconds = await queue.claim_due(1, 1, WORKER, LONG)
+    assert claims == []
+    assert seconds is not None
+    assert 0 < seconds <= 60
+
+
+async def test_a_pass_is_one_statement(
+    database: Database, store: JobStore, queue: JobQueue
+) -> None:
+    await dispatched(store, queue, NOW)
+    await queued(store)
+    assert len(await statements_of(database, queue.claim_due(1, 2, WORKER, LONG))) == 1
+
+
+async def test_settlements_of_every_kind_go_in_one_statement(
+    database: Database, store: JobStore, queue: JobQueue
+) -> None:
+    accepted, waited, silent = [await dispatched(store, queue, NOW) for _ in range(3)]
+    checks = {claim.job_id: claim for claim in await queue.claim(State.DISPATCHED, 3, WORKER, LONG)}
+    for _ in range(4):
+        await queued(store)
+    dispatches = await queue.claim(State.QUEUED, 4, WORKER, LONG)
+    settlements = [
+        settlement_of.accepted(dispatches[0], LONG, "http://status", LONG),
+        settlement_of.completed(dispatches[1], b"result", "2"),
+        settlement_of.failed(dispatches[2], REFUSAL),
+        settlement_of.postponed(dispatches[3], ANSWERED_503),
+        settlement_of.waiting(checks[waited], LONG),
+        settlement_of.redispatched(checks[silent], LONG),
+        settlement_of.completed(checks[accepted], b"late", "2"),
+    ]
+    settled = []
+
+    async def settle() -> None:
+        settled.extend(await queue.settle_many(settlements))
+
+    assert len(await statements_of(database, settle())) == 1
+    assert settled == [True] * 7
+    found = {
+        job.job_id: job for job in await store.get_many(each.claim.job_id for each in settlements)
+    }
+    states = [found[each.claim.job_id].state for each in settlements]
+    assert states == [
+        *(State.DISPATCHED, State.COMPLETED, State.FAILED, State.QUEUED),
+        *(State.DISPATCHED, State.QUEUED, State.COMPLETED),
+    ]
+    assert found[accepted].result == b"late"
+
+
+async def test_each_settlement_of_a_batch_is_fenced_by_itself(
     store: JobStore, queue: JobQueue
 ) -> None:
-    job_id = await opened(store)
-    await store.attach_recording(job_id, RECORDING, 1, timedelta(milliseconds=50), None)
-    await claimed(queue, NOW)
-    async with asyncio.timeout(10):
-        while not await queue.time_out(10):
-            pass
-    assert await history(store, job_id) == [(1, AttemptOutcome.LOST)]
+    for _ in range(3):
+        await queued(store)
+    claims = {claim.job_id: claim for claim in await queue.claim(State.QUEUED, 3, WORKER, NOW)}
+    current = await claimed(queue)
+    lost = claims[current.job_id]
+    ended, held = [claim for claim in claims.values() if claim is not lost]
+    await store.complete(ended.job_id, b"reported", "1")
+    batch = [settlement_of.accepted(claim, LONG, None, LONG) for claim in (lost, ended, held)]
+    assert await queue.settle_many(batch) == [False, True, True]
+    found = {job.job_id: job.state for job in await store.get_many(claims)}
+    assert found == {
+        lost.job_id: State.QUEUED,
+        ended.job_id: State.COMPLETED,
+        held.job_id: State.DISPATCHED,
+    }
+    assert await history(store, ended.job_id) == [(1, AttemptOutcome.ACCEPTED)]
+
+
+async def test_leases_are_extended_together(store: JobStore, queue: JobQueue) -> None:
+    for _ in range(3):
+        await queued(store)
+    claims = await queue.claim(State.QUEUED, 3, WORKER, NOW)
+    (current,) = await queue.claim(State.QUEUED, 1, WORKER, LONG)
+    held = await queue.extend_leases(claims, LONG)
+    assert held == [claim.job_id != current.job_id for claim in claims]
+    assert await queue.claim(State.QUEUED, 3, WORKER, LONG) == []
 
 
 async def test_the_next_due_time_is_that_of_the_wanted_states(

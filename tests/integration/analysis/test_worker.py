@@ -11,8 +11,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
 import pytest
+from asyncpg import UndefinedColumnError
 from pydantic import SecretStr
-from sqlalchemy.exc import ProgrammingError
 
 from services.analysis.analyzer_client import AnalyzerClient
 from services.analysis.dispatch_request import DispatchRequestBuilder
@@ -104,7 +104,7 @@ async def test_a_job_that_kills_every_worker_fails(
 async def test_a_worker_can_run_again_after_an_unexpected_error(
     database_url: str, store: JobStore, worker: Worker, transitions: asyncio.Queue[State]
 ) -> None:
-    with broken_schema(database_url), pytest.raises(ProgrammingError):
+    with broken_schema(database_url), pytest.raises(UndefinedColumnError):
         await asyncio.wait_for(worker.run(), PATIENCE_SECONDS)
     await store.attach_recording(await opened(store), RECORDING, 1, NOW, None)
     async with running(worker):

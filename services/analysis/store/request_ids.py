@@ -1,0 +1,52 @@
+"""Request ids: the names that clients give their requests, and the jobs that have them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.analysis.jobs import REQUEST_SUPERSEDED, Event
+from services.analysis.store.transitions import Transition, apply, locked_row
+from services.analysis.tables import jobs
+
+REQUEST_ID_LIFETIME = timedelta(hours=24)
+"""How long a request id belongs to the same job."""
+
+
+@dataclass(frozen=True)
+class RequestOwner:
+    """The job that has a request id.
+
+    sha256: of its recording; None while it has none. is_recent: whether the request id
+    still belongs to the job.
+    """
+
+    job_id: UUID
+    token_id: int
+    sha256: bytes | None
+    is_recent: bool
+
+
+async def owner_of(connection: AsyncConnection, request_id: str | None) -> RequestOwner | None:
+    """The job that has a request id, locked; None when no job has it."""
+    if request_id is None:
+        return None
+    is_recent = jobs.c.create_time > func.now() - REQUEST_ID_LIFETIME
+    statement = (
+        select(jobs.c.job_id, jobs.c.token_id, jobs.c.sha256, is_recent)
+        .where(jobs.c.request_id == request_id)
+        .with_for_update()
+    )
+    row = (await connection.execute(statement)).first()
+    return None if row is None else RequestOwner(*row)
+
+
+async def supersede(connection: AsyncConnection, job_id: UUID) -> Transition:
+    """Free the request id of a job, and end its upload if one is under way."""
+    row = await locked_row(connection, job_id)
+    reason = {"failure_reason": REQUEST_SUPERSEDED}
+    return await apply(connection, row, Event.UPLOAD_FAILED, reason, {"request_id": None})

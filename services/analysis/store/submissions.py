@@ -1,0 +1,166 @@
+"""Submissions: jobs that are created with their recording, in one statement and one commit."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Float, Interval, bindparam, exists, func, select
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.analysis.jobs import Recording, State
+from services.analysis.store.request_ids import RequestOwner, owner_of, supersede
+from services.analysis.store.reuse import Reuse, donor_of, queued_or_completed, reuse_parameters
+from services.analysis.store.rows import RECORDING_COLUMNS
+from services.analysis.store.transitions import OnTransition, Transition
+from services.analysis.tables import jobs
+from services.runtime.database import Database, retried_on_schema_change
+from services.runtime.errors import DatabaseUnavailable
+from services.runtime.ids import unix_seconds_of
+from services.runtime.shared_errors import JobEnded, RequestIdReused
+from services.runtime.statements import Statement
+
+SUBMISSION_WINDOW = timedelta(hours=1)
+"""How long after its generation the id of a job can be submitted.
+
+After that, a recording without a job was abandoned and can be deleted.
+"""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A job to create with its recording.
+
+    job_id: a UUIDv7. token_revision: the revision of the token that was recorded; 0,
+    unknown, prevents reuse. request_id: as in `JobStore.create`.
+    """
+
+    job_id: UUID
+    token_id: int
+    recording: Recording
+    token_revision: int = 0
+    request_id: str | None = None
+
+
+@retried_on_schema_change
+class Submissions:
+    """Creates jobs with their recordings."""
+
+    def __init__(self, database: Database, on_transition: OnTransition = lambda *_: None) -> None:
+        self._database = database
+        self._on_transition = on_transition
+
+    async def submit(
+        self, submission: Submission, timeout: timedelta, reuse: Reuse | None
+    ) -> UUID | None:
+        """Create a job that is due now, or that is completed by reuse.
+
+        timeout, reuse: as in `JobStore.attach_recording`. Returns the id of the job that
+        has the recording: the submitted id, or that of the job of an earlier request with
+        the same request id and the same recording; None, and nothing changes, when a job
+        with the submitted id exists.
+        Errors: JobEnded when the id was generated before the SUBMISSION_WINDOW;
+        RequestIdReused when the request id belongs to another token or recording.
+        """
+        values = _values_of(submission, timeout, reuse)
+        async with self._database.connection() as connection:
+            row = await _INSERTION.row(connection, **values)
+        if row is None:
+            return await self._resolve_conflict(submission, values)
+        self._on_transition(submission.job_id, State(row["state"]))
+        return submission.job_id
+
+    async def _resolve_conflict(
+        self, submission: Submission, values: dict[str, object]
+    ) -> UUID | None:
+        """Find the reason why nothing was inserted; insert if another job has the request id."""
+        # A concurrent call may insert its job first; the second iteration finds it.
+        for _ in range(2):
+            superseded: tuple[UUID, Transition] | None = None
+            async with self._database.transaction() as connection:
+                if await _is_stored(connection, submission.job_id):
+                    return None
+                owner = await owner_of(connection, submission.request_id)
+                if owner is not None:
+                    if earlier := _earlier_job(owner, submission):
+                        return earlier
+                    superseded = owner.job_id, await supersede(connection, owner.job_id)
+                state = await connection.scalar(_INSERT, values)
+            if superseded is not None and superseded[1].after is not None:
+                self._on_transition(superseded[0], superseded[1].after)
+            if state is not None:
+                self._on_transition(submission.job_id, State(state))
+                return submission.job_id
+        raise DatabaseUnavailable
+
+
+async def _is_stored(connection: AsyncConnection, job_id: UUID) -> bool:
+    """Whether a job exists. Errors: JobEnded when it does not, and its id is too old."""
+    statement = select(exists().where(jobs.c.job_id == job_id), ~_is_young)
+    seconds = {"generated": unix_seconds_of(job_id)}
+    is_stored, is_too_old = (await connection.execute(statement, seconds)).one()
+    if is_too_old and not is_stored:
+        raise JobEnded(job_id=job_id)
+    return bool(is_stored)
+
+
+def _earlier_job(owner: RequestOwner, submission: Submission) -> UUID | None:
+    """The job of an earlier request with the same recording; None when a new job replaces it.
+
+    Errors: RequestIdReused.
+    """
+    if not owner.is_recent:
+        return None
+    if owner.token_id != submission.token_id:
+        raise RequestIdReused
+    if owner.sha256 is None:
+        # Its upload is under way, or has failed.
+        return None
+    if owner.sha256 != submission.recording.sha256:
+        raise RequestIdReused
+    return owner.job_id
+
+
+def _values_of(
+    submission: Submission, timeout: timedelta, reuse: Reuse | None
+) -> dict[str, object]:
+    """The parameters of the insertion."""
+    return {
+        **asdict(submission.recording),
+        "job_id": submission.job_id,
+        "token_id": submission.token_id,
+        "token_revision": submission.token_revision,
+        "request_id": submission.request_id,
+        "timeout": timeout,
+        "generated": unix_seconds_of(submission.job_id),
+        **reuse_parameters(reuse, submission.token_revision),
+    }
+
+
+# PostgreSQL's clock decides, as for every other time limit of jobs.
+_is_young = func.to_timestamp(bindparam("generated", type_=Float)) > func.now() - SUBMISSION_WINDOW
+
+
+def _insert_with_recording() -> Any:
+    """The statement that inserts a job with its recording; returns its state.
+
+    It inserts nothing when the id is too old, or when another job has it or the request id.
+    """
+    given = (
+        *(jobs.c.job_id, jobs.c.token_id, jobs.c.request_id, jobs.c.token_revision),
+        *RECORDING_COLUMNS,
+    )
+    parameters = {column.name: bindparam(column.name, type_=column.type) for column in given}
+    donor = donor_of(parameters["sha256"], parameters["token_id"])
+    outcome = queued_or_completed(donor, bindparam("timeout", type_=Interval))
+    values = {**parameters, **outcome}
+    source = select(*(value.label(name) for name, value in values.items())).where(_is_young)
+    insertion = postgresql.insert(jobs).from_select(list(values), source)
+    return insertion.on_conflict_do_nothing().returning(jobs.c.state)
+
+
+_INSERT = _insert_with_recording()
+_INSERTION = Statement(_INSERT)
