@@ -76,14 +76,10 @@ class ActorRpcs:
         self, request: pb.SearchActorsRequest, context: Context
     ) -> pb.SearchActorsResponse:
         query = search_query(request.query)
-        hits = await self._search.actors(query, match_limit(request.page_size))
-        actors = await self._actors.get_existing([actor_id for actor_id, _ in hits])
+        found = await self._search.actors(query, match_limit(request.page_size))
         return pb.SearchActorsResponse(
             matches=[
-                pb.ActorMatch(
-                    actor=converters.actor_to(actors[actor_id]), match=converters.match_to(match)
-                )
-                for actor_id, match in hits
-                if actor_id in actors
+                pb.ActorMatch(actor=converters.actor_to(actor), match=converters.match_to(match))
+                for actor, match in found
             ]
         )

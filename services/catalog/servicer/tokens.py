@@ -130,15 +130,11 @@ class TokenRpcs:
         self, request: pb.SearchTokensRequest, context: Context
     ) -> pb.SearchTokensResponse:
         query = search_query(request.query)
-        hits = await self._search.tokens(query, match_limit(request.page_size))
-        tokens = await self._tokens.get_existing([token_id for token_id, _ in hits])
+        found = await self._search.tokens(query, match_limit(request.page_size))
         return pb.SearchTokensResponse(
             matches=[
-                pb.TokenMatch(
-                    token=converters.token_to(tokens[token_id]), match=converters.match_to(match)
-                )
-                for token_id, match in hits
-                if token_id in tokens
+                pb.TokenMatch(token=converters.token_to(token), match=converters.match_to(match))
+                for token, match in found
             ]
         )
 
