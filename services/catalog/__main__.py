@@ -42,7 +42,14 @@ async def main() -> None:
         store = CatalogStore(database)
         view_counter = ViewCounter(store.tokens, settings.view_flush_seconds)
         watch = TokenWatch(store.changes, database, settings.heartbeat_seconds)
-        servicer = CatalogServicer(store, objects, AnalysisClient(analysis), view_counter, watch)
+        servicer = CatalogServicer(
+            store,
+            objects,
+            AnalysisClient(analysis),
+            view_counter,
+            watch,
+            settings.catalog_cache_bytes,
+        )
         probes = {"database": SchemaProbe(database, CATALOG.name)}
         server = Server(
             settings,

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.catalog.errors import ActorInUse, ActorNotFound, id_list
 from services.catalog.models import Actor
+from services.catalog.slices import map_in_slices
 from services.catalog.store.idempotency import (
     CreateOptions,
     check_etag,
@@ -71,7 +72,7 @@ class ActorStore:
         """Read actors in the order of the ids. Errors: ActorNotFound, with the missing ids."""
         async with self._database.connection() as connection:
             rows = await _ACTORS.rows(connection, ids=list(actor_ids))
-        found = {row["id"]: actor_of(row) for row in rows}
+        found = {actor.id: actor for actor in await map_in_slices(actor_of, rows)}
         if missing := [each for each in actor_ids if each not in found]:
             raise ActorNotFound(actor_id=id_list(missing))
         return [found[each] for each in actor_ids]
@@ -80,7 +81,7 @@ class ActorStore:
         """At most `size` actors whose ids are greater than `after_id`, in order."""
         async with self._database.connection() as connection:
             rows = await _PAGE.rows(connection, size=size, after_id=after_id)
-        return list(map(actor_of, rows))
+        return await map_in_slices(actor_of, rows)
 
     async def update(
         self,

@@ -26,7 +26,8 @@ from sqlalchemy import (
 )
 
 from services.catalog.models import Token, TokenFilter
-from services.catalog.store.rows import select_tokens, token_of
+from services.catalog.slices import map_in_slices
+from services.catalog.store.rows import Fields, select_tokens, token_of
 from services.catalog.store.search import contains
 from services.catalog.tables import scripts, token_actors, tokens
 from services.runtime.database import Database, retried_on_schema_change
@@ -106,7 +107,7 @@ class TokenPages:
             )
         if not rows:
             raise TokenNotFound(token_id=token_id)
-        return [token_of(row) for row in rows if row["id"] is not None]
+        return await map_in_slices(token_of, (row for row in rows if row["id"] is not None))
 
     async def shuffled(
         self, token_filter: TokenFilter, size: int, after: Ring
@@ -125,14 +126,17 @@ class TokenPages:
                 start=after.start,
                 **values,
             )
-        return [
-            (Ring(after.start, row["is_past_end"], row["hash"], row["id"]), token_of(row))
-            for row in rows
-        ]
+
+        def placed(row: Fields) -> tuple[Ring, Token]:
+            ring = Ring(after.start, row["is_past_end"], row["hash"], row["id"])
+            return ring, token_of(row)
+
+        return await map_in_slices(placed, rows)
 
     async def _read(self, statement: Statement, **parameters: object) -> list[Token]:
         async with self._database.connection() as connection:
-            return list(map(token_of, await statement.rows(connection, **parameters)))
+            rows = await statement.rows(connection, **parameters)
+        return await map_in_slices(token_of, rows)
 
 
 def _values(token_filter: TokenFilter) -> dict[str, object]:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.catalog.errors import ScriptNotFound, id_list
 from services.catalog.models import Script, Word
+from services.catalog.slices import map_in_slices
 from services.catalog.store.idempotency import (
     CreateOptions,
     check_etag,
@@ -108,7 +109,7 @@ class ScriptStore:
     async def _read(self, statement: Statement, **parameters: object) -> list[Script]:
         async with self._database.connection() as connection:
             rows = await statement.rows(connection, **parameters)
-        return list(map(script_of, rows))
+        return await map_in_slices(script_of, rows)
 
     async def update(
         self,

@@ -19,6 +19,7 @@ from services.catalog.matching import (
     with_parted_initials,
 )
 from services.catalog.models import Actor, TextMatch, Token
+from services.catalog.slices import map_in_slices
 from services.catalog.store.rows import Fields, actor_of, select_actors, select_tokens, token_of
 from services.catalog.tables import actors, tokens
 from services.runtime.database import Database, retried_on_schema_change
@@ -52,12 +53,12 @@ class Search:
     async def actors(self, query: str, size: int) -> list[tuple[Actor, TextMatch]]:
         """At most `size` actors, each with the name or alias that matches best."""
         rows = await self._find(_find_actors, query, size)
-        return [(actor_of(row), _match(row, query)) for row in rows]
+        return await map_in_slices(lambda row: (actor_of(row), _match(row, query)), rows)
 
     async def tokens(self, query: str, size: int) -> list[tuple[Token, TextMatch]]:
         """At most `size` tokens, each with its own or its actor's name that matches best."""
         rows = await self._find(_find_tokens, query, size)
-        return [(token_of(row), _match(row, query)) for row in rows]
+        return await map_in_slices(lambda row: (token_of(row), _match(row, query)), rows)
 
     async def _find(
         self, statement_for: Callable[[_Comparison], Statement], typed: str, size: int

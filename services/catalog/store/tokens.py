@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.catalog.errors import ActorNotFound, TokenInUse, id_list
 from services.catalog.models import Token
+from services.catalog.slices import map_in_slices
 from services.catalog.store.idempotency import (
     CreateOptions,
     check_etag,
@@ -93,7 +94,7 @@ class TokenStore:
             row = await _FULL_TOKEN.row(connection, id=token_id)
         if row is None:
             raise TokenNotFound(token_id=token_id)
-        return token_of(row, tuple(map(script_of, row["scripts"])))
+        return token_of(row, tuple(await map_in_slices(script_of, row["scripts"])))
 
     async def get_many(self, token_ids: Sequence[int]) -> list[Token]:
         """Read tokens in the order of the ids. Errors: TokenNotFound, with the missing ids."""
@@ -106,7 +107,7 @@ class TokenStore:
         """The existing tokens among the ids, by id."""
         async with self._database.connection() as connection:
             rows = await _TOKENS.rows(connection, ids=list(token_ids))
-        return {row["id"]: token_of(row) for row in rows}
+        return {token.id or 0: token for token in await map_in_slices(token_of, rows)}
 
     async def update(
         self,
