@@ -29,6 +29,7 @@ from services.runtime.http_conditions import (
     failed_precondition,
 )
 from services.runtime.language import Language, preferred_language
+from services.runtime.serialized import accepting_serialized
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -69,6 +70,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             handler,
             lambda behaviour: _guarded(behaviour, handler, handler_call_details.method),
             request_deserializer=None,
+            response_serializer=accepting_serialized(handler.response_serializer),
         )
 
 

@@ -30,6 +30,7 @@ from services.runtime.database import Database
 from services.runtime.interceptors import CallInterceptor
 from services.runtime.object_store import ObjectStore
 from services.runtime.settings import ObjectStoreSettings
+from services.runtime.watch_limit import WatchLimit
 from sori.catalog.v1 import catalog_pb2_grpc
 
 ASSETS = ReferenceAssets("references/1/voice.wav", "references/1/pitch.json")
@@ -50,7 +51,12 @@ class Catalog:
         self.reads = 0
         self.watch = TokenWatch(store.changes, database, HEARTBEAT_SECONDS)
         self._servicer = CatalogServicer(
-            store, objects, AnalysisClient(analysis), ViewCounter(store.tokens, 3600), self.watch
+            store,
+            objects,
+            AnalysisClient(analysis),
+            ViewCounter(store.tokens, 3600),
+            self.watch,
+            WatchLimit(per_client=0, total=0),
         )
         self._server: grpc.aio.Server | None = None
 
