@@ -84,7 +84,7 @@ def table_of(rows: list[Row]) -> Table:
     for column in ("what", "ours", "peer", "ratio", "goal", "met"):
         table.add_column(column, justify="right" if column in ("ours", "peer", "ratio") else "left")
     for row in rows:
-        table.add_row(f"{row.name}, {row.unit}", *page.cells(row))
+        table.add_row(row.label, *page.cells(row))
     return table
 
 

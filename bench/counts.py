@@ -53,6 +53,11 @@ class TakeCosts:
         return sum(self.statements.values())
 
     @property
+    def all_round_trips(self) -> float:
+        """Waits for PostgreSQL of all services."""
+        return sum(self.round_trips.values())
+
+    @property
     def all_rpcs(self) -> float:
         """Calls of all methods."""
         return sum(self.rpcs.values())
@@ -75,17 +80,20 @@ class TakeCounter:
     """Counts takes on a stack whose services reach PostgreSQL through a proxy."""
 
     def __init__(self, machine: Rig, proxy: PostgresProxy) -> None:
-        self._machine = machine
+        self.machine = machine
         self._proxy = proxy
         self._send(_WARM_UP, 4)
         before = self._totals()
         time.sleep(_IDLE_SECONDS)
         self._idle = _difference(before, self._totals())
 
-    def count(self, takes_sent: int, at_once: int) -> TakeCosts:
-        """The average costs of this many takes; those of idle services are subtracted."""
+    def count(self, takes_sent: int, at_once: int, port: int | None = None) -> TakeCosts:
+        """The average costs of this many takes; those of idle services are subtracted.
+
+        port: of a peer; default: our gateway's.
+        """
         before = self._totals()
-        self._send(takes_sent, at_once)
+        self._send(takes_sent, at_once, port)
         spent = _difference(before, self._totals())
         share = spent.seconds / self._idle.seconds
         each = {
@@ -105,10 +113,10 @@ class TakeCounter:
             of("s3"),
         )
 
-    def _send(self, takes_sent: int, at_once: int) -> None:
+    def _send(self, takes_sent: int, at_once: int, port: int | None = None) -> None:
         settings = takes.Settings(
-            port=self._machine.ours.port,
-            analysis_port=self._machine.analysis_port,
+            port=self.machine.ours.port if port is None else port,
+            analysis_port=self.machine.analysis_port,
             takes=takes_sent,
             at_once=at_once,
             one_by_one=True,
@@ -133,7 +141,7 @@ class TakeCounter:
         return _Totals(counts, time.monotonic())
 
     def _s3_requests(self) -> Mapping[str, int]:
-        with urllib.request.urlopen(self._machine.s3_url + REQUESTS_PATH) as answer:  # noqa: S310
+        with urllib.request.urlopen(self.machine.s3_url + REQUESTS_PATH) as answer:  # noqa: S310
             requests: dict[str, int] = json.load(answer)
         return requests
 
@@ -141,14 +149,14 @@ class TakeCounter:
         """Calls by method: each server logs one line for each call."""
         calls: Counter[str] = Counter()
         for service in SERVICE_NAMES:
-            for line in self._machine.stack.logs(service).splitlines():
+            for line in self.machine.stack.logs(service).splitlines():
                 if '"event": "call"' in line:
                     calls[json.loads(line)["method"].rpartition("/")[2]] += 1
         return calls
 
     async def _transactions(self) -> int:
         """The next transaction id; only transactions that write get one."""
-        port = self._machine.stack.settings.postgres_port
+        port = self.machine.stack.settings.postgres_port
         connection = await asyncpg.connect(f"postgresql://sori@127.0.0.1:{port}/sori")
         try:
             statement = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"

@@ -64,7 +64,7 @@ def table(rows: list[Row], before: dict[tuple[str, str], float]) -> str:
     for row in rows:
         old = before.get((row.section, row.name))
         earlier = ["" if old is None else number(old)] if before else []
-        lines.append([f"{row.name}, {row.unit}", *earlier, *cells(row)])
+        lines.append([row.label, *earlier, *cells(row)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

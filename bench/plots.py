@@ -24,7 +24,7 @@ def plot(rows: Iterable[Row]) -> str:
         if row.peer is not None:
             bars.append((row.peer_name, row.peer, _PEER))
         largest = max((value for _, value, _ in bars), default=0) or 1
-        parts.append(_text(0, top + 11, f"{row.name}, {row.unit}"))
+        parts.append(_text(0, top + 11, row.label))
         for name, value, color in bars:
             width = max(1, round(_BAR_WIDTH * value / largest))
             parts.append(

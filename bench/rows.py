@@ -51,6 +51,11 @@ class Row:
     unit: str
     met: bool | None
 
+    @property
+    def label(self) -> str:
+        """The name with its unit."""
+        return f"{self.name}, {self.unit}" if self.unit else self.name
+
 
 class Rows:
     """Collects the rows of one section."""

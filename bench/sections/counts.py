@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bench.counts import TakeCosts, take_counter
-from bench.rows import Row, Rows, at_most
+from bench.rows import Goal, Row, Rows, at_most
 from bench.scale import Scale
 
 
@@ -13,16 +15,18 @@ def measure(scale: Scale) -> list[Row]:
     with take_counter() as counter:
         many = counter.count(scale.counted_takes, 16)
         one = counter.count(scale.counted_takes // 2, 1)
-    for pace, costs, limit in (("16 at once", many, 10), ("one at a time", one, 14)):
-        rows.add(f"SQL statements of a take, {pace}", "", costs.all_statements, at_most(limit))
-    rows.add("writing transactions of a take", "", many.transactions, at_most(3))
-    rows.add("rpcs of a take", "", many.all_rpcs, at_most(3))
-    rows.add("requests to S3 of a take", "", many.all_s3)
-    rows.add("round trips to PostgreSQL of a take", "", round_trips(many))
+        with counter.machine.fastapi() as fastapi, counter.machine.only(fastapi):
+            peer = counter.count(scale.counted_takes, 16, fastapi.port)
+
+    def add(name: str, figure: Callable[[TakeCosts], float], goal: Goal | None = None) -> None:
+        theirs = figure(peer) or None
+        rows.add(name, "", figure(many), goal, peer=theirs, peer_name="FastAPI")
+
+    add("SQL statements of a take, 16 at once", lambda c: c.all_statements, at_most(10))
+    rows.add("SQL statements of a take, one at a time", "", one.all_statements, at_most(14))
+    add("writing transactions of a take", lambda c: c.transactions, at_most(3))
+    add("round trips to PostgreSQL of a take", lambda c: c.all_round_trips)
     rows.add("pings of PostgreSQL of a take", "", sum(many.pings.values()))
+    rows.add("rpcs of a take", "", many.all_rpcs, at_most(3))
+    add("requests to S3 of a take", lambda c: c.all_s3)
     return rows.all
-
-
-def round_trips(costs: TakeCosts) -> float:
-    """Waits for PostgreSQL of all services."""
-    return sum(costs.round_trips.values())

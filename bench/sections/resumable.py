@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.load import ROOT
 from bench.load.large import MIB, first_mib
 from bench.rig import Competitor, rig
-from bench.rows import Row, Rows, alternate, at_least, median
+from bench.rows import Row, Rows, alternate, at_least_times, median
 from bench.scale import Scale
 
 TUS = ROOT / "bench" / "peers" / "tus"
@@ -37,9 +37,11 @@ def measure(scale: Scale) -> list[Row]:
         seconds = alternate(
             scale.rounds, {"ours": uploading(machine.ours), "peer": uploading(peer)}
         )
-    ours, theirs = (median(seconds[who], float) for who in ("ours", "peer"))
-    rows.add("256 MiB by tus-js-client", "s", ours, peer=theirs, peer_name="@tus/server")
-    rows.add("times as fast as @tus/server", "×", theirs / ours, at_least(1.4))
+    ours, theirs = (
+        scale.large_bytes / 1e6 / median(seconds[who], float) for who in ("ours", "peer")
+    )
+    name, goal = "256 MiB by tus-js-client", at_least_times(1.4)
+    rows.add(name, "MB/s", ours, goal, peer=theirs, peer_name="@tus/server")
     return rows.all
 
 
