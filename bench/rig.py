@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ PEER = "peer"
 """The name of a peer's own process in `Competitor.pids`."""
 
 _LARGE = str(10**15)
+_THAW_SECONDS = 1.0
 _WEBHOOK_PATH = "/tokens/webhook/analysis-complete"
 
 
@@ -86,8 +88,13 @@ class Rig:
         finally:
             for name in own:
                 self.stack.signal(name, "CONT")
+            # The gateway may first find that its health checks have timed out.
+            time.sleep(_THAW_SECONDS)
             for name in own:
                 self.stack.wait_ready(name)
+            for replicas in self.stack.settings.replicas.values():
+                for name in replicas:
+                    self.stack.wait_routed(name)
 
     @contextmanager
     def fastapi(self) -> Iterator[Competitor]:

@@ -12,10 +12,12 @@ from bench.rows import Row, Rows, at_most
 from bench.scale import Scale
 from bench.servers import running
 from stack.ports import free_ports
+from stack.readiness import READY_SECONDS, wait_until
 from stack.settings import StackSettings
 
 _SETTLE_SECONDS = 5.0
 _SEAWEEDFS = "weed"
+_READY = "Ready after"
 
 
 def measure(scale: Scale) -> list[Row]:
@@ -27,7 +29,10 @@ def measure(scale: Scale) -> list[Row]:
         variables["SORI_DATA_DIR"] = str(folder / "stack")
         command = (sys.executable, "-m", "stack", "up")
         gateway = int(variables["GATEWAY_PORT"])
-        with running(command, gateway, folder / "up.log", variables) as pid:
+        log = folder / "up.log"
+        with running(command, gateway, log, variables) as pid:
+            if not wait_until(lambda: _READY in log.read_text(), READY_SECONDS):
+                raise RuntimeError(f"the stack does not start: {log.read_text()[-3000:]}")
             time.sleep(_SETTLE_SECONDS)
             meter = CpuMeter({"stack": pid})
             time.sleep(scale.idle_seconds)
