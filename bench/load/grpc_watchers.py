@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import asyncpg
-from google.protobuf import struct_pb2
+from google.api import httpbody_pb2
 
 from bench.http2 import GrpcConnection
 from bench.load.figures import percentile_ms
@@ -35,6 +35,9 @@ SELECT
     '{_OBJECT_KEY}', 1, 'audio/wav', '\\x00', 'take.wav'
 FROM unnest($1::uuid[]) AS job_id
 """  # noqa: S608
+_REPORT = httpbody_pb2.HttpBody(
+    content_type="application/json", data=b'{"status": "processing", "progress": 50}'
+)
 _DELETE = "DELETE FROM analysis.jobs WHERE object_key = $1"
 
 
@@ -80,9 +83,7 @@ class Watchers:
 
     async def report(self, job_id: UUID) -> None:
         """Change the progress of a job."""
-        report = struct_pb2.Struct()
-        report.update({"status": "processing", "progress": 50})
-        request = pb.ReportAnalysisRequest(job_id=str(job_id), report=report)
+        request = pb.ReportAnalysisRequest(job_id=str(job_id), report=_REPORT)
         self._changed[job_id] = time.perf_counter()
         connection = self._connections[-1]
         await connection.unary(f"{_SERVICE}/ReportAnalysis", request.SerializeToString())
