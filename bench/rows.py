@@ -26,6 +26,12 @@ class Goal:
         sign = "≤" if self.at_most else "≥"
         return f"{sign} {self.limit:,.4g}{' × peer' if self.is_ratio else ''}"
 
+    def value(self, peer: float | None) -> float | None:
+        """The limit as one of our figures; None if it needs a peer and there is none."""
+        if not self.is_ratio:
+            return self.limit
+        return self.limit * peer if peer else None
+
     def is_met(self, ours: float, ratio: float | None) -> bool | None:
         """Whether the figures meet it; None if it needs a peer and there is none."""
         value = ratio if self.is_ratio else ours
@@ -39,6 +45,7 @@ class Row:
     """One line of the table.
 
     ratio: ours divided by the peer's. met: None without a goal that can be judged.
+    goal_value: the goal as one of our figures; None if there is none.
     """
 
     section: str
@@ -50,6 +57,7 @@ class Row:
     goal: str
     unit: str
     met: bool | None
+    goal_value: float | None
 
     @property
     def label(self) -> str:
@@ -77,8 +85,10 @@ class Rows:
         """Add a row."""
         ratio = ours / peer if peer else None
         met = goal.is_met(ours, ratio) if goal else None
-        text = str(goal) if goal else ""
-        self.all.append(Row(self._section, name, ours, peer, peer_name, ratio, text, unit, met))
+        text, value = (str(goal), goal.value(peer)) if goal else ("", None)
+        self.all.append(
+            Row(self._section, name, ours, peer, peer_name, ratio, text, unit, met, value)
+        )
 
 
 def at_most(limit: float) -> Goal:

@@ -20,16 +20,16 @@ HOWS: tuple[large.How, ...] = ("grpc", "form", "tus")
 
 def measure(scale: Scale) -> list[Row]:
     """All ways of uploading on the discarding S3, and gRPC on SeaweedFS."""
-    rows = Rows("large_uploads")
+    rows, size = Rows("large_uploads"), scale.large_bytes
     with rig() as machine, machine.fastapi() as fastapi:
-        size = scale.large_bytes
-        ours = alternate(
-            scale.rounds, {how: uploading(machine, machine.ours, how, size) for how in HOWS}
-        )
-        peer = alternate(scale.rounds, {"form": uploading(machine, fastapi, "form", size)})["form"]
-        direct = alternate(scale.rounds, {"direct": partial(upload_directly, machine, size)})
+        measures: dict[str, Callable[[], large.Result]] = {
+            how: uploading(machine, machine.ours, how, size) for how in HOWS
+        }
+        measures["FastAPI"] = uploading(machine, fastapi, "form", size)
+        measures["aiobotocore"] = partial(upload_directly, machine, size)
+        results = alternate(scale.rounds, measures)
     for how in HOWS:
-        add_rows(rows, how, ours[how], direct["direct"], peer if how == "form" else None)
+        add_rows(rows, how, results, "FastAPI" if how == "form" else "aiobotocore")
     add_seaweedfs(rows, scale)
     return rows.all
 
@@ -55,38 +55,36 @@ def uploading(
     return upload
 
 
-def upload_directly(machine: Rig, size: int) -> direct_s3.Result:
+def upload_directly(machine: Rig, size: int) -> large.Result:
     """The same bytes by aiobotocore, while the product is frozen."""
     s3 = machine.stack.s3
     settings = direct_s3.Settings(s3.endpoint_url, s3.access_key, s3.secret_key, s3.bucket, size)
     with machine.frozen():
-        return drive("bench.peers.direct_s3", settings, direct_s3.Result)
+        result = drive("bench.peers.direct_s3", settings, direct_s3.Result)
+    return large.Result(result.mb_per_second, {PEER: result.cpu_seconds_per_gb}, {})
 
 
-def add_rows(
-    rows: Rows,
-    how: str,
-    ours: list[large.Result],
-    direct: list[direct_s3.Result],
-    peer: list[large.Result] | None,
-) -> None:
-    """The rows of one way of uploading; the peer of gRPC and tus is aiobotocore alone."""
+def add_rows(rows: Rows, how: str, results: dict[str, list[large.Result]], peer: str) -> None:
+    """The rows of one way of uploading."""
+    ours, theirs = results[how], results[peer]
     speed_goal, cpu_goal = GOALS[how]
-    if peer:
-        name = "FastAPI"
-        peer_speed = median(peer, lambda r: r.mb_per_second)
-        peer_cpu = median(peer, lambda r: r.cpu_seconds_per_gb[PEER])
-    else:
-        name = "aiobotocore"
-        peer_speed = median(direct, lambda r: r.mb_per_second)
-        peer_cpu = median(direct, lambda r: r.cpu_seconds_per_gb)
-    speed = median(ours, lambda r: r.mb_per_second)
-    cpu = median(ours, lambda r: r.cpu_seconds_per_gb["upload"])
-    gateway = median(ours, lambda r: r.cpu_seconds_per_gb["gateway"])
     rows.add(
-        f"256 MiB by {how}", "MB/s", speed, at_least(speed_goal), peer=peer_speed, peer_name=name
+        f"256 MiB by {how}",
+        "MB/s",
+        median(ours, mb_per_second),
+        at_least(speed_goal),
+        peer=median(theirs, mb_per_second),
+        peer_name=peer,
     )
-    rows.add(f"CPU of upload, {how}", "s/GB", cpu, at_most(cpu_goal), peer=peer_cpu, peer_name=name)
+    rows.add(
+        f"CPU of upload, {how}",
+        "s/GB",
+        median(ours, lambda r: r.cpu_seconds_per_gb["upload"]),
+        at_most(cpu_goal),
+        peer=median(theirs, lambda r: r.cpu_seconds_per_gb[PEER]),
+        peer_name=peer,
+    )
+    gateway = median(ours, lambda r: r.cpu_seconds_per_gb["gateway"])
     rows.add(f"CPU of gateway, {how}", "s/GB", gateway)
 
 
@@ -94,16 +92,22 @@ def add_seaweedfs(rows: Rows, scale: Scale) -> None:
     """A gRPC upload to a real S3 server on the disk."""
     with rig(discards=False) as machine:
         results = alternate(
-            scale.rounds, {"ours": uploading(machine, machine.ours, "grpc", scale.large_bytes)}
-        )
-        direct = alternate(
-            scale.rounds, {"direct": partial(upload_directly, machine, scale.large_bytes)}
+            scale.rounds,
+            {
+                "ours": uploading(machine, machine.ours, "grpc", scale.large_bytes),
+                "direct": partial(upload_directly, machine, scale.large_bytes),
+            },
         )
     rows.add(
         "256 MiB by grpc on SeaweedFS",
         "MB/s",
-        median(results["ours"], lambda r: r.mb_per_second),
+        median(results["ours"], mb_per_second),
         at_least_times(0.9),
-        peer=median(direct["direct"], lambda r: r.mb_per_second),
+        peer=median(results["direct"], mb_per_second),
         peer_name="aiobotocore",
     )
+
+
+def mb_per_second(result: large.Result) -> float:
+    """The throughput."""
+    return result.mb_per_second
