@@ -91,13 +91,11 @@ def add_rows(rows: Rows, how: str, results: dict[str, list[large.Result]], peer:
 def add_seaweedfs(rows: Rows, scale: Scale) -> None:
     """A gRPC upload to a real S3 server on the disk."""
     with rig(discards=False) as machine:
-        results = alternate(
-            scale.rounds,
-            {
-                "ours": uploading(machine, machine.ours, "grpc", scale.large_bytes),
-                "direct": partial(upload_directly, machine, scale.large_bytes),
-            },
-        )
+        measures: dict[str, Callable[[], large.Result]] = {
+            "ours": uploading(machine, machine.ours, "grpc", scale.large_bytes),
+            "direct": partial(upload_directly, machine, scale.large_bytes),
+        }
+        results = alternate(scale.rounds, measures)
     rows.add(
         "256 MiB by grpc on SeaweedFS",
         "MB/s",
