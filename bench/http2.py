@@ -24,12 +24,19 @@ _LARGEST_WINDOW = 2**31 - 1
 _DEFAULT_WINDOW = 65535
 
 
+class CallFailed(Exception):
+    """A unary call ended without a message."""
+
+
 @dataclass
 class _Stream:
-    """An open call: who gets its messages, and its end."""
+    """An open call.
+
+    on_message: gets its messages. end: gets the last headers, which contain the status.
+    """
 
     on_message: Callable[[bytes], None]
-    end: asyncio.Future[None]
+    end: asyncio.Future[bytes]
     received: bytearray = field(default_factory=bytearray)
 
 
@@ -50,12 +57,12 @@ class GrpcConnection(asyncio.Protocol):
 
     def call(
         self, method: str, request: bytes, on_message: Callable[[bytes], None]
-    ) -> asyncio.Future[None]:
+    ) -> asyncio.Future[bytes]:
         """Start a call with one request.
 
         method: the full name, such as `/sori.catalog.v1.CatalogService/GetToken`.
         on_message: gets every message of the response.
-        Returns a future of the end of the response, whatever its status.
+        Returns a future of the last headers as they were encoded, whatever the status.
         """
         number, self._next_stream = self._next_stream, self._next_stream + 2
         end = asyncio.get_running_loop().create_future()
@@ -68,11 +75,11 @@ class GrpcConnection(asyncio.Protocol):
         return end
 
     async def unary(self, method: str, request: bytes) -> bytes:
-        """The response of a unary call. Errors: ConnectionError if it has no message."""
+        """The response of a unary call. Errors: CallFailed if it has no message."""
         messages: list[bytes] = []
-        await self.call(method, request, messages.append)
+        trailers = await self.call(method, request, messages.append)
         if not messages:
-            raise ConnectionError(f"{method} failed")
+            raise CallFailed(f"{method} failed: {trailers!r}")
         return messages[0]
 
     def close(self) -> None:
@@ -127,7 +134,7 @@ class GrpcConnection(asyncio.Protocol):
             if kind == _RST_STREAM or (kind in (_DATA, _HEADERS) and flags & _END_STREAM):
                 del self._streams[number]
                 if not stream.end.done():
-                    stream.end.set_result(None)
+                    stream.end.set_result(bytes(payload))
 
     def _use_data(self, stream: _Stream, payload: bytearray) -> None:
         # Windows are per connection too; the server may send as much again.

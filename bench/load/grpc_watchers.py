@@ -7,13 +7,14 @@ import gc
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import asyncpg
 from google.api import httpbody_pb2
 
-from bench.http2 import GrpcConnection
+from bench.http2 import CallFailed, GrpcConnection
 from bench.load.figures import percentile_ms
 from bench.processes import CpuMeter, resident_bytes
 from sori.analysis.v1 import analysis_pb2 as pb
@@ -25,6 +26,8 @@ _SETTLE_SECONDS = 3.0
 _CHANGES_PER_SECOND = 100
 _AFTERWARDS_SECONDS = 1.0
 _DEADLINE_SECONDS = 300
+_ATTEMPTS = 20
+_PAUSE_SECONDS = 0.05
 _OBJECT_KEY = "recordings/1/watched"
 _INSERT = f"""
 INSERT INTO analysis.jobs
@@ -82,11 +85,15 @@ class Watchers:
             await asyncio.gather(*(self._watch(number, job_id) for number, job_id in batch))
 
     async def report(self, job_id: UUID) -> None:
-        """Change the progress of a job."""
+        """Change the progress of a job; as an analysis server does, repeat refused reports."""
         request = pb.ReportAnalysisRequest(job_id=str(job_id), report=_REPORT)
         self._changed[job_id] = time.perf_counter()
         connection = self._connections[-1]
-        await connection.unary(f"{_SERVICE}/ReportAnalysis", request.SerializeToString())
+        for _ in range(_ATTEMPTS):
+            with suppress(CallFailed):
+                await connection.unary(f"{_SERVICE}/ReportAnalysis", request.SerializeToString())
+                return
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _watch(self, number: int, job_id: UUID) -> None:
         connection = self._connections[number // _PER_CONNECTION]
