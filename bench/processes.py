@@ -6,6 +6,7 @@ Only the standard library is needed, so that load drivers in any environment can
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -77,6 +78,13 @@ def reset_peaks(pids: Mapping[str, int]) -> None:
         for each in tree(pid):
             with suppress(OSError):
                 (_PROC / str(each) / "clear_refs").write_text(_RESET_PEAK)
+
+
+def send_signal(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a program; processes that have just exited are left out."""
+    for each in tree(pid):
+        with suppress(ProcessLookupError):
+            os.kill(each, number)
 
 
 def _stat(pid: int) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import tempfile
 import time
@@ -16,7 +15,7 @@ import asyncpg
 
 from bench.load import BENCH_PYTHON, OWN_PYTHON
 from bench.postgres_proxy import PostgresProxy
-from bench.processes import tree
+from bench.processes import send_signal
 from bench.servers import running
 from services.registry import SERVICE_NAMES
 from stack.ports import free_ports
@@ -48,17 +47,14 @@ class Rig:
     """A running stack and what belongs to it.
 
     analysis_port: where dispatches of every competitor go; a load driver listens there.
-    s3_url: the S3 server of every competitor. s3_pid: its process.
+    s3_url: the S3 server of every competitor.
     """
 
-    def __init__(
-        self, stack: Stack, folder: Path, analysis_port: int, s3_url: str, s3_pid: int
-    ) -> None:
+    def __init__(self, stack: Stack, folder: Path, analysis_port: int, s3_url: str) -> None:
         self.stack = stack
         self.folder = folder
         self.analysis_port = analysis_port
         self.s3_url = s3_url
-        self.s3_pid = s3_pid
 
     @property
     def ours(self) -> Competitor:
@@ -176,7 +172,7 @@ def rig(
     sink = (python, "-m", "bench.sink", str(sink_port))
     with tempfile.TemporaryDirectory(prefix="sori-bench-") as name:
         folder = Path(name)
-        with running(sink, sink_port, folder / "sink.log") as sink_pid:
+        with running(sink, sink_port, folder / "sink.log"):
             if discards:
                 variables["S3_ENDPOINT_URL"] = f"http://127.0.0.1:{sink_port}"
             if postgres_proxy:
@@ -193,30 +189,24 @@ def rig(
             if postgres_proxy:
                 postgres_proxy.target_port = stack.settings.postgres_port
             with stack:
-                s3_pid = sink_pid if discards else stack.pid("s3") or 0
-                yield Rig(stack, folder, analysis_port, stack.s3.endpoint_url, s3_pid)
+                yield Rig(stack, folder, analysis_port, stack.s3.endpoint_url)
 
 
 @contextmanager
 def frozen_process(pid: int) -> Iterator[None]:
     """Freeze a program while the context lasts."""
-    _signal(pid, signal.SIGSTOP)
+    send_signal(pid, signal.SIGSTOP)
     try:
         yield
     finally:
-        _signal(pid, signal.SIGCONT)
+        send_signal(pid, signal.SIGCONT)
 
 
 @contextmanager
 def thawed(pid: int) -> Iterator[None]:
     """Let a frozen program run while the context lasts."""
-    _signal(pid, signal.SIGCONT)
+    send_signal(pid, signal.SIGCONT)
     try:
         yield
     finally:
-        _signal(pid, signal.SIGSTOP)
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    for each in tree(pid):
-        os.kill(each, number)
+        send_signal(pid, signal.SIGSTOP)

@@ -15,7 +15,7 @@ import asyncpg
 from bench.http2 import GrpcConnection
 from bench.load.analysis_server import InstantAnalysisServer
 from bench.load.figures import each_ms
-from bench.processes import CpuMeter
+from bench.processes import CpuMeter, send_signal
 from sori.analysis.v1 import analysis_pb2 as pb
 
 _SERVICE = "/sori.analysis.v1.AnalysisIntakeService"
@@ -63,12 +63,12 @@ async def measure(settings: Settings) -> Result:
     ):
         await _wait_completed(database, await _open(connections, _WARM_UP_JOBS))
         if settings.drains:
-            os.kill(settings.worker_pid, signal.SIGSTOP)
+            send_signal(settings.worker_pid, signal.SIGSTOP)
             try:
                 prefix = await _open(connections, settings.jobs)
                 meter, began = CpuMeter(settings.pids), time.perf_counter()
             finally:
-                os.kill(settings.worker_pid, signal.SIGCONT)
+                send_signal(settings.worker_pid, signal.SIGCONT)
         else:
             meter, began = CpuMeter(settings.pids), time.perf_counter()
             prefix = await _open(connections, settings.jobs)
