@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -51,6 +52,8 @@ def main() -> None:
         parser.error(f"unknown: {', '.join(unknown)}; the sections are {', '.join(SECTIONS)}")
     console = Console(width=150)
     scale = SMOKE if arguments.smoke else FULL
+    # Let contexts stop what they started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by a signal"))
     rows, failed = measure(arguments.sections or SECTIONS, scale, console)
     if failed:
         sys.exit(f"These sections failed, so nothing was written: {', '.join(failed)}")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.load import ROOT, driver_environment
+from stack.processes import bound_to_parent
 
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 30.0
@@ -29,11 +30,12 @@ def running(
 
     port: on which it listens. log: gets its output.
     environment: variables besides those of drivers.
+    It is killed if this process dies, even while it is frozen.
     Errors: RuntimeError with its output if it exits or does not listen.
     """
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603
-            list(map(str, command)),
+            bound_to_parent(list(map(str, command)), "KILL"),
             cwd=ROOT,
             env={**driver_environment(), **(environment or {})},
             stdout=output,
