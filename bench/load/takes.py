@@ -25,6 +25,9 @@ from bench.processes import CpuMeter
 _DEADLINE_SECONDS = 120
 # Work that a program does after its last answer.
 _AFTERWARDS_SECONDS = 0.3
+_UNAVAILABLE = 503
+_REPEATS = 50
+_REPEAT_SECONDS = 0.1
 
 Slot = Callable[[Iterator[int]], Coroutine[object, object, None]]
 
@@ -52,7 +55,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class Result:
-    """Durations from the first byte of a take, and CPU time by program for one take."""
+    """Durations from the first byte of a take, and CPU time by program for one take.
+
+    refused: how many requests the server refused as overloaded (503).
+    """
 
     takes_per_second: float
     answered_p50_ms: float
@@ -60,6 +66,7 @@ class Result:
     completed_p50_ms: float
     completed_p99_ms: float
     cpu_ms: dict[str, float]
+    refused: int
 
 
 @dataclass
@@ -69,9 +76,13 @@ class _Times:
 
 
 class TakeSender:
-    """Sends takes by form to one server."""
+    """Sends takes by form to one server.
+
+    refused: how often the server refused a take as overloaded, and the take was sent again.
+    """
 
     def __init__(self, port: int, token_id: int, size: int) -> None:
+        self.refused = 0
         self._pool = ClientPool(port)
         self._recording = wav(size - UNIQUE_BYTES)
         self._head = request_head(
@@ -84,8 +95,14 @@ class TakeSender:
 
     async def send(self) -> str:
         """Send one take that differs from all others; returns its job id."""
-        body = (form_start(), self._recording, os.urandom(UNIQUE_BYTES), form_end())
-        response = await self._pool.request(self._head, b"".join(body))
+        body = b"".join((form_start(), self._recording, os.urandom(UNIQUE_BYTES), form_end()))
+        response = await self._pool.request(self._head, body)
+        for _ in range(_REPEATS):
+            if response.status != _UNAVAILABLE:
+                break
+            self.refused += 1
+            await asyncio.sleep(_REPEAT_SECONDS)
+            response = await self._pool.request(self._head, body)
         if response.status != 200:
             raise RuntimeError(f"a take was refused: {response}")
         return str(json.loads(response.body)["job_id"])
@@ -116,6 +133,7 @@ async def measure(settings: Settings) -> Result:
         percentile_ms(completed, 0.5),
         percentile_ms(completed, 0.99),
         each_ms(spent, settings.takes),
+        sender.refused,
     )
 
 

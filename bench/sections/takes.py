@@ -67,6 +67,7 @@ def rows_of(results: dict[str, list[takes.Result]]) -> list[Row]:
     add("one", "completed p50", "ms", lambda r: r.completed_p50_ms, at_most(15))
     add("many", "CPU of all servers for a take", "ms", cpu_ms, at_most(8))
     add("one", "CPU of all servers for a take", "ms", cpu_ms, at_most(12))
+    add("many", "requests refused with 503", "", lambda r: r.refused, at_most(0))
     for program in results["ours many"][0].cpu_ms:
         spent = median(results["ours many"], partial(program_cpu_ms, program=program))
         rows.add(f"CPU of {program} for a take, {PACES['many']}", "ms", spent)
