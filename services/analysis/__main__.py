@@ -1,4 +1,4 @@
-"""Run the analysis service: `python -m services.analysis [--role api|worker|both]`."""
+"""Run the analysis service: `python -m services.analysis [--role R] [--processes N]`."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from services.runtime.database import Database
 from services.runtime.logs import configure_logs
 from services.runtime.object_store import ObjectStore
 from services.runtime.periodic import PeriodicTask
+from services.runtime.processes import add_processes_argument, become_parent
 from services.runtime.schema import SchemaProbe
 from services.runtime.server import Background, Server
 from sori.analysis.v1 import analysis_pb2_grpc
@@ -41,9 +42,8 @@ REQUEST_MARGIN_BYTES = 64 * 1024
 """Room in a call of ReportAnalysis for everything except the report."""
 
 
-async def main(role: str) -> None:
+async def main(settings: AnalysisSettings, role: str) -> None:
     """Serve calls ("api"), work on jobs ("worker"), or do both, until SIGTERM or SIGINT."""
-    settings = AnalysisSettings.read()
     configure_logs(ANALYSIS.name, settings.log_level)
     webhook = WebhookSigner(
         str(settings.webhook_url),
@@ -156,4 +156,13 @@ if __name__ == "__main__":
         default="both",
         help="serve calls (api), work on jobs (worker), or both (default)",
     )
-    asyncio.run(main(parser.parse_args().role))
+    add_processes_argument(parser)
+    arguments, settings = parser.parse_args(), AnalysisSettings.read()
+    become_parent(
+        arguments.processes,
+        ANALYSIS.name,
+        settings.log_level,
+        settings.analysis_listen,
+        settings.health_listen,
+    )
+    asyncio.run(main(settings, arguments.role))

@@ -1,7 +1,8 @@
-"""Run the catalog: `python -m services.catalog`."""
+"""Run the catalog: `python -m services.catalog [--processes N]`."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 from contextlib import AsyncExitStack
 
@@ -17,6 +18,7 @@ from services.runtime.channels import open_channel
 from services.runtime.database import Database
 from services.runtime.logs import configure_logs
 from services.runtime.object_store import ObjectStore
+from services.runtime.processes import add_processes_argument, become_parent
 from services.runtime.schema import SchemaProbe
 from services.runtime.server import Background, Server
 from services.runtime.watch_limit import WatchLimit
@@ -30,9 +32,8 @@ from sori.upload.v1 import tus_pb2, upload_pb2  # noqa: F401
 REFLECTED = [name for service in SERVICES for name in service.public]
 
 
-async def main() -> None:
+async def main(settings: CatalogSettings) -> None:
     """Serve until SIGTERM or SIGINT."""
-    settings = CatalogSettings.read()
     configure_logs(CATALOG.name, settings.log_level)
     async with AsyncExitStack() as resources:
         database = await resources.enter_async_context(Database(settings, CATALOG.name))
@@ -75,4 +76,10 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    parser = argparse.ArgumentParser(prog="python -m services.catalog", description=__doc__)
+    add_processes_argument(parser)
+    processes, settings = parser.parse_args().processes, CatalogSettings.read()
+    become_parent(
+        processes, CATALOG.name, settings.log_level, settings.catalog_listen, settings.health_listen
+    )
+    asyncio.run(main(settings))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
 import grpc
 
 from services.runtime.errors import TooManyCalls
-from services.runtime.handlers import inside, is_own_method, with_behaviour
-from services.runtime.interceptors import Context
+from services.runtime.handlers import WrappedHandlers, inside, is_own_method, with_behaviour
 
 
 class ConcurrencyLimit(grpc.aio.ServerInterceptor):
@@ -24,6 +23,7 @@ class ConcurrencyLimit(grpc.aio.ServerInterceptor):
         """limit: of calls at the same time; 0 is unlimited. Health and reflection are exempt."""
         self._limit = limit
         self._running = 0
+        self._wrapped = WrappedHandlers(self._counted)
 
     async def intercept_service(
         self,
@@ -34,20 +34,23 @@ class ConcurrencyLimit(grpc.aio.ServerInterceptor):
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Count the calls of a handler; it may be unary or streaming."""
         handler = await continuation(handler_call_details)
-        if handler is None or not self._limit or is_own_method(handler_call_details.method):
-            return handler
-        has_stream = handler.response_streaming
+        return handler and self._wrapped.of(handler_call_details.method, handler)
+
+    def _counted(self, method: str, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
+        if not self._limit or is_own_method(method):
+            return cast("grpc.RpcMethodHandler[Any, Any]", handler)
         return with_behaviour(
             handler,
-            lambda behaviour: inside(self._one_more, behaviour, has_response_stream=has_stream),
+            lambda behaviour: inside(
+                lambda *_: self, behaviour, yields=inspect.isasyncgenfunction(behaviour)
+            ),
         )
 
-    @asynccontextmanager
-    async def _one_more(self, _request: Any, _context: Context) -> AsyncIterator[None]:
+    async def __aenter__(self) -> None:
+        """Count a call while it runs. Errors: TooManyCalls."""
         if self._running >= self._limit:
             raise TooManyCalls(limit=self._limit)
         self._running += 1
-        try:
-            yield
-        finally:
-            self._running -= 1
+
+    async def __aexit__(self, *_: object) -> None:
+        self._running -= 1

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import grpc
@@ -32,24 +32,46 @@ def with_behaviour(
     return wrapped
 
 
+class WrappedHandlers:
+    """The handlers of a server, each wrapped once instead of once for each call."""
+
+    def __init__(self, wrap: Callable[[str, Any], grpc.RpcMethodHandler[Any, Any]]) -> None:
+        """wrap: gets the full name of a method and its handler."""
+        self._wrap = wrap
+        self._known: dict[str, tuple[Any, grpc.RpcMethodHandler[Any, Any]]] = {}
+
+    def of(self, method: str, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
+        """The wrapped handler of a method."""
+        known = self._known.get(method)
+        if known is None or known[0] is not handler:
+            known = self._known[method] = (handler, self._wrap(method, handler))
+        return known[1]
+
+
 def inside(
     open_scope: Callable[[Any, _Context], AbstractAsyncContextManager[None]],
     behaviour: Behaviour,
     *,
-    has_response_stream: bool,
+    yields: bool,
 ) -> Behaviour:
-    """The behaviour, each call of which runs inside `open_scope(request, context)`."""
+    """The behaviour, each call of which runs inside `open_scope(request, context)`.
 
-    async def unary(request: Any, context: _Context) -> Any:
+    yields: whether it yields its responses. Then the result is a coroutine that writes them to
+        the context: it needs less memory than a generator, and ends as soon as the call does.
+        Other behaviours return one response, or write responses to the context themselves.
+    """
+
+    async def awaited(request: Any, context: _Context) -> Any:
         async with open_scope(request, context):
             return await behaviour(request, context)
 
-    async def stream(request: Any, context: _Context) -> AsyncIterator[Any]:
-        async with (
-            open_scope(request, context),
-            aclosing(behaviour(request, context)) as responses,
-        ):
-            async for response in responses:
-                yield response
+    async def written(request: Any, context: _Context) -> None:
+        async with open_scope(request, context):
+            responses = behaviour(request, context)
+            try:
+                async for response in responses:
+                    await context.write(response)
+            finally:
+                await responses.aclose()
 
-    return stream if has_response_stream else unary
+    return written if yields else awaited

@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
 from typing import Any, Self, cast
 
 import grpc
 import structlog
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
 from services.runtime.errors import InternalError, RequestMalformed, SoriError, status_details
-from services.runtime.handlers import inside, is_own_method, with_behaviour
+from services.runtime.handlers import WrappedHandlers, inside, is_own_method, with_behaviour
 from services.runtime.http_conditions import (
     apply_if_match,
     etag_header,
@@ -43,6 +46,10 @@ DRAIN_SECONDS = 1.0
 _logger = structlog.get_logger(__name__)
 _request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
 _deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar("deadline", default=None)
+_metadata: contextvars.ContextVar[tuple[Context, Mapping[str, str]] | None] = (
+    contextvars.ContextVar("metadata", default=None)
+)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 def call_language(context: Context) -> Language:
@@ -53,6 +60,9 @@ def call_language(context: Context) -> Language:
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every rpc of a server."""
 
+    def __init__(self) -> None:
+        self._wrapped = WrappedHandlers(_wrapped)
+
     async def intercept_service(
         self,
         continuation: Callable[
@@ -61,35 +71,37 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Wrap the handler of the call; it may be unary or streaming."""
-        handler: Any = await continuation(handler_call_details)
-        if handler is None:
-            return None
-        # Without a deserializer, gRPC passes on bytes. If gRPC itself fails to parse a request,
-        # the caller gets UNKNOWN and the text of Python's exception.
-        return with_behaviour(
-            handler,
-            lambda behaviour: _guarded(behaviour, handler, handler_call_details.method),
-            request_deserializer=None,
-            response_serializer=accepting_serialized(handler.response_serializer),
-        )
+        handler = await continuation(handler_call_details)
+        return handler and self._wrapped.of(handler_call_details.method, handler)
 
 
-# The only streaming rpc that is not a generator: it writes its responses to the context.
-_HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
+def _wrapped(method: str, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
+    # Without a deserializer, gRPC passes on bytes. If gRPC itself fails to parse a request,
+    # the caller gets UNKNOWN and the text of Python's exception.
+    return with_behaviour(
+        handler,
+        lambda behaviour: _guarded(behaviour, handler, method),
+        request_deserializer=None,
+        response_serializer=accepting_serialized(handler.response_serializer),
+    )
 
 
 def _guarded(behaviour: Any, handler: Any, method: str) -> Any:
     """The behaviour of a handler, with everything that surrounds a call."""
     if not handler.request_streaming and not handler.response_streaming:
         behaviour = _conditional(behaviour)
-    behaviour = _parsing(behaviour, handler)
-    if method == _HEALTH_WATCH:
-        return _guard_writer(behaviour)
-
-    def open_call(request: Any, context: Context) -> AbstractAsyncContextManager[None]:
-        return _call(method, context, request if handler.request_streaming else None)
-
-    return inside(open_call, behaviour, has_response_stream=handler.response_streaming)
+    # Probes check the health every second.
+    kind = _CallKind(
+        method,
+        has_request_stream=handler.request_streaming,
+        has_response_stream=handler.response_streaming,
+        is_logged=not is_own_method(method),
+    )
+    return inside(
+        lambda request, context: _Call(kind, request, context),
+        _parsing(behaviour, handler),
+        yields=inspect.isasyncgenfunction(behaviour),
+    )
 
 
 def _conditional(behaviour: Any) -> Any:
@@ -110,8 +122,12 @@ def _parsing(behaviour: Any, handler: Any) -> Any:
     """The behaviour of a handler, called with the bytes of its requests."""
     parse = _parser(handler.request_deserializer)
     if handler.request_streaming:
-        return lambda requests, context: behaviour(_ParsedRequests(requests, parse), context)
-    return lambda request, context: behaviour(parse(request), context)
+        parse = partial(_ParsedRequests, parse=parse)
+
+    def parsing(request: Any, context: Context) -> Any:
+        return behaviour(parse(request), context)
+
+    return parsing
 
 
 def _parser(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
@@ -138,47 +154,75 @@ class _ParsedRequests:
         return self._parse(await anext(self._requests))
 
 
-def _guard_writer(behaviour: Any) -> Any:
-    async def guarded(request: Any, context: Context) -> None:
+@dataclass(frozen=True, slots=True)
+class _CallKind:
+    """What all calls of a method have in common."""
+
+    method: str
+    has_request_stream: bool
+    has_response_stream: bool
+    is_logged: bool
+
+
+class _Call:
+    """The scope of one call: its request id and deadline, its errors, its log line."""
+
+    __slots__ = ("_context", "_kind", "_request", "_request_id", "_started")
+
+    def __init__(self, kind: _CallKind, request: Any, context: Context) -> None:
+        self._kind = kind
+        self._request = request
+        self._context = context
+
+    async def __aenter__(self) -> None:
+        metadata = _metadata_of(self._context)
+        # A stream may last for hours, and reads its metadata only when it begins.
+        if not self._kind.has_response_stream:
+            _metadata.set((self._context, metadata))
+        self._request_id = _valid_request_id(metadata.get(REQUEST_ID))
+        _request_id.set(self._request_id)
+        # The stubs do not say that it is None for a call without a deadline.
+        remaining = cast("float | None", self._context.time_remaining())
+        _deadline.set(None if remaining is None else time.monotonic() + remaining)
+        structlog.contextvars.bind_contextvars(request_id=self._request_id)
+        self._started = time.perf_counter()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         try:
-            await behaviour(request, context)
-        except SoriError as error:
-            await _abort(context, error, None)
+            # gRPC's own services abort calls themselves.
+            if isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
+                await self._abort(error)
+        finally:
+            self._log(error)
 
-    return guarded
+    async def _abort(self, error: Exception) -> None:
+        if not isinstance(error, SoriError):
+            method = self._kind.method
+            _logger.error("call failed unexpectedly", method=method, exc_info=error)
+            error = InternalError(request_id=self._request_id)
+        await _abort(self._context, error, self._request if self._kind.has_request_stream else None)
+
+    def _log(self, error: BaseException | None) -> None:
+        if self._kind.is_logged:
+            elapsed = round((time.perf_counter() - self._started) * 1000, 1)
+            _logger.info(
+                "call", method=self._kind.method, outcome=_outcome(error), duration_ms=elapsed
+            )
 
 
-@asynccontextmanager
-async def _call(
-    method: str, context: Context, requests: AsyncIterator[Any] | None
-) -> AsyncIterator[None]:
-    request_id = _valid_request_id(call_metadata(context).get(REQUEST_ID))
-    _request_id.set(request_id)
-    # The stubs do not say that it is None for a call without a deadline.
-    remaining = cast("float | None", context.time_remaining())
-    _deadline.set(None if remaining is None else time.monotonic() + remaining)
-    structlog.contextvars.bind_contextvars(request_id=request_id)
-    started = time.perf_counter()
-    outcome = "CANCELLED"
-    try:
-        yield
-        outcome = "OK"
-    except grpc.aio.AbortError:
-        # gRPC's own services abort calls themselves.
-        outcome = "ABORTED"
-        raise
-    except SoriError as error:
-        outcome = error.reason
-        await _abort(context, error, requests)
-    except Exception:
-        outcome = InternalError.reason
-        _logger.exception("call failed unexpectedly", method=method)
-        await _abort(context, InternalError(request_id=request_id), requests)
-    finally:
-        elapsed = round((time.perf_counter() - started) * 1000, 1)
-        # Probes check the health every second.
-        if not is_own_method(method):
-            _logger.info("call", method=method, outcome=outcome, duration_ms=elapsed)
+def _outcome(error: BaseException | None) -> str:
+    if error is None:
+        return "OK"
+    if isinstance(error, SoriError):
+        return error.reason
+    if isinstance(error, grpc.aio.AbortError):
+        return "ABORTED"
+    return InternalError.reason if isinstance(error, Exception) else "CANCELLED"
 
 
 async def _abort(context: Context, error: SoriError, requests: AsyncIterator[Any] | None) -> None:
@@ -208,13 +252,16 @@ async def _drain(requests: AsyncIterator[Any]) -> None:
 
 
 def _valid_request_id(received: str | None) -> str:
-    if received and re.fullmatch(r"[A-Za-z0-9-]{1,64}", received):
-        return received
-    return str(uuid7())
+    return received if received and _REQUEST_ID.fullmatch(received) else str(uuid7())
 
 
-def call_metadata(context: Context) -> dict[str, str]:
+def call_metadata(context: Context) -> Mapping[str, str]:
     """The call's metadata without binary values; for HTTP clients, these are the headers."""
+    known = _metadata.get()
+    return known[1] if known and known[0] is context else _metadata_of(context)
+
+
+def _metadata_of(context: Context) -> dict[str, str]:
     return {
         key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
     }

@@ -15,10 +15,12 @@ from grpc_health.v1 import health, health_pb2_grpc
 
 from services.registry import Service
 from services.runtime.concurrency import ConcurrencyLimit
+from services.runtime.garbage import QuietCollection, spare_present_objects
 from services.runtime.health import HealthWatch, Probe
 from services.runtime.interceptors import CallInterceptor
 from services.runtime.metrics import serving_metrics
 from services.runtime.periodic import keep_running
+from services.runtime.processes import announce_listening, process_number
 from services.runtime.reflection import enable_reflection
 from services.runtime.settings import Settings
 from services.runtime.tls import server_credentials
@@ -41,8 +43,9 @@ _OPTIONS: list[tuple[str, int]] = [
     # A fixed window: a fast client gets no larger buffer.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 64 * 1024),
-    # Two servers on one port would split the calls between them silently.
-    ("grpc.so_reuseport", 0),
+    # Two servers on one port would split the calls between them silently, so only processes of
+    # one parent, which has reserved the port, may do that.
+    ("grpc.so_reuseport", 1 if process_number() else 0),
 ]
 _logger = structlog.get_logger(__name__)
 
@@ -114,9 +117,11 @@ class Server:
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
         self._bind(listen)
         await self.grpc.start()
+        spare_present_objects()
         _logger.info("listening", address=listen)
         with serving_metrics(self._settings.metrics_listen, self._service.name):
             async with self._health_server():
+                announce_listening()
                 await self._run_with(background, stopping)
         _logger.info("stopped")
 
@@ -124,6 +129,7 @@ class Server:
         async with asyncio.TaskGroup() as group:
             health = group.create_task(self._health.run())
             tasks = [group.create_task(keep_running(each.name, each.run)) for each in background]
+            tasks.append(group.create_task(QuietCollection().run()))
             await stopping.wait()
             _logger.info("stopping", grace_seconds=self._settings.shutdown_grace_seconds)
             health.cancel()

@@ -1,7 +1,8 @@
-"""Run the upload service: `python -m services.upload`."""
+"""Run the upload service: `python -m services.upload [--processes N]`."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 from datetime import timedelta
 
@@ -12,6 +13,7 @@ from services.runtime.health import Probe
 from services.runtime.logs import configure_logs
 from services.runtime.object_store import ObjectStore
 from services.runtime.periodic import PeriodicTask
+from services.runtime.processes import add_processes_argument, become_parent
 from services.runtime.schema import SchemaProbe
 from services.runtime.server import Background, Server
 from services.upload.cleanup import CleanUpTasks
@@ -34,9 +36,8 @@ from services.upload.uploads import Uploads
 from sori.upload.v1 import tus_pb2_grpc, upload_pb2_grpc
 
 
-async def main() -> None:
+async def main(settings: UploadSettings) -> None:
     """Serve until SIGTERM or SIGINT."""
-    settings = UploadSettings.read()
     configure_logs(UPLOAD.name, settings.log_level)
     async with (
         Database(settings, UPLOAD.name) as database,
@@ -128,4 +129,10 @@ def _orphan_reaper(
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    parser = argparse.ArgumentParser(prog="python -m services.upload", description=__doc__)
+    add_processes_argument(parser)
+    processes, settings = parser.parse_args().processes, UploadSettings.read()
+    become_parent(
+        processes, UPLOAD.name, settings.log_level, settings.upload_listen, settings.health_listen
+    )
+    asyncio.run(main(settings))
