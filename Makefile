@@ -6,6 +6,9 @@ RUN := $(BIN)/python
 INSTALLED := .venv/.installed
 CONTRACT := build/.contract
 JS_INSTALLED := tests/js/node_modules/.installed
+# The peers of `make bench`; they are not part of `make setup`.
+BENCH_INSTALLED := build/bench-venv/.installed
+BENCH_JS_INSTALLED := bench/peers/tus/node_modules/.installed
 # That of the machine, or else one of our own.
 KUBECTL := $(if $(shell command -v kubectl),,build/bin/kubectl)
 PROTOS := $(shell find protos -name '*.proto')
@@ -24,7 +27,7 @@ E2E := tests/e2e $(wildcard tests/docs)
 # Its uploads use both cores; with others next to them the services time out.
 ALONE := tests/chaos/test_uploads_at_scale.py
 
-.PHONY: help setup up down logs clean migrate import export erd demo test unit integration e2e one openapi-check cluster chaos soak fuzz attack drill bench capacity lint format breaking image-check lock
+.PHONY: help setup up down logs clean migrate import export erd demo test unit integration e2e one openapi-check cluster chaos soak fuzz attack drill bench bench-catalog capacity lint format breaking image-check lock
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -126,7 +129,22 @@ soak: setup ## Upload 5 GiB, over bad networks, while thousands of slow uploads 
 fuzz: setup ## Feed the parsers of uploads for a minute each, led by coverage.
 	for target in form tus write; do $(RUN) -m tests.fuzz $$target -max_total_time=60 || exit 1; done
 
-bench: setup ## Measure, against named peers, as ratios.
+$(BENCH_INSTALLED): requirements/bench.txt
+	@echo "Installing the peers of the benchmarks into build/bench-venv..."
+	@test -x build/bench-venv/bin/python || $(PYTHON) -m venv build/bench-venv
+	@build/bench-venv/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --require-hashes -r $<
+	@touch $@
+
+# Without npm the section `resumable` is skipped.
+$(BENCH_JS_INSTALLED): bench/peers/tus/package.json bench/peers/tus/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --prefix bench/peers/tus --silent --no-audit --no-fund; fi
+	@mkdir -p bench/peers/tus/node_modules && touch $@
+
+bench: setup $(BENCH_INSTALLED) $(BENCH_JS_INSTALLED) ## Measure everything next to its peers. ONLY=takes for one section.
+	@$(RUN) -m bench $(ONLY)
+
+bench-catalog: setup ## Measure a catalog of 1,000,000 scripts against a small one.
 	@$(RUN) -m bench.catalog
 
 capacity: setup ## Measure what each program spends on a take, a read, a watcher.
@@ -169,3 +187,4 @@ lock: $(INSTALLED) ## Pin the newest allowed dependencies, with hashes.
 	    $(RUN) requirements/extra.py $$extra | \
 	    $(COMPILE) --constraints requirements/dev.txt - -o requirements/$$extra.txt || exit 1; \
 	done
+	$(COMPILE) --constraints requirements/dev.txt requirements/bench.in -o requirements/bench.txt

@@ -115,11 +115,11 @@ async def measure(address: str, tokens: int) -> Figures:
     return figures
 
 
-async def fill(database_url: str, tokens: int) -> None:
+async def fill(database_url: str, tokens: int, scripts_per_token: int = SCRIPTS_PER_TOKEN) -> None:
     """Replace the content of the catalog by this many tokens."""
     connection = await asyncpg.connect(database_url)
     try:
-        for statement in FILL.format(tokens=tokens, scripts_per_token=SCRIPTS_PER_TOKEN).split(
+        for statement in FILL.format(tokens=tokens, scripts_per_token=scripts_per_token).split(
             ";\n"
         ):
             await connection.execute(statement, timeout=600)

@@ -7,11 +7,11 @@ import asyncio
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
-import httpx
-
 from services.analysis import metrics, reaper
-from services.analysis.analyzer_client import AnalyzerClient
+from services.analysis.admission import Admission
+from services.analysis.analyzer_client import AnalyzerClient, open_http
 from services.analysis.dispatch_request import DispatchRequestBuilder
+from services.analysis.dispatched_tokens import DispatchedTokens
 from services.analysis.jobs import State
 from services.analysis.metrics import QueueMetrics
 from services.analysis.notifications import JobNotifications
@@ -22,7 +22,7 @@ from services.analysis.servicer import AnalysisIntakeServicer, AnalysisServicer
 from services.analysis.settings import AnalysisSettings
 from services.analysis.store import Deletions, ExpiredJobs, JobQueue, JobStore
 from services.analysis.webhook import WebhookSigner
-from services.analysis.worker import Worker
+from services.analysis.worker import TIME_OUT_INTERVAL_SECONDS, Worker
 from services.registry import ANALYSIS
 from services.runtime.channels import open_channel
 from services.runtime.database import Database
@@ -65,14 +65,17 @@ async def main(settings: AnalysisSettings, role: str) -> None:
             max_calls=settings.analysis_max_calls,
         )
         background = [Background("job notifications", notifications.run)]
-        if role != "worker":
-            deletions = Deletions(database, notifications.notify)
-            servicers = (settings, store, deletions, notifications, webhook, parser)
-            background += _add_servicers(server, *servicers)
+        admission = None
         if role != "api":
-            background += await _workers(
+            worker, tasks = await _worker(
                 resources, settings, database, store, notifications, webhook, parser
             )
+            admission = Admission(lambda: worker.is_busy)
+            background += tasks
+        if role != "worker":
+            deletions = Deletions(database, notifications.notify)
+            servicers = (settings, store, deletions, notifications, webhook, parser, admission)
+            background += _add_servicers(server, *servicers)
         await server.run(settings.analysis_listen, background=background)
 
 
@@ -84,6 +87,7 @@ def _add_servicers(
     notifications: JobNotifications,
     webhook: WebhookSigner,
     parser: ReportParser,
+    admission: Admission | None,
 ) -> list[Background]:
     feed = ProgressFeed(store, settings.heartbeat_seconds)
     notifications.subscribe(feed.changed, feed.missed)
@@ -91,7 +95,7 @@ def _add_servicers(
         AnalysisServicer(settings, store, deletions, feed, webhook, parser), server.grpc
     )
     analysis_pb2_grpc.add_AnalysisIntakeServiceServicer_to_server(
-        AnalysisIntakeServicer(settings, store), server.grpc
+        AnalysisIntakeServicer(settings, store, admission), server.grpc
     )
     return [
         Background("progress feed", feed.run, feed.stop),
@@ -99,7 +103,7 @@ def _add_servicers(
     ]
 
 
-async def _workers(
+async def _worker(
     resources: AsyncExitStack,
     settings: AnalysisSettings,
     database: Database,
@@ -107,23 +111,24 @@ async def _workers(
     notifications: JobNotifications,
     webhook: WebhookSigner,
     parser: ReportParser,
-) -> list[Background]:
+) -> tuple[Worker, list[Background]]:
     objects = await resources.enter_async_context(ObjectStore.connect(settings))
     catalog = await resources.enter_async_context(
         open_channel(settings.catalog_address, settings.tls)
     )
-    http = await resources.enter_async_context(_http_client(settings))
-    builder = DispatchRequestBuilder(
-        catalog_pb2_grpc.CatalogServiceStub(catalog),
-        objects,
-        webhook,
-        settings.recording_url_seconds,
+    target_url = str(settings.target_server_url)
+    http = await resources.enter_async_context(
+        open_http(
+            target_url,
+            timeout_seconds=settings.dispatch_timeout_seconds,
+            connect_timeout_seconds=settings.dispatch_connect_timeout_seconds,
+            connections=settings.dispatch_concurrency,
+        )
     )
+    tokens = DispatchedTokens(catalog_pb2_grpc.CatalogServiceStub(catalog))
+    builder = DispatchRequestBuilder(tokens, objects, webhook, settings.recording_url_seconds)
     client = AnalyzerClient(
-        http,
-        str(settings.target_server_url),
-        parser,
-        settings.target_server_token.get_secret_value(),
+        http, target_url, parser, settings.target_server_token.get_secret_value()
     )
     queue = JobQueue(database, notifications.notify)
     worker = Worker(settings, store, queue, builder, client)
@@ -134,23 +139,16 @@ async def _workers(
     age = timedelta(days=settings.retention_days) if settings.retention_days else None
     reap = JobReaper(ExpiredJobs(database), objects, age).reap
     tasks = [
+        PeriodicTask("job time-outs", worker.time_out, TIME_OUT_INTERVAL_SECONDS),
         PeriodicTask("queue metrics", refresh, metrics.INTERVAL_SECONDS),
         PeriodicTask("job reaper", reap, reaper.INTERVAL_SECONDS),
     ]
-    return [
+    return worker, [
         Background("worker", worker.run, worker.stop),
+        Background("lease renewal", worker.leases.run),
+        Background("dispatched tokens", tokens.run),
         *(Background(task.name, task.run) for task in tasks),
     ]
-
-
-def _http_client(settings: AnalysisSettings) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        timeout=httpx.Timeout(
-            settings.dispatch_timeout_seconds,
-            connect=settings.dispatch_connect_timeout_seconds,
-        ),
-        limits=httpx.Limits(max_connections=settings.dispatch_concurrency),
-    )
 
 
 if __name__ == "__main__":

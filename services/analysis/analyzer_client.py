@@ -20,8 +20,10 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from urllib.request import getproxies, proxy_bypass
 
-import httpx
+import aiohttp
+from yarl import URL
 
 from services.analysis.errors import ReportMalformed, ReportTooLarge, ResultUnreadable
 from services.analysis.jobs import (
@@ -43,71 +45,74 @@ from services.runtime.errors import InvalidField
 
 MAX_RETRY_AFTER_SECONDS = 600.0
 MAX_STATUS_URL_LENGTH = 2000
+KEEP_ALIVE_SECONDS = 4.0
+"""Many servers close a connection that was idle for 5 s, perhaps while a request is sent."""
 
 _TRANSIENT = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
-_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+_FAILED = (aiohttp.ClientError, TimeoutError)
 
 
 class AnalyzerClient:
     """Calls the analysis server at one URL."""
 
     def __init__(
-        self, client: httpx.AsyncClient, url: str, parser: ReportParser, token: str = ""
+        self, http: aiohttp.ClientSession, url: str, parser: ReportParser, token: str = ""
     ) -> None:
         """Create a client of the analysis server at `url`.
 
-        client: has the timeouts for connecting and reading. parser: limits the size of
-        answers. token: the bearer token of all requests; default: none.
+        http: see `open_http`. parser: limits the size of answers. token: the bearer token of
+        all requests; default: none.
         """
-        self._client = client
-        self._url = httpx.URL(url)
+        self._http = http
+        # A request has one kind of credentials.
+        self._url = URL(url).with_user(None) if token else URL(url)
         self._parser = parser
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._dispatch_headers = {"Content-Type": "application/json", **self._headers}
 
     async def dispatch(self, job_id: str, body: bytes) -> Outcome:
         """Send a job. body: JSON, built by `DispatchRequestBuilder`."""
-        headers = {
-            "Content-Type": "application/json",
-            "Idempotency-Key": job_id,
-            **self._headers,
-        }
+        headers = {**self._dispatch_headers, "Idempotency-Key": job_id}
         try:
-            async with self._client.stream(
-                "POST", self._url, content=body, headers=headers
+            async with self._http.post(
+                self._url, data=body, headers=headers, allow_redirects=False
             ) as response:
                 return await self._outcome_of(response)
         except _NEVER_SENT as error:
             return TransientFailure(type(error).__name__, Fault.UNREACHED)
-        except httpx.HTTPError as error:
+        except _FAILED as error:
             return TransientFailure(type(error).__name__, Fault.SERVERS)
 
     async def status(self, url: str) -> Report | PermanentFailure | NoReport:
         """Read a job's status. url: the status URL that the analysis server offered."""
         try:
-            async with self._client.stream("GET", url, headers=self._headers) as response:
-                if not response.is_success:
+            async with self._http.get(
+                url, headers=self._headers, allow_redirects=False
+            ) as response:
+                if not _is_success(response):
                     return NoReport()
                 report, _ = await self._report_in(response)
-        except httpx.HTTPError:
+        except (*_FAILED, ValueError):
             return NoReport()
         return report or NoReport()
 
-    async def _outcome_of(self, response: httpx.Response) -> Outcome:
-        if response.is_success:
+    async def _outcome_of(self, response: aiohttp.ClientResponse) -> Outcome:
+        if _is_success(response):
             report, body = await self._report_in(response)
             if isinstance(report, Results | Failure | PermanentFailure):
                 return report
             # An unreadable answer is an acceptance too: the report may still come.
             return Accepted(self._status_url_in(body))
-        error = f"answered {response.status_code}"
-        if response.status_code in _TRANSIENT or response.is_server_error:
+        error = f"answered {response.status}"
+        if response.status in _TRANSIENT or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             headers = response.headers
             pause = retry_after(headers.get("Retry-After"), headers.get("Date"))
             return TransientFailure(error, Fault.SERVERS, pause)
         return PermanentFailure(ANALYSIS_SERVER_REFUSED, error)
 
     async def _report_in(
-        self, response: httpx.Response
+        self, response: aiohttp.ClientResponse
     ) -> tuple[Report | PermanentFailure | None, bytes]:
         """The report in an answer, and the answer's body.
 
@@ -124,10 +129,10 @@ class AnalyzerClient:
         except (InvalidField, ReportMalformed):
             return None, body
 
-    async def _bounded_body(self, response: httpx.Response) -> bytes:
+    async def _bounded_body(self, response: aiohttp.ClientResponse) -> bytes:
         """The body; of a larger one than the parser accepts, only the beginning."""
         body = bytearray()
-        async for chunk in response.aiter_bytes():
+        async for chunk in response.content.iter_any():
             body += chunk
             if len(body) > self._parser.max_bytes:
                 break
@@ -136,12 +141,44 @@ class AnalyzerClient:
     def _status_url_in(self, body: bytes) -> str | None:
         """The status URL in an answer, if it has the analysis server's own origin."""
         try:
-            offered = json.loads(body).get("status_url")
-            url = self._url.join(offered)
-        except (ValueError, AttributeError, TypeError, RecursionError, httpx.InvalidURL):
+            url = self._url.join(URL(json.loads(body).get("status_url")))
+            is_own = url.origin() == self._url.origin()
+        except (ValueError, AttributeError, TypeError, RecursionError):
             return None
-        is_own = _origin(url) == _origin(self._url)
-        return str(url) if is_own and len(str(url)) <= MAX_STATUS_URL_LENGTH else None
+        has_own_user = (url.user, url.password) == (self._url.user, self._url.password)
+        is_short = len(str(url)) <= MAX_STATUS_URL_LENGTH
+        return str(url) if is_own and has_own_user and is_short else None
+
+
+def open_http(
+    url: str, *, timeout_seconds: float, connect_timeout_seconds: float, connections: int
+) -> aiohttp.ClientSession:
+    """The connections to the analysis server at `url`; to be closed by the caller.
+
+    timeout_seconds: for each pause of an answer. connect_timeout_seconds: for each connection.
+    connections: how many there are at most; idle ones are closed after KEEP_ALIVE_SECONDS.
+    Proxies are those of the environment.
+    """
+    return aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(
+            total=None, sock_connect=connect_timeout_seconds, sock_read=timeout_seconds
+        ),
+        connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEP_ALIVE_SECONDS),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        proxy=_proxy_for(URL(url)),
+    )
+
+
+def _proxy_for(url: URL) -> str | None:
+    # aiohttp's own `trust_env` looks into files, in a thread, before every request.
+    if url.host is None or proxy_bypass(url.host):
+        return None
+    proxies = getproxies()
+    return proxies.get(url.scheme) or proxies.get("all")
+
+
+def _is_success(response: aiohttp.ClientResponse) -> bool:
+    return HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES
 
 
 def retry_after(header: str | None, date_header: str | None) -> timedelta:
@@ -163,7 +200,3 @@ def retry_after(header: str | None, date_header: str | None) -> timedelta:
 def _date_in(header: str | None) -> datetime:
     date = parsedate_to_datetime(header or "")
     return date.replace(tzinfo=date.tzinfo or UTC)
-
-
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port

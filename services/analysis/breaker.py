@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from math import inf
 
 
 class CircuitBreaker:
@@ -42,7 +43,9 @@ class CircuitBreaker:
         return min(wanted, 1) if may_probe else 0
 
     def seconds_until_probe(self) -> float:
-        """Seconds until the next probe is allowed, 0 or more."""
+        """Seconds until the next probe is allowed, 0 or more; infinite while one is under way."""
+        if self._is_probing:
+            return inf
         return 0.0 if self._probe_time is None else max(0.0, self._probe_time - self._clock())
 
     def began(self) -> None:

@@ -25,7 +25,7 @@ from services.analysis.decisions import (
 )
 from services.analysis.dispatch_request import DispatchRequest, DispatchRequestBuilder
 from services.analysis.errors import JobNotFound
-from services.analysis.jobs import AttemptOutcome, Claim, progress_of
+from services.analysis.jobs import AttemptOutcome, Claim, State, progress_of
 from services.analysis.outcomes import (
     Fault,
     NoReport,
@@ -35,7 +35,16 @@ from services.analysis.outcomes import (
     WorkersDied,
 )
 from services.analysis.settings import AnalysisSettings
-from services.analysis.store import JobQueue, JobStore
+from services.analysis.settling import Settler
+from services.analysis.store import JobQueue, JobStore, Settlement
+from services.analysis.store.settlements import (
+    accepted,
+    completed,
+    failed,
+    postponed,
+    redispatched,
+    waiting,
+)
 
 _logger = structlog.get_logger(__name__)
 
@@ -48,6 +57,7 @@ class Dispatcher:
         settings: AnalysisSettings,
         store: JobStore,
         queue: JobQueue,
+        settler: Settler,
         builder: DispatchRequestBuilder,
         client: AnalyzerClient,
         breaker: CircuitBreaker,
@@ -56,6 +66,7 @@ class Dispatcher:
         self._settings = settings
         self._store = store
         self._queue = queue
+        self._settler = settler
         self._builder = builder
         self._client = client
         self._breaker = breaker
@@ -65,8 +76,16 @@ class Dispatcher:
             settings.dispatch_backoff_seconds,
         )
 
-    async def dispatch(self, claim: Claim) -> None:
-        """Send a queued job to the analysis server."""
+    async def work(self, claim: Claim) -> timedelta | None:
+        """Dispatch a queued job, or read the status of a dispatched one.
+
+        Returns the pause until the job is due again; None when it has ended.
+        Errors: DatabaseUnavailable.
+        """
+        is_queued = claim.state is State.QUEUED
+        return await (self._dispatch(claim) if is_queued else self._check_status(claim))
+
+    async def _dispatch(self, claim: Claim) -> timedelta | None:
         try:
             outcome = await self._dispatched(claim)
         except BaseException:
@@ -74,7 +93,8 @@ class Dispatcher:
             raise
         self._inform_breaker(outcome)
         decision = self._decide(claim, outcome)
-        held = await self._execute(claim, decision)
+        settlement = self._settlement_of(claim, decision)
+        held = await self._settler.settle(settlement)
         _logger.info(
             "dispatch settled",
             dispatch=claim.dispatches,
@@ -82,14 +102,20 @@ class Dispatcher:
             decision=type(decision).__name__,
             held=held,
         )
+        return None if isinstance(decision, Complete | Fail) else settlement.pause
 
-    async def check_status(self, claim: Claim) -> None:
-        """Read the status of a dispatched job, or end the wait for its report."""
+    async def _check_status(self, claim: Claim) -> timedelta | None:
         decision = self._decide(claim, await self._status_of(claim))
         if isinstance(decision, Redispatch) or _is_silent(decision):
             silences = claim.silences + 1
             _logger.warning("no report in time", dispatch=claim.dispatches, silences=silences)
-        await self._execute(claim, decision)
+        if isinstance(decision, KeepWaiting) and decision.progress is not None:
+            percent = progress_of(decision.progress.percent)
+            with suppress(JobNotFound):
+                await self._store.advance(claim.job_id, percent, decision.progress.stage)
+        settlement = self._settlement_of(claim, decision)
+        await self._settler.settle(settlement)
+        return None if isinstance(decision, Complete | Fail) else settlement.pause
 
     async def _dispatched(self, claim: Claim) -> Outcome:
         if not may_dispatch(claim, self._limits):
@@ -131,30 +157,24 @@ class Dispatcher:
     def _decide(self, claim: Claim, outcome: Outcome) -> Decision:
         return decide(outcome, claim, self._limits, jitter=random.random())  # noqa: S311
 
-    async def _execute(self, claim: Claim, decision: Decision) -> bool:
-        """Store a decision; False, and nothing changes, when the lease was lost."""
-        settings, queue = self._settings, self._queue
+    def _settlement_of(self, claim: Claim, decision: Decision) -> Settlement:
+        settings = self._settings
         status_poll = timedelta(seconds=settings.status_poll_seconds)
         match decision:
             case Complete(results):
                 version = results.analyzer_version or settings.analyzer_version
-                return await queue.complete(claim, results.result, version)
+                return completed(claim, results.result, version)
             case Fail():
-                return await queue.fail(claim, decision)
+                return failed(claim, decision)
             case Postpone():
-                return await queue.postpone(claim, decision)
+                return postponed(claim, decision)
             case Redispatch():
-                deadline = timedelta(seconds=settings.dispatch_deadline_seconds)
-                return await queue.redispatch(claim, deadline)
+                return redispatched(claim, timedelta(seconds=settings.dispatch_deadline_seconds))
             case AwaitReport(status_url):
                 timeout = timedelta(seconds=settings.analysis_timeout_seconds)
-                return await queue.await_report(claim, timeout, status_url, status_poll)
-            case KeepWaiting(progress):
-                if progress is not None:
-                    percent = progress_of(progress.percent)
-                    with suppress(JobNotFound):
-                        await self._store.advance(claim.job_id, percent, progress.stage)
-                return await queue.keep_waiting(claim, status_poll)
+                return accepted(claim, timeout, status_url, status_poll)
+            case KeepWaiting():
+                return waiting(claim, status_poll)
 
 
 def _log_text(outcome: Outcome) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from datetime import timedelta
 from uuid import UUID
 
 import structlog
 from google.protobuf.empty_pb2 import Empty
 
+from services.analysis.admission import Admission
 from services.analysis.converters import (
     analysis_to,
     effect_of,
@@ -162,8 +163,12 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
 class AnalysisIntakeServicer(analysis_pb2_grpc.AnalysisIntakeServiceServicer):
     """The rpcs for the upload service."""
 
-    def __init__(self, settings: AnalysisSettings, store: JobStore) -> None:
+    def __init__(
+        self, settings: AnalysisSettings, store: JobStore, admission: Admission | None = None
+    ) -> None:
+        """admission: of calls that queue jobs; default: unlimited."""
         self._store = store
+        self._admission = admission
         self._upload_timeout = timedelta(seconds=settings.upload_timeout_seconds)
         self._dispatch_deadline = timedelta(seconds=settings.dispatch_deadline_seconds)
         self._reuse = Reuse(settings.analyzer_version or None) if settings.result_reuse else None
@@ -195,13 +200,11 @@ class AnalysisIntakeServicer(analysis_pb2_grpc.AnalysisIntakeServiceServicer):
         self, request: pb.AttachRecordingRequest, context: Context
     ) -> pb.AttachRecordingResponse:
         job_id = job_id_from(request.job_id)
-        transition = await self._store.attach_recording(
-            job_id,
-            recording_from(request.recording),
-            request.token_revision,
-            self._dispatch_deadline,
-            self._reuse,
-        )
+        recording = recording_from(request.recording)
+        async with self._admitted():
+            transition = await self._store.attach_recording(
+                job_id, recording, request.token_revision, self._dispatch_deadline, self._reuse
+            )
         transition.require_upload(job_id)
         return pb.AttachRecordingResponse()
 
@@ -209,7 +212,8 @@ class AnalysisIntakeServicer(analysis_pb2_grpc.AnalysisIntakeServiceServicer):
         self, request: pb.SubmitRecordingRequest, context: Context
     ) -> pb.SubmitRecordingResponse:
         submission = submission_from(request)
-        job_id = await self._store.submit(submission, self._dispatch_deadline, self._reuse)
+        async with self._admitted():
+            job_id = await self._store.submit(submission, self._dispatch_deadline, self._reuse)
         return pb.SubmitRecordingResponse(job_id=str(job_id))
 
     async def BatchCheckJobs(
@@ -229,6 +233,9 @@ class AnalysisIntakeServicer(analysis_pb2_grpc.AnalysisIntakeServiceServicer):
             job_id_from(request.job_id), request.reason, messages
         )
         return pb.FailUploadResponse(recording_attached=transition.has_recording)
+
+    def _admitted(self) -> AbstractAsyncContextManager[None]:
+        return self._admission.admitted() if self._admission else nullcontext()
 
     def _timeout_from(self, request: pb.OpenAnalysisRequest | pb.StartUploadRequest) -> timedelta:
         if not request.HasField("upload_timeout"):

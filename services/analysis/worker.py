@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import structlog
@@ -15,20 +14,23 @@ from services.analysis.breaker import CircuitBreaker
 from services.analysis.dispatch import Dispatcher
 from services.analysis.dispatch_request import DispatchRequestBuilder
 from services.analysis.jobs import Claim, State
-from services.analysis.lease import LEASE, held_lease
+from services.analysis.lease import LEASE, Leases
 from services.analysis.settings import AnalysisSettings
+from services.analysis.settling import Settler
 from services.analysis.store import JobQueue, JobStore
 from services.runtime.errors import DatabaseUnavailable
 
-OVERDUE_BATCH = 1000
-_MIN_PAUSE_SECONDS = 0.02
-_STATES_WITH_DEADLINE = (State.OPENED, State.UPLOADING, State.DISPATCHED)
+TIME_OUT_INTERVAL_SECONDS = 1.0
+_MAX_TIMED_OUT = 1000
 
 _logger = structlog.get_logger(__name__)
 
 
 class Worker:
-    """Claims due jobs, as many as it has room for. Any number of workers run in parallel."""
+    """Claims due jobs, as many as it has room for. Any number of workers run in parallel.
+
+    leases: of the jobs under way; to be renewed in the background.
+    """
 
     def __init__(
         self,
@@ -38,18 +40,28 @@ class Worker:
         builder: DispatchRequestBuilder,
         client: AnalyzerClient,
     ) -> None:
+        self.leases = Leases(queue)
         self._settings = settings
         self._queue = queue
         self._breaker = CircuitBreaker(settings.breaker_failures, settings.breaker_pause_seconds)
-        self._dispatcher = Dispatcher(settings, store, queue, builder, client, self._breaker)
+        settler = Settler(queue, may_follow=lambda: len(self._running) > 1)
+        self._dispatcher = Dispatcher(
+            settings, store, queue, settler, builder, client, self._breaker
+        )
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._wake = asyncio.Event()
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[bool]] = set()
+        self._may_have_more = True
         self._is_stopping = False
 
     def wake(self) -> None:
         """Claim due jobs now, instead of at the time when the next one is expected."""
         self._wake.set()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether as many jobs are under way as there may be."""
+        return len(self._running) >= self._settings.dispatch_concurrency
 
     async def run(self) -> None:
         """Work until stopped.
@@ -74,6 +86,16 @@ class Worker:
         self.wake()
         await self._finish_running()
 
+    async def time_out(self) -> bool:
+        """Fail jobs whose upload or dispatch is overdue; True when there may be more.
+
+        Call every TIME_OUT_INTERVAL_SECONDS. Errors: DatabaseUnavailable.
+        """
+        overdue = await self._queue.time_out(_MAX_TIMED_OUT)
+        if overdue:
+            _logger.warning("jobs timed out", jobs=overdue)
+        return overdue == _MAX_TIMED_OUT
+
     async def _finish_running(self) -> None:
         if self._running:
             await asyncio.wait(self._running)
@@ -81,61 +103,56 @@ class Worker:
     async def _claim_due(self) -> float:
         """Start work on all due jobs there is room for; returns the seconds until the next."""
         poll_seconds = self._settings.dispatch_poll_seconds
+        free = self._settings.dispatch_concurrency - len(self._running)
+        # A job that ends while the statement runs makes room that it does not count.
+        self._may_have_more = True
+        if not free:
+            return poll_seconds
+        dispatches = self._breaker.allowance(free)
         try:
-            if overdue := await self._queue.time_out(OVERDUE_BATCH):
-                _logger.warning("jobs timed out", jobs=overdue)
-            dispatches = self._breaker.allowance(self._free)
-            await self._start(State.QUEUED, dispatches, self._dispatcher.dispatch)
-            await self._start(State.DISPATCHED, self._free, self._dispatcher.check_status)
-            if not self._free:
-                return poll_seconds
-            due_seconds = max(_MIN_PAUSE_SECONDS, await self._seconds_until_due())
+            claims, due_seconds = await self._queue.claim_due(dispatches, free, self._name, LEASE)
         except DatabaseUnavailable:
             _logger.warning("database unavailable, jobs wait")
             return poll_seconds
-        return min(poll_seconds, due_seconds)
-
-    @property
-    def _free(self) -> int:
-        return self._settings.dispatch_concurrency - len(self._running)
-
-    async def _start(
-        self, state: State, limit: int, work: Callable[[Claim], Awaitable[None]]
-    ) -> None:
-        if not limit:
-            return
-        for claim in await self._queue.claim(state, limit, self._name, LEASE):
-            if state is State.QUEUED:
-                self._breaker.began()
-            task = asyncio.create_task(self._work(claim, work))
-            self._running.add(task)
-            task.add_done_callback(self._finished)
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        self.wake()
-
-    async def _seconds_until_due(self) -> float:
-        # While the circuit breaker is open, queued jobs are due but wait for a probe.
-        is_open = self._breaker.is_open
-        states = _STATES_WITH_DEADLINE if is_open else (*_STATES_WITH_DEADLINE, State.QUEUED)
-        due = await self._queue.seconds_until_due(states)
-        waits = [self._settings.dispatch_poll_seconds if due is None else due]
-        if is_open:
+        for claim in claims:
+            self._start(claim)
+        self._may_have_more = dispatches < free or len(claims) == free
+        waits = [poll_seconds]
+        if due_seconds is not None:
+            waits.append(due_seconds)
+        if not dispatches:
+            # Queued jobs may be due, but wait for a probe.
             waits.append(self._breaker.seconds_until_probe())
         return min(waits)
+
+    def _start(self, claim: Claim) -> None:
+        if claim.state is State.QUEUED:
+            self._breaker.began()
+        task = asyncio.create_task(self._work(claim))
+        self._running.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[bool]) -> None:
+        self._running.discard(task)
+        if self._may_have_more or task.cancelled() or task.result():
+            self.wake()
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
 
-    async def _work(self, claim: Claim, work: Callable[[Claim], Awaitable[None]]) -> None:
+    async def _work(self, claim: Claim) -> bool:
+        """Work on a job; True when it is due again before the worker looks for the next one."""
         with structlog.contextvars.bound_contextvars(job_id=str(claim.job_id)):
             try:
-                async with held_lease(self._queue, claim):
-                    await work(claim)
+                with self.leases.held(claim):
+                    pause = await self._dispatcher.work(claim)
             except DatabaseUnavailable:
                 _logger.warning("database unavailable, the job is due again after its lease")
             except Exception:
                 _logger.exception("job failed unexpectedly", dispatch=claim.dispatches)
+            else:
+                poll_seconds = self._settings.dispatch_poll_seconds
+                return pause is not None and pause.total_seconds() < poll_seconds
+        return False

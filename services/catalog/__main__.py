@@ -48,7 +48,13 @@ async def main(settings: CatalogSettings) -> None:
             per_client=settings.catalog_max_watches_per_client, total=settings.catalog_max_watches
         )
         servicer = CatalogServicer(
-            store, objects, AnalysisClient(analysis), view_counter, watch, limit
+            store,
+            objects,
+            AnalysisClient(analysis),
+            view_counter,
+            watch,
+            limit,
+            settings.catalog_cache_bytes,
         )
         probes = {"database": SchemaProbe(database, CATALOG.name)}
         server = Server(

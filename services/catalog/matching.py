@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
-MAX_COMPARISONS = 20_000
+MAX_COMPARISONS = 5_000
 """The largest product of two lengths for which a name and a query with a typo are compared."""
 
 Ranges = tuple[tuple[int, int], ...]

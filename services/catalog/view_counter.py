@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable, Iterable
 
 import structlog
 from cachetools import TTLCache
@@ -30,6 +31,11 @@ class ViewCounter:
         self._views: Counter[int] = Counter()
         self._known: TTLCache[int, bool] = TTLCache(KNOWN_TOKENS, KNOWN_SECONDS)
         self._flushing = asyncio.Lock()
+        self._stored: Callable[[Iterable[int]], None] = _ignore
+
+    def on_stored(self, stored: Callable[[Iterable[int]], None]) -> None:
+        """Set the function that gets the ids of the tokens whose counts were stored."""
+        self._stored = stored
 
     async def record(self, token_id: int) -> None:
         """Count a view. Errors: TokenNotFound."""
@@ -56,6 +62,7 @@ class ViewCounter:
             except Exception:
                 self._views += views
                 raise
+            self._stored(views)
 
     async def _flush_to_end(self) -> None:
         # If a statement is cancelled, PostgreSQL may or may not have counted the views.
@@ -66,3 +73,7 @@ class ViewCounter:
             await self.flush()
         except Exception:
             _logger.exception("views lost at shutdown", views=self._views.total())
+
+
+def _ignore(_: Iterable[int]) -> None:
+    return

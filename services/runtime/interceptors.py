@@ -32,6 +32,7 @@ from services.runtime.http_conditions import (
     failed_precondition,
 )
 from services.runtime.language import Language, preferred_language
+from services.runtime.serialized import accepting_serialized
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -78,7 +79,10 @@ def _wrapped(method: str, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
     # Without a deserializer, gRPC passes on bytes. If gRPC itself fails to parse a request,
     # the caller gets UNKNOWN and the text of Python's exception.
     return with_behaviour(
-        handler, lambda behaviour: _guarded(behaviour, handler, method), request_deserializer=None
+        handler,
+        lambda behaviour: _guarded(behaviour, handler, method),
+        request_deserializer=None,
+        response_serializer=accepting_serialized(handler.response_serializer),
     )
 
 

@@ -23,6 +23,7 @@ from services.upload.clients import AnalysisClient, CatalogClient
 from services.upload.completion import Completion
 from services.upload.memory_budget import MemoryBudget
 from services.upload.one_shot import OneShotUploads
+from services.upload.orphans import OrphanReaper
 from services.upload.reaper import UploadReaper
 from services.upload.received import Limits
 from services.upload.servicer import UploadServicer
@@ -73,6 +74,7 @@ async def main(settings: UploadSettings) -> None:
                 Background("token watch", catalog.run),
                 Background("client limits", resources.client_limits.run),
                 Background(reaping.name, reaping.run),
+                *_orphan_reaper(settings, objects, analysis),
             ],
         )
         await resources.clean_ups.drain()
@@ -106,11 +108,24 @@ def _session_resources(
             daily_bytes=settings.client_max_bytes_per_day,
         ),
         idle_seconds=settings.upload_idle_seconds,
+        submissions=asyncio.Semaphore(settings.upload_max_submissions),
     )
 
 
 def _lifetime(settings: UploadSettings) -> timedelta:
     return timedelta(seconds=settings.upload_expiry_seconds)
+
+
+def _orphan_reaper(
+    settings: UploadSettings, objects: ObjectStore, analysis: AnalysisClient
+) -> list[Background]:
+    """The task that deletes recordings without a job, unless it is switched off."""
+    if not settings.upload_orphan_sweep_seconds:
+        return []
+    lookback = timedelta(hours=settings.upload_orphan_lookback_hours)
+    reap = OrphanReaper(objects, analysis, lookback).reap
+    task = PeriodicTask("orphan reaper", reap, settings.upload_orphan_sweep_seconds)
+    return [Background(task.name, task.run)]
 
 
 if __name__ == "__main__":

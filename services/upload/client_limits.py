@@ -1,28 +1,61 @@
 """Limits per client: how many uploads it may have open, and how many bytes it may send a day.
 
 A client is a key: its network address, or its account once accounts exist. PostgreSQL has
-the counts, because a limit holds for all replicas and after a restart. Bytes are added to
-them in batches, so that an upload costs no transaction more. A client can exceed the limit
-by what it sends between two batches, and by the uploads that it creates at the same moment.
+the counts, because a limit holds for all replicas and after a restart. They are read and
+written in batches, so that a take that arrives at once costs no statement. A client can
+exceed a limit by what it sends to each replica between two batches, and by the uploads that
+it creates at the same moment. A take that has no row counts only at its own replica.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import structlog
+from cachetools import LRUCache
 
 from services.runtime.periodic import PeriodicTask
-from services.upload.client_store import ClientStore
+from services.upload.client_store import ClientStore, ClientUsage
 from services.upload.errors import DailyBytesExceeded, TooManyOpenUploads
 
 BATCH_SECONDS = 1.0
+MAX_REMEMBERED_CLIENTS = 10_000
+
+COUNT_VALID_SECONDS = 3 * BATCH_SECONDS
+"""How long a count of open uploads is used. It may fall, unlike the bytes of a day."""
+
 OPEN_RETRY_SECONDS = 30
 """A client cannot know when its uploads end, so it tries again after this time."""
 
 _logger = structlog.get_logger(__name__)
+
+
+class _Saved:
+    """What a client used at the time of a batch."""
+
+    def __init__(self, usage: ClientUsage) -> None:
+        self._usage = usage
+        self._day = datetime.now(UTC).date()
+        self._time = time.monotonic()
+
+    @property
+    def bytes_today(self) -> int:
+        """Bytes received since midnight UTC, as far as known."""
+        return self._usage.bytes_today if datetime.now(UTC).date() == self._day else 0
+
+    @property
+    def open_uploads(self) -> int:
+        """Uploads that have not ended; 0 when the count is too old."""
+        is_recent = time.monotonic() - self._time < COUNT_VALID_SECONDS
+        return self._usage.open_uploads if is_recent else 0
+
+
+_NOTHING_SAVED = _Saved(ClientUsage(open_uploads=0, bytes_today=0))
 
 
 class ClientLimits:
@@ -34,9 +67,11 @@ class ClientLimits:
         self._open_uploads = open_uploads
         self._daily_bytes = daily_bytes
         self._unsaved: Counter[str] = Counter()
-        # Today's sums of the clients of the last batch. An absent client sent nothing then.
-        self._saved: dict[str, int] = {}
+        # Of the clients of recent batches.
+        self._saved: LRUCache[str, _Saved] = LRUCache(MAX_REMEMBERED_CLIENTS)
         self._saving = asyncio.Lock()
+        # How many takes each client is sending that have no row yet.
+        self._takes: Counter[str] = Counter()
 
     async def admit(self, client: str, size: int = 0) -> None:
         """Check that a client may create an upload. size: bytes of the file, if known.
@@ -46,16 +81,40 @@ class ClientLimits:
         if not self._open_uploads and not self._daily_bytes:
             return
         usage = await self._store.usage_of(client)
-        if self._open_uploads and usage.open_uploads >= self._open_uploads:
-            raise TooManyOpenUploads(limit=self._open_uploads, seconds=OPEN_RETRY_SECONDS)
+        self._saved[client] = _Saved(usage)
+        self._require_place(client, usage.open_uploads)
         # Without a size, the upload has 1 byte or more.
         self._require_room(usage.bytes_today + self._unsaved[client] + max(size, 1))
+
+    @contextmanager
+    def admit_take(self, client: str) -> Iterator[None]:
+        """Admit a take without a row, and count it until it ends or has a row.
+
+        Reads no row: the next batch corrects counts that are not known yet.
+        Errors: TooManyOpenUploads, DailyBytesExceeded.
+        """
+        if not self._open_uploads and not self._daily_bytes:
+            yield
+            return
+        # Even if nothing of the take is counted, the next batch reads the counts.
+        self._unsaved[client] += 0
+        saved = self._saved.get(client, _NOTHING_SAVED)
+        self._require_place(client, saved.open_uploads)
+        self._require_room(saved.bytes_today + self._unsaved[client] + 1)
+        self._takes[client] += 1
+        try:
+            yield
+        finally:
+            self._takes[client] -= 1
+            if not self._takes[client]:
+                del self._takes[client]
 
     def count(self, client: str, size: int) -> None:
         """Count bytes that a client has sent. Errors: DailyBytesExceeded."""
         if self._daily_bytes:
             self._unsaved[client] += size
-            self._require_room(self._saved.get(client, 0) + self._unsaved[client])
+            saved = self._saved.get(client, _NOTHING_SAVED)
+            self._require_room(saved.bytes_today + self._unsaved[client])
 
     async def run(self) -> None:
         """Save the counts periodically until cancelled, then save the remaining ones."""
@@ -72,7 +131,9 @@ class ClientLimits:
         async with self._saving:
             received, self._unsaved = self._unsaved, Counter()
             try:
-                self._saved = await self._store.add_bytes(received) if received else {}
+                if received:
+                    usages = await self._store.add_bytes(received)
+                    self._saved.update({name: _Saved(usages[name]) for name in usages})
             except Exception:
                 self._unsaved += received
                 raise
@@ -80,6 +141,11 @@ class ClientLimits:
     async def _save_to_end(self) -> None:
         # If a statement is cancelled, PostgreSQL may or may not have counted the bytes.
         await asyncio.shield(self.save())
+
+    def _require_place(self, client: str, open_uploads: int) -> None:
+        used = open_uploads + self._takes[client]
+        if self._open_uploads and used >= self._open_uploads:
+            raise TooManyOpenUploads(limit=self._open_uploads, seconds=OPEN_RETRY_SECONDS)
 
     def _require_room(self, size: int) -> None:
         if self._daily_bytes and size > self._daily_bytes:

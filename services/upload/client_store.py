@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql
 from services.runtime.database import Database
 from services.upload.tables import client_bytes, uploads
 
+_IS_OPEN = uploads.c.end_time.is_(None) & (uploads.c.expire_time > func.now())
 _TODAY = cast(func.timezone("UTC", func.now()), Date)
 
 
@@ -30,8 +31,7 @@ class ClientStore:
 
     async def usage_of(self, client: str) -> ClientUsage:
         """What a client uses, over all replicas."""
-        is_open = uploads.c.end_time.is_(None) & (uploads.c.expire_time > func.now())
-        opened = select(func.count()).where(uploads.c.client == client, is_open)
+        opened = select(func.count()).where(uploads.c.client == client, _IS_OPEN)
         sent = select(client_bytes.c.bytes).where(
             client_bytes.c.day == _TODAY, client_bytes.c.client == client
         )
@@ -41,19 +41,22 @@ class ClientStore:
         async with self._database.transaction() as connection:
             return ClientUsage(*(await connection.execute(statement)).one())
 
-    async def add_bytes(self, received: Mapping[str, int]) -> dict[str, int]:
-        """Add the bytes that clients sent; returns today's sums of these clients."""
+    async def add_bytes(self, received: Mapping[str, int]) -> dict[str, ClientUsage]:
+        """Add the bytes that clients sent; returns what these clients use now."""
         # In one order, so that replicas do not deadlock.
-        rows = [
+        counts = [
             {"day": _TODAY, "client": client, "bytes": size}
             for client, size in sorted(received.items())
         ]
-        statement = postgresql.insert(client_bytes).values(rows)
+        statement = postgresql.insert(client_bytes).values(counts)
         statement = statement.on_conflict_do_update(
             index_elements=[client_bytes.c.day, client_bytes.c.client],
             set_={"bytes": client_bytes.c.bytes + statement.excluded.bytes},
         )
-        returning = statement.returning(client_bytes.c.client, client_bytes.c.bytes)
+        added = statement.returning(client_bytes.c.client, client_bytes.c.bytes).cte("added")
+        opened = select(func.count()).where(uploads.c.client == added.c.client, _IS_OPEN)
+        usages = select(added, opened.scalar_subquery().label("open_uploads"))
         async with self._database.transaction() as connection:
             await connection.execute(delete(client_bytes).where(client_bytes.c.day < _TODAY))
-            return {row.client: row.bytes for row in await connection.execute(returning)}
+            rows = await connection.execute(usages)
+            return {row.client: ClientUsage(row.open_uploads, row.bytes) for row in rows}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 import grpc
-import structlog
 from cachetools import LRUCache
 from google.protobuf.duration_pb2 import Duration
 from grpc import StatusCode
@@ -25,15 +24,13 @@ from services.runtime.shared_errors import (
     TokenNotFound,
 )
 from services.runtime.times import duration_of
+from services.runtime.token_cache import TokenCache
 from services.upload.errors import CatalogUnavailable, UploadFailure
 from services.upload.models import AssetKind, StoredObject
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
 MAX_CACHED_TOKENS = 10_000
-RECONNECT_SECONDS = 0.5
-
-_logger = structlog.get_logger(__name__)
 
 
 class CatalogClient:
@@ -41,35 +38,11 @@ class CatalogClient:
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = catalog_pb2_grpc.CatalogServiceStub(channel)
-        self._revisions: LRUCache[int, int] = LRUCache(MAX_CACHED_TOKENS)
-        self._is_current = False
-        self._changes_received = 0
+        self._revisions = TokenCache[int](self._stub, LRUCache(MAX_CACHED_TOKENS))
 
     async def run(self) -> None:
         """Follow the changes of tokens; returns only when cancelled."""
-        cursor = ""
-        while True:
-            try:
-                request = catalog_pb2.WatchTokensRequest(cursor=cursor)
-                async for response in self._stub.WatchTokens(request):
-                    self._apply(response)
-                    cursor = response.cursor or cursor
-            except grpc.aio.AioRpcError as error:
-                _logger.info("token changes interrupted", code=error.code().name)
-            finally:
-                self._is_current = False
-                self._revisions.clear()
-            await asyncio.sleep(RECONNECT_SECONDS)
-
-    def _apply(self, response: catalog_pb2.WatchTokensResponse) -> None:
-        self._changes_received += 1
-        for change in response.changes:
-            if change.deleted:
-                self._revisions.pop(change.token_id, None)
-            elif change.token_id in self._revisions:
-                self._revisions[change.token_id] = change.revision
-        # A snapshot is complete only with its last message, which has the cursor.
-        self._is_current = self._is_current or bool(response.cursor)
+        await self._revisions.run()
 
     async def set_asset(self, token_id: int, kind: AssetKind, object_key: str) -> int:
         """Make an object a reference asset of a token; returns the token's revision.
@@ -84,7 +57,7 @@ class CatalogClient:
             {StatusCode.NOT_FOUND: TokenNotFound(token_id=token_id)}, otherwise=CatalogUnavailable()
         ):
             token = await self._stub.UpdateToken(update)
-        self._revisions.pop(token_id, None)
+        self._revisions.remove(token_id)
         return token.revision
 
     async def has_asset(self, token_id: int, kind: AssetKind, object_key: str) -> bool:
@@ -101,15 +74,13 @@ class CatalogClient:
 
     async def token_revision(self, token_id: int) -> int:
         """The revision of a token. Errors: TokenNotFound, CatalogUnavailable."""
-        cached: int | None = self._revisions.get(token_id)
-        if cached is not None:
-            return cached
-        changes_before = self._changes_received
-        token = await self._token(token_id)
-        # A change that arrived meanwhile may be newer than the answer.
-        if self._is_current and changes_before == self._changes_received:
-            self._revisions[token_id] = token.revision
-        return token.revision
+        revision = self._revisions.get(token_id)
+        if revision is None:
+            revision = await self._revisions.read(token_id, partial(self._revision_of, token_id))
+        return revision
+
+    async def _revision_of(self, token_id: int) -> int:
+        return (await self._token(token_id)).revision
 
     async def _token(self, token_id: int) -> catalog_pb2.Token:
         with _translated(
@@ -124,6 +95,10 @@ class EarlierRecording:
 
     job_id: UUID
     sha256: bytes
+
+
+class SubmissionUnsupported(Exception):
+    """The analysis service is an older release, as during a rollout."""
 
 
 class AnalysisClient:
@@ -179,16 +154,51 @@ class AnalysisClient:
             await self._stub.AttachRecording(
                 analysis_pb2.AttachRecordingRequest(
                     job_id=str(job_id),
-                    recording=analysis_pb2.Recording(
-                        object_key=recording.object_key,
-                        size=recording.size,
-                        content_type=recording.content_type,
-                        sha256=recording.sha256,
-                        file_name=file_name,
-                    ),
+                    recording=_recording_to(recording, file_name),
                     token_revision=token_revision,
                 )
             )
+
+    async def submit_recording(
+        self,
+        job_id: UUID,
+        token_id: int,
+        recording: StoredObject,
+        *,
+        request_id: str = "",
+        file_name: str = "",
+        token_revision: int = 0,
+    ) -> UUID:
+        """Create a job that has its recording already; may be repeated.
+
+        Returns the job: this one, or the job of an earlier request with this id and audio.
+        Errors: RequestIdReused, JobEnded and RequestSuperseded, after which no job has the
+        recording; AnalysisUnavailable, after which the job may have it; SubmissionUnsupported.
+        """
+        refusals = {
+            StatusCode.INVALID_ARGUMENT: RequestIdReused(),
+            StatusCode.UNIMPLEMENTED: SubmissionUnsupported(),
+            **_end_errors(job_id),
+        }
+        with _translated(refusals, otherwise=AnalysisUnavailable()):
+            answer = await self._stub.SubmitRecording(
+                analysis_pb2.SubmitRecordingRequest(
+                    job_id=str(job_id),
+                    token_id=token_id,
+                    request_id=request_id,
+                    recording=_recording_to(recording, file_name),
+                    token_revision=token_revision,
+                )
+            )
+        return UUID(answer.job_id)
+
+    async def existing_jobs(self, job_ids: Iterable[UUID]) -> set[UUID]:
+        """Those of at most 1,000 jobs that exist. Errors: AnalysisUnavailable."""
+        with _translated({}, otherwise=AnalysisUnavailable()):
+            answer = await self._stub.BatchCheckJobs(
+                analysis_pb2.BatchCheckJobsRequest(job_ids=map(str, job_ids))
+            )
+        return set(map(UUID, answer.job_ids))
 
     async def fail_upload(self, job_id: UUID, failure: UploadFailure) -> bool:
         """End the job; False when it has its recording and continues.
@@ -210,6 +220,16 @@ class AnalysisClient:
         return not answer.recording_attached
 
 
+def _recording_to(recording: StoredObject, file_name: str) -> analysis_pb2.Recording:
+    return analysis_pb2.Recording(
+        object_key=recording.object_key,
+        size=recording.size,
+        content_type=recording.content_type,
+        sha256=recording.sha256,
+        file_name=file_name,
+    )
+
+
 def _optional(span: timedelta | None) -> Duration | None:
     return None if span is None else duration_of(span)
 
@@ -225,7 +245,9 @@ def _end_errors(job_id: UUID) -> dict[StatusCode, SoriError]:
 
 
 @contextmanager
-def _translated(expected: dict[StatusCode, SoriError], *, otherwise: SoriError) -> Iterator[None]:
+def _translated(
+    expected: Mapping[StatusCode, Exception], *, otherwise: SoriError
+) -> Iterator[None]:
     """Translate the status of a failed call into an error of this service."""
     try:
         yield

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
 from services.runtime.errors import FieldViolation, InvalidField
+from services.runtime.ids import unix_seconds_of
 from services.runtime.uploaded_part import UploadedPart
 from services.upload.errors import (
     UploadEnded,
@@ -176,6 +177,13 @@ class UploadRecord:
         return self.upload.plan
 
     @property
+    def job_id(self) -> UUID:
+        """The job of a recording. Errors: RuntimeError for other uploads."""
+        if self.upload.job_id is None:
+            raise RuntimeError(f"upload {self.upload.upload_id} has no job")
+        return self.upload.job_id
+
+    @property
     def declared_size(self) -> int | None:
         """Bytes of the file, if the client has declared or finished them."""
         if self.upload.state is State.STORED:
@@ -211,8 +219,42 @@ class StoredObject:
 
 
 def recording_key(token_id: int, job_id: UUID) -> str:
-    """The S3 key of a recording: made of ids alone, never of anything a client sends."""
-    return f"recordings/{token_id}/{job_id}"
+    """The S3 key of a recording: made of ids alone, never of anything a client sends.
+
+    The hour (UTC) in which the job's id was generated comes first, so that recordings
+    without a job can be found by listing one hour.
+    """
+    generated = datetime.fromtimestamp(unix_seconds_of(job_id), UTC)
+    return f"{recordings_prefix(generated)}{token_id}/{job_id}"
+
+
+def recordings_prefix(hour: datetime) -> str:
+    """The prefix of the keys of all recordings whose jobs' ids were generated in an hour (UTC)."""
+    return f"recordings/{hour:%Y-%m-%dT%H}/"
+
+
+def new_record(
+    plan: Plan,
+    lifetime: timedelta,
+    *,
+    upload_id: UUID,
+    object_key: str,
+    part_bytes: int,
+    token_revision: int,
+    job_id: UUID,
+) -> UploadRecord:
+    """The record of an upload that has no row yet; the arguments are those of its row."""
+    now = datetime.now(UTC)
+    upload = Upload(upload_id, plan, State.RECEIVING, job_id, 0, now + lifetime, now)
+    return UploadRecord(
+        upload=upload,
+        is_expired=False,
+        writer=upload_id,
+        object_key=object_key,
+        part_bytes=part_bytes,
+        token_revision=token_revision,
+        lifetime=lifetime,
+    )
 
 
 def part_bytes_for(size: int) -> int:

@@ -1,46 +1,36 @@
 """One-shot uploads: recordings and reference assets over a single connection.
 
 The caller is answered only after the receiving service has the object. Until then any
-failure, also a cancelled call, leaves nothing in S3 and a failed job.
+failure, also a cancelled call, leaves nothing in S3, and a failed job if one was opened.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import structlog
 
 from services.runtime.ids import random_uuid7
-from services.runtime.shared_errors import RequestIdReused
-from services.upload.clients import AnalysisClient, CatalogClient, EarlierRecording
-from services.upload.errors import IncompleteUpload, RecordingTooLarge
+from services.upload.clients import AnalysisClient, CatalogClient
+from services.upload.errors import IncompleteUpload
 from services.upload.models import (
     ONE_SHOT_LIFETIME,
     Kind,
     Plan,
     StoredObject,
+    UploadRecord,
+    new_record,
     part_bytes_for,
     recording_key,
 )
-from services.upload.session import (
-    CompletedUpload,
-    PartialData,
-    SessionResources,
-    open_session,
-)
-from services.upload.stream import (
-    AssetStart,
-    Content,
-    Finish,
-    IncomingFile,
-    RecordingStart,
-)
-
-OnJob = Callable[[UUID], Awaitable[None]]
-"""Receives the id of the job as soon as there is one."""
+from services.upload.opening import OnJob, TakeOpening
+from services.upload.session import PartialData, SessionResources, open_session, run_session
+from services.upload.stream import AssetStart, IncomingFile, RecordingStart
+from services.upload.submission import Submission
+from services.upload.take_session import TakeSession
 
 
 @dataclass(frozen=True)
@@ -65,27 +55,25 @@ class OneShotUploads:
     async def upload_recording(self, file: IncomingFile[RecordingStart], on_job: OnJob) -> UUID:
         """Upload one recording and return the id of its job.
 
+        on_job: called once: at the start, or for a request with an id when its job is known.
         Errors: TooManyOpenUploads, DailyBytesExceeded, those of the stream, of the recording
         and of the clients.
         """
-        start = file.start
-        await self._resources.client_limits.admit(start.client)
-        revision = await self._catalog.token_revision(start.token_id)
-        job_id = random_uuid7()
-        structlog.contextvars.bind_contextvars(job_id=str(job_id))
-        earlier = await self._analysis.open_job(job_id, start.token_id, start.request_id)
-        if earlier is not None:
-            await on_job(earlier.job_id)
-            return await self._compare(file.content, earlier)
-        plan = Plan(
-            Kind.RECORDING,
-            start.token_id,
-            start.file_name,
-            client=start.client,
-            resumable=False,
-        )
-        key = recording_key(start.token_id, job_id)
-        await self._upload(plan, key, revision, file.content, job_id, on_job)
+        start, known_job = file.start, _Once(on_job)
+        with ExitStack() as unopened:
+            unopened.enter_context(self._resources.client_limits.admit_take(start.client))
+            revision = await self._catalog.token_revision(start.token_id)
+            record = self._record_of(start, revision)
+            job_id = record.job_id
+            structlog.contextvars.bind_contextvars(job_id=str(job_id))
+            if not start.request_id:
+                await known_job(job_id)
+            async with self._session(record, start, known_job, unopened.close) as session:
+                finish = await session.receive(file.content)
+                if finish is None:
+                    raise IncompleteUpload
+                job_id = await session.submit(finish)
+        await known_job(job_id)
         return job_id
 
     async def upload_asset(self, file: IncomingFile[AssetStart]) -> StoredAsset:
@@ -105,49 +93,63 @@ class OneShotUploads:
         )
         # A new key for each upload: readers of the old asset never read a mixture.
         key = f"references/{start.token_id}/{start.kind}/{uuid4()}"
-        completed = await self._upload(plan, key, revision, file.content)
-        return StoredAsset(start.token_id, completed.token_revision, completed.stored)
-
-    async def _upload(
-        self,
-        plan: Plan,
-        object_key: str,
-        token_revision: int,
-        content: Content,
-        job_id: UUID | None = None,
-        on_job: OnJob | None = None,
-    ) -> CompletedUpload:
         record = await self._resources.store.create(
             plan,
             ONE_SHOT_LIFETIME,
             upload_id=uuid4(),
-            object_key=object_key,
-            part_bytes=part_bytes_for(self._resources.limits.bytes_of(plan)),
+            object_key=key,
+            part_bytes=part_bytes_for(self._resources.limits.asset_bytes),
+            token_revision=revision,
+        )
+        async with open_session(self._resources, record, PartialData.DISCARD) as session:
+            finish = await session.receive(file.content)
+            if finish is None:
+                raise IncompleteUpload
+            completed = await session.complete(finish)
+        return StoredAsset(start.token_id, completed.token_revision, completed.stored)
+
+    def _record_of(self, start: RecordingStart, token_revision: int) -> UploadRecord:
+        job_id = random_uuid7()
+        plan = Plan(
+            Kind.RECORDING,
+            start.token_id,
+            start.file_name,
+            client=start.client,
+            resumable=False,
+        )
+        return new_record(
+            plan,
+            ONE_SHOT_LIFETIME,
+            upload_id=uuid4(),
+            object_key=recording_key(start.token_id, job_id),
+            part_bytes=part_bytes_for(self._resources.limits.recording_bytes),
             token_revision=token_revision,
             job_id=job_id,
         )
-        async with open_session(self._resources, record, PartialData.DISCARD) as session:
-            if job_id is not None and on_job is not None:
-                await on_job(job_id)
-            finish = await session.receive(content)
-            if finish is None:
-                raise IncompleteUpload
-            return await session.complete(finish)
 
-    async def _compare(self, content: Content, earlier: EarlierRecording) -> UUID:
-        """Check that a repeated request brings the same recording; returns its job.
+    def _session(
+        self,
+        record: UploadRecord,
+        start: RecordingStart,
+        on_job: OnJob,
+        on_open: Callable[[], None],
+    ) -> AbstractAsyncContextManager[TakeSession]:
+        resources = self._resources
+        opening = TakeOpening(
+            record, start.request_id, resources, self._analysis, on_open=on_open, on_job=on_job
+        )
+        submission = Submission(record, start.request_id, resources, self._analysis)
+        return run_session(resources, TakeSession(resources, record, opening, submission))
 
-        Errors: RequestIdReused, RecordingTooLarge, IncompleteUpload.
-        """
-        limit_bytes = self._resources.limits.recording_bytes
-        sha256, size = hashlib.sha256(), 0
-        async for item in content:
-            if isinstance(item, Finish):
-                if sha256.digest() != earlier.sha256:
-                    raise RequestIdReused
-                return earlier.job_id
-            size += len(item)
-            if size > limit_bytes:
-                raise RecordingTooLarge(limit_bytes=limit_bytes)
-            sha256.update(item)
-        raise IncompleteUpload
+
+class _Once:
+    """Sends the id of the job to the caller, once."""
+
+    def __init__(self, on_job: OnJob) -> None:
+        self._on_job = on_job
+        self._is_sent = False
+
+    async def __call__(self, job_id: UUID) -> None:
+        if not self._is_sent:
+            self._is_sent = True
+            await self._on_job(job_id)

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import TypeVar
 
 import structlog
 
@@ -74,7 +75,11 @@ class PartialData(Enum):
 
 @dataclass(frozen=True)
 class SessionResources:
-    """What all sessions of a process share. idle_seconds: how long a stream may send nothing."""
+    """What all sessions of a process share.
+
+    idle_seconds: how long a stream may send nothing.
+    submissions: how many takes are stored and submitted at the same time.
+    """
 
     store: UploadStore
     writer_store: WriterStore
@@ -85,6 +90,7 @@ class SessionResources:
     limits: Limits
     client_limits: ClientLimits
     idle_seconds: float
+    submissions: asyncio.Semaphore
 
 
 @dataclass(frozen=True)
@@ -95,16 +101,25 @@ class CompletedUpload:
     token_revision: int
 
 
+Session = TypeVar("Session", bound="UploadSession")
+
+
 @asynccontextmanager
 async def open_session(
     resources: SessionResources, record: UploadRecord, partial_data: PartialData
 ) -> AsyncIterator[UploadSession]:
-    """A session on a record that the caller has created or acquired; an error aborts it.
+    """A session on a record that the caller has created or acquired: see `run_session`."""
+    async with run_session(resources, UploadSession(resources, record, partial_data)) as session:
+        yield session
+
+
+@asynccontextmanager
+async def run_session(resources: SessionResources, session: Session) -> AsyncIterator[Session]:
+    """Run a session; an error aborts it.
 
     Errors: those of the body; UploadEnded instead of UploadSuperseded when the upload has
     ended meanwhile.
     """
-    session = UploadSession(resources, record, partial_data)
     with resources.clean_ups.expected():
         try:
             await session.inspect_tail()
@@ -118,7 +133,7 @@ async def open_session(
 
 
 class UploadSession:
-    """The work of one connection; `open_session` makes one."""
+    """The work of one connection; `open_session` makes one, and `TakeSession` is for takes."""
 
     def __init__(
         self, resources: SessionResources, record: UploadRecord, partial_data: PartialData
@@ -169,7 +184,7 @@ class UploadSession:
             if chunk:
                 await self.append(chunk)
                 del chunk
-                await self._writer.reserve_next(size)
+                await self._reserve_next(size)
         if checksum is not None and hasher is not None and hasher.digest() != checksum.digest:
             raise ChunkChecksumMismatch(algorithm=checksum.algorithm)
         return item
@@ -233,12 +248,19 @@ class UploadSession:
     @asynccontextmanager
     async def heartbeats(self) -> AsyncIterator[None]:
         """Report in the background that the upload continues; `receive` raises the errors."""
-        self._heartbeats = asyncio.create_task(self._send_heartbeats())
+        self._start_heartbeats()
         try:
             yield
         finally:
+            await self._stop_heartbeats()
+
+    def _start_heartbeats(self) -> None:
+        self._heartbeats = asyncio.create_task(self._send_heartbeats())
+
+    async def _stop_heartbeats(self) -> None:
+        if self._heartbeats is not None:
             self._heartbeats.cancel()
-            await asyncio.wait([self._heartbeats])
+            await asyncio.gather(self._heartbeats, return_exceptions=True)
 
     async def _send_heartbeats(self) -> None:
         pause = min(HEARTBEAT_SECONDS, self._record.lifetime.total_seconds() / 4)
@@ -249,6 +271,10 @@ class UploadSession:
             is_complete = self._record.plan.is_complete_at(self._writer.durable.size)
             if not await self._resources.writer_store.heartbeat(self._record, is_complete):
                 raise UploadSuperseded
+
+    async def _reserve_next(self, size: int) -> None:
+        """Have memory for a message like the last one before it is read."""
+        await self._writer.reserve_next(size)
 
     async def _next_of(self, content: Content) -> bytes | Finish | None:
         """The next item; None at the end. Errors: UploadIdle, those of the heartbeats."""

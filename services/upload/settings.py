@@ -64,6 +64,34 @@ class UploadSettings(DatabaseSettings, ObjectStoreSettings):
         5, gt=0, description="Pause between two runs of the upload reaper, in seconds."
     )
 
+    upload_max_submissions: int = Field(
+        32,
+        ge=1,
+        description=(
+            "How many takes that arrived at once a process stores and submits at the same time; "
+            "the others wait in the order of their arrival. 32 keep a core busy while S3 answers "
+            "within 50 ms; with more, each take only becomes slower."
+        ),
+    )
+    upload_orphan_sweep_seconds: float = Field(
+        2,
+        ge=0,
+        description=(
+            "Pause between two pages of 1,000 recordings of which a process checks whether their "
+            "jobs exist, in seconds; 0: never. Each recording is listed once by each process, "
+            "two to three hours after its upload."
+        ),
+    )
+    upload_orphan_lookback_hours: float = Field(
+        24,
+        ge=4,
+        le=24,
+        description=(
+            "How many hours back a process starts to check recordings when it starts. Less than "
+            "RETENTION_DAYS, because a recording can outlive the first of its jobs."
+        ),
+    )
+
     client_max_open_uploads: int = Field(
         1_000,
         ge=0,

@@ -85,6 +85,15 @@ class UploadWriter:
             if not self._buffer.room:
                 await self._send_part()
 
+    def can_buffer(self, size: int) -> bool:
+        """Whether more bytes fit into memory and do not fill the part; reserves the memory."""
+        return size < self._buffer.room and self._buffer.try_reserve(size)
+
+    @property
+    def room(self) -> int:
+        """Bytes until the part is full; 1 or more."""
+        return self._buffer.room
+
     async def reserve_next(self, size: int) -> None:
         """Reserve memory for a message like the last one, before that is read.
 

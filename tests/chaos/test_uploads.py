@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from random import Random
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import grpc
 import httpx
 import pytest
+from uuid_utils.compat import uuid7
 
+from services.runtime.object_store import ObjectStore
+from services.upload.clients import AnalysisClient
+from services.upload.models import recording_key
+from services.upload.orphans import HOUR, OrphanReaper
+from services.upload.settings import UploadSettings
 from sori.upload.v1 import upload_pb2 as pb
 from sori.upload.v1 import upload_pb2_grpc
 from stack.stack import Stack
@@ -21,6 +29,7 @@ from tests.chaos.cluster_fixture import client_channel, eventually
 from tests.chaos.faulty_proxy import Fault, FaultyProxy
 from tests.e2e.product import Product, plain_http
 from tests.e2e.uploading import MIB, Uploader, assert_analysed, messages, wav
+from tests.integration.upload.process import aged
 from tests.stacks import new_stack
 
 ENVIRONMENT = {
@@ -28,6 +37,7 @@ ENVIRONMENT = {
     "TARGET_SERVER_URL": "http://127.0.0.1:9/analyze-voice",
     "UPLOAD_IDLE_SECONDS": "3",
     "UPLOAD_SWEEP_SECONDS": "0.5",
+    "UPLOAD_ORPHAN_SWEEP_SECONDS": "0.1",
 }
 REPLICAS = ("upload", "upload-2")
 CONTENT = wav(12 * MIB + 345)
@@ -207,7 +217,7 @@ def test_an_upload_completes_after_a_write_was_cancelled_at_any_moment(
         time.sleep(random.uniform(0, 0.15))
         call.cancel()
         upload = finish(uploader, upload_id, content)
-        key = f"recordings/{token_id}/{upload.job_id}"
+        key = recording_key(token_id, UUID(upload.job_id))
         assert (
             hashlib.sha256(product.object_content(key)).digest() == hashlib.sha256(content).digest()
         )
@@ -340,12 +350,74 @@ def test_a_one_shot_upload_leaves_nothing_in_s3_when_its_replica_is_killed(
     assert product.final_result(job_id)["failure_reason"] == "UPLOAD_TIMED_OUT"
 
 
+@pytest.mark.timeout(300)
+def test_a_recording_without_a_job_is_deleted_when_its_process_died_before_the_submission(
+    product: Product, token_id: int, stack: Stack
+) -> None:
+    # As if another process had died hours ago.
+    old = recording_key(token_id, aged(uuid7(), timedelta(hours=3)))
+    product.replace_object(old, CONTENT[:1000])
+    for name in ("analysis", "analysis-2"):
+        stack.stop(name)
+    try:
+        with grpc.insecure_channel(stack.address("upload")) as channel:
+            stub = upload_pb2_grpc.UploadServiceStub(channel)
+            call = stub.UploadAudio.future(one_shot(token_id, CONTENT[:100_000]), timeout=30)
+
+            def is_stored() -> bool:
+                nonlocal call
+                # A take for which a slow machine needs a second is refused without analysis.
+                if call.done():
+                    call = stub.UploadAudio.future(one_shot(token_id, CONTENT[:100_000]))
+                return len(product.recording_keys(token_id)) > 1
+
+            eventually(is_stored)
+            stack.kill("upload")
+            assert call.code() is not grpc.StatusCode.OK
+    finally:
+        for name in ("analysis", "analysis-2"):
+            stack.start(name)
+            stack.wait_ready(name)
+    assert product.jobs_of(token_id) == []
+    # The process that was started again checks the hours before.
+    eventually(lambda: old not in product.recording_keys(token_id))
+    assert product.recording_keys(token_id)
+    stack.wait_ready("upload")
+    # Hours later, it also checks the recording of the process that was killed.
+    asyncio.run(reap_orphans_after(stack, timedelta(hours=4)))
+    assert product.recording_keys(token_id) == []
+
+
+def one_shot(token_id: int, content: bytes) -> Iterator[pb.UploadAudioRequest]:
+    """A one-shot upload that is finished."""
+    yield pb.UploadAudioRequest(metadata=pb.UploadAudioMetadata(token_id=token_id))
+    for start in range(0, len(content), MIB):
+        yield pb.UploadAudioRequest(chunk=content[start : start + MIB])
+    yield pb.UploadAudioRequest(finish=pb.UploadAudioFinish())
+
+
+async def reap_orphans_after(stack: Stack, time: timedelta) -> None:
+    """Check the recordings of this hour and of the one before, as a process does later."""
+    settings = UploadSettings.model_validate(
+        {name.lower(): value for name, value in stack.environment.items()}
+    )
+    async with (
+        ObjectStore.connect(settings) as objects,
+        grpc.aio.insecure_channel(stack.address("analysis")) as channel,
+    ):
+        reaper = OrphanReaper(
+            objects, AnalysisClient(channel), time + HOUR, lambda: datetime.now(UTC) + time
+        )
+        for _ in range(2):
+            await reaper.reap()
+
+
 def test_a_lost_multipart_upload_fails_the_upload(
     product: Product, uploader: Uploader, token_id: int
 ) -> None:
     upload = uploader.create(token_id)
     uploader.write(upload.upload_id, 0, CONTENT[: 6 * MIB])
-    product.abort_multipart_uploads(f"recordings/{token_id}/")
+    product.abort_multipart_uploads(recording_key(token_id, UUID(upload.job_id)))
     with pytest.raises(grpc.RpcError) as caught:
         uploader.write(upload.upload_id, 6 * MIB, CONTENT[6 * MIB :], finish=True)
     assert caught.value.code() is grpc.StatusCode.DATA_LOSS

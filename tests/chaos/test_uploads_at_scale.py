@@ -13,12 +13,13 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import grpc
 import httpx
 import pytest
 
+from services.upload.models import recording_key
 from sori.upload.v1 import upload_pb2 as pb
 from sori.upload.v1 import upload_pb2_grpc
 from stack.stack import Stack
@@ -137,7 +138,7 @@ def digest_and_delete(product: Product, key: str) -> bytes:
 
 
 def key_of(upload: pb.Upload) -> str:
-    return f"recordings/{upload.token_id}/{upload.job_id}"
+    return recording_key(upload.token_id, UUID(upload.job_id))
 
 
 @pytest.fixture(scope="module")

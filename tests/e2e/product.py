@@ -96,19 +96,21 @@ class Product:
 
     def recording_keys(self, token_id: int) -> list[str]:
         """Keys in S3 of the token's recordings, those of open multipart uploads included."""
-        return self.object_keys(f"recordings/{token_id}/")
+        return [
+            key for key in self.object_keys("recordings/") if key.split("/")[-2] == str(token_id)
+        ]
 
     def object_keys(self, prefix: str) -> list[str]:
         """Keys in S3 with this prefix, those of open multipart uploads included."""
 
         async def read(client: S3Client) -> list[str]:
             bucket = self.stack.s3.bucket
-            objects = await client.list_objects_v2(Bucket=bucket, Prefix=prefix)
             multiparts = await client.list_multipart_uploads(Bucket=bucket, Prefix=prefix)
-            return [
-                each["Key"]
-                for each in (*objects.get("Contents", ()), *multiparts.get("Uploads", ()))
-            ]
+            keys = [each["Key"] for each in multiparts.get("Uploads", ())]
+            pages = client.get_paginator("list_objects_v2")
+            async for page in pages.paginate(Bucket=bucket, Prefix=prefix):
+                keys += [each["Key"] for each in page.get("Contents", ())]
+            return keys
 
         return self._with_s3(read)
 

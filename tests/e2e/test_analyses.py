@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from uuid import uuid4
 
+import grpc
 import httpx
 import pytest
 
 from tests.e2e.analysis_server import AnalysisServer
 from tests.e2e.product import Product, error_info
+from tests.e2e.uploading import Uploader
 
 RESULTS = {"analysis_results": {"score": 1}}
 
@@ -200,10 +202,12 @@ class TestRetry:
         assert answer.status_code == 400
         assert error_info(answer)["reason"] == "ANALYSIS_NOT_FAILED"
 
-    def test_a_failed_upload_cannot_be_retried(self, product: Product, held_token: int) -> None:
-        answer = product.upload(held_token, "notaudio.wav")
-        assert answer.status_code == 415
-        (job_id,) = product.jobs_of(held_token)
-        answer = product.gateway.post(f"/analyses/{job_id}:retry")
+    def test_a_failed_upload_cannot_be_retried(
+        self, product: Product, uploader: Uploader, held_token: int
+    ) -> None:
+        upload = uploader.create(held_token)
+        with pytest.raises(grpc.RpcError):
+            uploader.write(upload.upload_id, 0, b"no audio", finish=True)
+        answer = product.gateway.post(f"/analyses/{upload.job_id}:retry")
         assert answer.status_code == 400
         assert error_info(answer)["reason"] == "RECORDING_MISSING"

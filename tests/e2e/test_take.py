@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import threading
 from base64 import b64encode
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import grpc
 import pytest
 from google.protobuf.json_format import MessageToDict
 
+from services.upload.models import recording_key
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.upload.v1 import upload_pb2, upload_pb2_grpc
 from tests.e2e.analysis_server import AnalysisServer
 from tests.e2e.product import AUDIO, Product
+from tests.e2e.waiting import PATIENCE_SECONDS
 
 SEEDED_TOKEN = 1
 TAKES = (
@@ -115,10 +120,12 @@ def test_the_dispatch_contains_the_token_with_scripts_and_assets(
     assert body["token"]["reference_assets"]["voice"]["url"].startswith("http")
 
 
-def upload_requests(recording: Path) -> list[upload_pb2.UploadAudioRequest]:
+def upload_requests(
+    recording: Path, token_id: int = SEEDED_TOKEN
+) -> list[upload_pb2.UploadAudioRequest]:
     return [
         upload_pb2.UploadAudioRequest(
-            metadata=upload_pb2.UploadAudioMetadata(token_id=SEEDED_TOKEN, file_name="take")
+            metadata=upload_pb2.UploadAudioMetadata(token_id=token_id, file_name="take")
         ),
         upload_pb2.UploadAudioRequest(chunk=recording.read_bytes()),
         upload_pb2.UploadAudioRequest(finish=upload_pb2.UploadAudioFinish()),
@@ -135,6 +142,50 @@ def test_a_take_by_grpc_is_watched_while_it_uploads(channel: grpc.Channel) -> No
     assert [state.progress for state in states] == sorted(state.progress for state in states)
     assert states[-1].status == "completed"
     assert MessageToDict(states[-1].result)["overall_score"] > 95
+
+
+def test_a_slow_take_shows_its_progress_while_it_uploads(channel: grpc.Channel) -> None:
+    upload = upload_pb2_grpc.UploadServiceStub(channel)
+    analysis = analysis_pb2_grpc.AnalysisServiceStub(channel)
+    is_shown = threading.Event()
+
+    def requests() -> Iterator[upload_pb2.UploadAudioRequest]:
+        *start, finish = upload_requests(AUDIO / "ref_0890.wav")
+        yield from start
+        is_shown.wait(PATIENCE_SECONDS)
+        yield finish
+
+    call = upload.UploadAudio.future(requests())
+    job_id = str(dict(call.initial_metadata())["x-job-id"])
+    shown = set()
+    for state in analysis.WatchAnalysis(analysis_pb2.WatchAnalysisRequest(job_id=job_id)):
+        shown.add(state.progress)
+        if state.progress == 40:
+            is_shown.set()
+    assert {40, 100} <= shown
+    assert call.result().job_id == job_id
+
+
+def test_a_take_that_arrives_at_once_costs_one_call_to_analysis(
+    product: Product, held_token: int
+) -> None:
+    request_id = uuid4().hex
+    with grpc.insecure_channel(product.stack.address("upload")) as channel:
+        stub = upload_pb2_grpc.UploadServiceStub(channel)
+        # The first take of a token also reads the token.
+        stub.UploadAudio(iter(upload_requests(AUDIO / "ref_0890.wav", held_token)))
+        stub.UploadAudio(
+            iter(upload_requests(AUDIO / "ref_0890.wav", held_token)),
+            metadata=(("x-request-id", request_id),),
+        )
+    services = ("upload", "analysis", "catalog")
+    lines = [line for name in services for line in product.stack.logs(name).splitlines()]
+    calls = [line for line in lines if request_id in line and "duration_ms" in line]
+    methods = [re.search(r"\.(\w+Service/\w+)", line) for line in calls]
+    assert sorted(each[1] for each in methods if each) == [
+        "AnalysisIntakeService/SubmitRecording",
+        "UploadService/UploadAudio",
+    ]
 
 
 def test_a_take_by_grpcurl(product: Product) -> None:
@@ -175,7 +226,7 @@ def test_a_file_name_is_never_part_of_an_object_key(
     )
     assert answer.status_code == 200, answer.text
     assert product.recording_keys(held_token) == [
-        f"recordings/{held_token}/{answer.json()['job_id']}"
+        recording_key(held_token, UUID(answer.json()["job_id"]))
     ]
 
 

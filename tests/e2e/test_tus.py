@@ -9,13 +9,14 @@ import socket
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import google_crc32c
 import httpx
 import pytest
 from tusclient.client import TusClient
 
+from services.upload.models import recording_key
 from sori.upload.v1 import upload_pb2 as pb
 from tests.e2e.product import Json, Product, error_info
 from tests.e2e.tus import BYTES, CONTENT, LONG, Tus, metadata, upload_of
@@ -161,7 +162,7 @@ def test_deleting_a_completed_upload_keeps_its_job_and_recording(
     for again in (tus.head(location), tus.request("DELETE", location)):
         assert again.status_code == 404
     assert product.result(job_id)["status"] == "processing"
-    assert product.recording_keys(tus.token_id) == [f"recordings/{tus.token_id}/{job_id}"]
+    assert product.recording_keys(tus.token_id) == [recording_key(tus.token_id, UUID(job_id))]
 
 
 def test_a_repeated_idempotency_key_returns_the_same_upload(tus: Tus) -> None:

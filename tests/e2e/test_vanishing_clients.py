@@ -15,6 +15,7 @@ from sori.upload.v1 import upload_pb2 as pb
 from sori.upload.v1 import upload_pb2_grpc
 from tests.e2e.analysis_server import AnalysisServer
 from tests.e2e.product import AUDIO, Product
+from tests.e2e.waiting import PATIENCE_SECONDS
 
 WAV = (AUDIO / "ref_0890.wav").read_bytes()
 LONG = WAV + bytes(10 * 1024 * 1024)
@@ -101,12 +102,32 @@ def test_a_grpc_client_that_vanishes_leaves_only_a_failed_job(
 def test_a_watcher_sees_that_an_interrupted_upload_failed(
     product: Product, held_token: int, channel: grpc.Channel
 ) -> None:
+    is_watched = threading.Event()
+
     def requests() -> Iterator[pb.UploadAudioRequest]:
         yield pb.UploadAudioRequest(metadata=pb.UploadAudioMetadata(token_id=held_token))
         yield pb.UploadAudioRequest(chunk=WAV)
+        is_watched.wait(PATIENCE_SECONDS)
 
     call = upload_pb2_grpc.UploadServiceStub(channel).UploadAudio.future(requests())
     job_id = str(dict(call.initial_metadata())["x-job-id"])
     request = analysis_pb2.WatchAnalysisRequest(job_id=job_id)
-    states = list(analysis_pb2_grpc.AnalysisServiceStub(channel).WatchAnalysis(request))
+    states = []
+    for state in analysis_pb2_grpc.AnalysisServiceStub(channel).WatchAnalysis(request):
+        states.append(state)
+        is_watched.set()
     assert states[-1].failure_reason == "INCOMPLETE_UPLOAD"
+
+
+def test_a_take_that_is_interrupted_at_once_has_no_job(
+    product: Product, held_token: int, channel: grpc.Channel
+) -> None:
+    def requests() -> Iterator[pb.UploadAudioRequest]:
+        yield pb.UploadAudioRequest(metadata=pb.UploadAudioMetadata(token_id=held_token))
+        yield pb.UploadAudioRequest(chunk=WAV)
+
+    with pytest.raises(grpc.RpcError) as caught:
+        upload_pb2_grpc.UploadServiceStub(channel).UploadAudio(requests())
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert product.jobs_of(held_token) == []
+    assert product.recording_keys(held_token) == []

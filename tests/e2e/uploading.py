@@ -6,9 +6,11 @@ import hashlib
 import struct
 from collections.abc import Sequence
 from random import Random
+from uuid import UUID
 
 import grpc
 
+from services.upload.models import recording_key
 from sori.upload.v1 import upload_pb2 as pb
 from sori.upload.v1 import upload_pb2_grpc
 from tests.e2e.product import Product
@@ -68,7 +70,7 @@ def assert_analysed(product: Product, upload: pb.Upload, content: bytes) -> None
     assert upload.committed_size == len(content)
     recording = product.analysis(upload.job_id)["recording"]
     assert int(recording["size"]) == len(content)
-    key = f"recordings/{upload.token_id}/{upload.job_id}"
+    key = recording_key(upload.token_id, UUID(upload.job_id))
     assert hashlib.sha256(product.object_content(key)).digest() == hashlib.sha256(content).digest()
     # A superseded writer deletes its tail objects a little later.
     eventually(lambda: product.object_keys(f"tails/{upload.upload_id}/") == [])

@@ -63,9 +63,7 @@ async def plans_of(
     statements = await statements_of(database, call)
     async with database.transaction() as connection:
         for statement, parameters in statements:
-            if "set_config" in statement:
-                await connection.exec_driver_sql(statement, parameters)
-            elif tables in statement:
+            if tables in statement:
                 answer = await connection.exec_driver_sql(f"{explain} {statement}", parameters)
                 found.append("\n".join(row[0] for row in answer))
     assert found

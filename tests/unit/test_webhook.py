@@ -30,6 +30,17 @@ def test_the_url_keeps_its_query_and_adds_job_and_signature() -> None:
     signer().verify(JOB, signed["signature"])
 
 
+def test_the_parameters_of_the_configured_url_do_not_replace_those_of_the_job() -> None:
+    url = "https://sori.example/webhook?job_id=1&signature=x&empty=&text=%EC%86%8C+%26#fragment"
+    webhook = WebhookSigner(url, "a key of some length", signature_required=True)
+    signed = webhook.url_for(JOB)
+    parameters = parse_qs(urlsplit(signed).query, keep_blank_values=True)
+    assert parameters["job_id"] == [str(JOB)]
+    assert parameters["text"] == ["소 &"]
+    assert parameters["empty"] == [""]
+    webhook.verify(JOB, "".join(parameters["signature"]))
+
+
 @pytest.mark.parametrize("forged", ["x", "é", "a" * 10_000])
 def test_a_forged_signature_is_refused(forged: str) -> None:
     with pytest.raises(SignatureInvalid):

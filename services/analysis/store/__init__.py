@@ -15,6 +15,7 @@ from services.analysis.store.job_queue import JobQueue
 from services.analysis.store.job_reads import Filter
 from services.analysis.store.job_store import AttachedRecording, JobStore
 from services.analysis.store.reuse import Reuse
+from services.analysis.store.settlements import Settlement
 from services.analysis.store.submissions import SUBMISSION_WINDOW, Submission
 from services.analysis.store.transitions import OnTransition, Transition
 
@@ -29,6 +30,7 @@ __all__ = [
     "JobStore",
     "OnTransition",
     "Reuse",
+    "Settlement",
     "Submission",
     "Transition",
 ]

@@ -147,16 +147,17 @@ class JobStore(JobReads):
         reuse: which stored results may be reused; None for none.
         """
         reused = reuse_parameters(reuse, token_revision)
-        async with self._database.connection() as connection:
-            donor = await DONOR_RESULT.row(
-                connection, job_id=job_id, sha256=recording.sha256, **reused
-            )
-        if donor is not None and not is_readable(donor["result"]):
+        if reuse is not None and not await self._is_reusable(job_id, recording.sha256, reused):
             reused = reuse_parameters(None, token_revision)
         values = asdict(recording) | reused
         return await self._apply(
             ATTACH_RECORDING, job_id, token_revision=token_revision, timeout=timeout, **values
         )
+
+    async def _is_reusable(self, job_id: UUID, sha256: bytes, reused: dict[str, object]) -> bool:
+        async with self._database.connection() as connection:
+            donor = await DONOR_RESULT.row(connection, job_id=job_id, sha256=sha256, **reused)
+        return donor is None or is_readable(donor["result"])
 
     async def submit(self, submission: Submission, timeout: timedelta, reuse: Reuse | None) -> UUID:
         """Create a job with its recording, or attach the recording to the job with its id.

@@ -8,6 +8,7 @@ from services.catalog.servicer.bulk import BulkRpcs
 from services.catalog.servicer.scripts import ScriptRpcs
 from services.catalog.servicer.tokens import TokenRpcs
 from services.catalog.store import CatalogStore
+from services.catalog.token_messages import TokenMessages
 from services.catalog.token_watch import TokenWatch
 from services.catalog.view_counter import ViewCounter
 from services.runtime.object_store import ObjectStore
@@ -28,14 +29,18 @@ class CatalogServicer(
         view_counter: ViewCounter,
         watch: TokenWatch,
         watch_limit: WatchLimit,
+        cache_bytes: int = 0,
     ) -> None:
+        """Create a servicer. cache_bytes: of the tokens in memory; 0: none."""
+        messages = TokenMessages(store.tokens, store.changes, objects, cache_bytes)
+        view_counter.on_stored(messages.forget_views)
         ActorRpcs.__init__(self, store.actors, store.search)
         TokenRpcs.__init__(
             self,
             store.tokens,
             store.pages,
             store.search,
-            objects,
+            messages,
             analysis,
             view_counter,
             watch,

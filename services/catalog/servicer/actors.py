@@ -8,6 +8,7 @@ from services.catalog import converters, validation
 from services.catalog.field_masks import apply_update
 from services.catalog.models import Actor
 from services.catalog.servicer.common import create_options, match_limit, search_query, split_page
+from services.catalog.slices import map_in_slices
 from services.catalog.store import ActorStore, Search
 from services.runtime.interceptors import Context
 from services.runtime.paging import page_size_of, page_token, position_of
@@ -36,7 +37,7 @@ class ActorRpcs:
     ) -> pb.BatchGetActorsResponse:
         validation.check_ids(request.ids)
         found = await self._actors.get_many(request.ids)
-        return pb.BatchGetActorsResponse(actors=map(converters.actor_to, found))
+        return pb.BatchGetActorsResponse(actors=await map_in_slices(converters.actor_to, found))
 
     async def ListActors(
         self, request: pb.ListActorsRequest, context: Context
@@ -44,7 +45,7 @@ class ActorRpcs:
         size = page_size_of(request.page_size)
         (after_id,) = position_of(request, int) or (0,)
         page, last = split_page(await self._actors.page(size + 1, int(after_id)), size)
-        response = pb.ListActorsResponse(actors=map(converters.actor_to, page))
+        response = pb.ListActorsResponse(actors=await map_in_slices(converters.actor_to, page))
         if last is not None:
             response.next_page_token = page_token(request, [last.id or 0])
         return response
@@ -76,14 +77,10 @@ class ActorRpcs:
         self, request: pb.SearchActorsRequest, context: Context
     ) -> pb.SearchActorsResponse:
         query = search_query(request.query)
-        hits = await self._search.actors(query, match_limit(request.page_size))
-        actors = await self._actors.get_existing([actor_id for actor_id, _ in hits])
+        found = await self._search.actors(query, match_limit(request.page_size))
         return pb.SearchActorsResponse(
             matches=[
-                pb.ActorMatch(
-                    actor=converters.actor_to(actors[actor_id]), match=converters.match_to(match)
-                )
-                for actor_id, match in hits
-                if actor_id in actors
+                pb.ActorMatch(actor=converters.actor_to(actor), match=converters.match_to(match))
+                for actor, match in found
             ]
         )

@@ -8,6 +8,7 @@ from services.catalog import converters, validation
 from services.catalog.field_masks import apply_update
 from services.catalog.models import Script
 from services.catalog.servicer.common import create_options, split_page
+from services.catalog.slices import map_in_slices
 from services.catalog.store import ScriptStore
 from services.runtime.interceptors import Context
 from services.runtime.paging import page_size_of, page_token, position_of
@@ -35,7 +36,7 @@ class ScriptRpcs:
     ) -> pb.BatchGetScriptsResponse:
         validation.check_ids(request.ids)
         found = await self._scripts.get_many(request.ids)
-        return pb.BatchGetScriptsResponse(scripts=map(converters.script_to, found))
+        return pb.BatchGetScriptsResponse(scripts=await map_in_slices(converters.script_to, found))
 
     async def ListScripts(
         self, request: pb.ListScriptsRequest, context: Context
@@ -49,7 +50,7 @@ class ScriptRpcs:
         else:
             found = await self._scripts.page(size + 1, int(after_id))
         page, last = split_page(found, size)
-        response = pb.ListScriptsResponse(scripts=map(converters.script_to, page))
+        response = pb.ListScriptsResponse(scripts=await map_in_slices(converters.script_to, page))
         if last is not None:
             response.next_page_token = page_token(request, [last.start_time, last.id or 0])
         return response

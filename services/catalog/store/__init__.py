@@ -7,7 +7,7 @@ token before its row in `token_changes`.
 from __future__ import annotations
 
 from services.catalog.store.actors import ActorStore
-from services.catalog.store.changes import ChangeStore
+from services.catalog.store.changes import ChangeStore, RecentChanges
 from services.catalog.store.exports import Exports
 from services.catalog.store.idempotency import CreateOptions
 from services.catalog.store.imports import Imports, Outcome
@@ -25,6 +25,7 @@ __all__ = [
     "Exports",
     "Imports",
     "Outcome",
+    "RecentChanges",
     "Ring",
     "ScriptStore",
     "Search",

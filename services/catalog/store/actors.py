@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
-from sqlalchemy import Row, Select, delete, func, insert, select, update
+from sqlalchemy import ARRAY, Integer, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.catalog.errors import ActorInUse, ActorNotFound, id_list
 from services.catalog.models import Actor
+from services.catalog.slices import map_in_slices
 from services.catalog.store.idempotency import (
     CreateOptions,
     check_etag,
@@ -18,8 +18,21 @@ from services.catalog.store.idempotency import (
     record_created,
     write_transaction,
 )
+from services.catalog.store.rows import actor_of, select_actors
 from services.catalog.tables import actor_aliases, actors, token_actors, tokens
 from services.runtime.database import Database, retried_on_schema_change
+from services.runtime.statements import Statement
+
+_ACTOR = Statement(select_actors().where(actors.c.id == bindparam("id")))
+_ACTORS = Statement(
+    select_actors().where(actors.c.id == func.any(bindparam("ids", type_=ARRAY(Integer))))
+)
+_PAGE = Statement(
+    select_actors()
+    .where(actors.c.id > bindparam("after_id"))
+    .order_by(actors.c.id)
+    .limit(bindparam("size"))
+)
 
 
 @retried_on_schema_change
@@ -49,27 +62,26 @@ class ActorStore:
 
     async def get(self, actor_id: int) -> Actor:
         """Read an actor. Errors: ActorNotFound."""
-        async with self._database.transaction() as connection:
-            return await _read(connection, actor_id)
+        async with self._database.connection() as connection:
+            row = await _ACTOR.row(connection, id=actor_id)
+        if row is None:
+            raise ActorNotFound(actor_id=actor_id)
+        return actor_of(row)
 
     async def get_many(self, actor_ids: Sequence[int]) -> list[Actor]:
         """Read actors in the order of the ids. Errors: ActorNotFound, with the missing ids."""
-        found = await self.get_existing(actor_ids)
+        async with self._database.connection() as connection:
+            rows = await _ACTORS.rows(connection, ids=list(actor_ids))
+        found = {actor.id: actor for actor in await map_in_slices(actor_of, rows)}
         if missing := [each for each in actor_ids if each not in found]:
             raise ActorNotFound(actor_id=id_list(missing))
         return [found[each] for each in actor_ids]
 
-    async def get_existing(self, actor_ids: Sequence[int]) -> dict[int, Actor]:
-        """The existing actors among the ids, by id."""
-        statement = _select().where(actors.c.id.in_(actor_ids))
-        async with self._database.transaction() as connection:
-            return {row.id: _actor(row) for row in await connection.execute(statement)}
-
     async def page(self, size: int, after_id: int) -> list[Actor]:
         """At most `size` actors whose ids are greater than `after_id`, in order."""
-        statement = _select().where(actors.c.id > after_id).order_by(actors.c.id).limit(size)
-        async with self._database.transaction() as connection:
-            return [_actor(row) for row in await connection.execute(statement)]
+        async with self._database.connection() as connection:
+            rows = await _PAGE.rows(connection, size=size, after_id=after_id)
+        return await map_in_slices(actor_of, rows)
 
     async def update(
         self,
@@ -121,39 +133,12 @@ class ActorStore:
             await connection.execute(delete(actors).where(actors.c.id == actor_id))
 
 
-def _select() -> Select[Any]:
-    aliases = (
-        select(actor_aliases.c.alias)
-        .where(actor_aliases.c.actor_id == actors.c.id)
-        .order_by(actor_aliases.c.position)
-        .scalar_subquery()
-    )
-    token_count = (
-        select(func.count())
-        .select_from(token_actors)
-        .where(token_actors.c.actor_id == actors.c.id)
-        .scalar_subquery()
-    )
-    return select(actors, func.array(aliases).label("aliases"), token_count.label("token_count"))
-
-
-def _actor(row: Row[Any]) -> Actor:
-    return Actor(
-        name=row.name,
-        aliases=tuple(row.aliases),
-        id=row.id,
-        create_time=row.create_time,
-        update_time=row.update_time,
-        version=row.version,
-        token_count=row.token_count,
-    )
-
-
 async def _read(connection: AsyncConnection, actor_id: int) -> Actor:
-    row = (await connection.execute(_select().where(actors.c.id == actor_id))).one_or_none()
+    statement = select_actors().where(actors.c.id == actor_id)
+    row = (await connection.execute(statement)).mappings().one_or_none()
     if row is None:
         raise ActorNotFound(actor_id=actor_id)
-    return _actor(row)
+    return actor_of(row)
 
 
 async def _lock(connection: AsyncConnection, actor_id: int) -> Actor:

@@ -4,11 +4,15 @@ The table has one row per token. A trigger writes it with the id of the transact
 transaction may commit after one with a greater id, so a reader stops before the oldest
 transaction in progress: below it, nothing can change any more. The sequence number of a log
 would not show this, and a NOTIFY is lost with its connection. NOTIFY only wakes the readers.
+
+A reader that remembers a snapshot instead of a position waits for no transaction: it reads the
+changes that its snapshot did not show, in no particular order.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import delete, func, text
@@ -17,6 +21,7 @@ from services.catalog.models import TokenChange
 from services.catalog.store.idempotency import REQUEST_ID_LIFETIME
 from services.catalog.tables import requests, token_changes
 from services.runtime.database import Database, retried_on_schema_change
+from services.runtime.statements import Statement
 
 CHANNEL = "catalog_token_changes"
 PAGE_SIZE = 1000
@@ -43,8 +48,38 @@ _CHANGES = text(
     """
 )
 
+_SINCE_SNAPSHOT = Statement(
+    text(
+        f"""
+        SELECT pg_current_snapshot()::text AS snapshot,
+            pg_postmaster_start_time()::text AS server,
+            ARRAY(
+                SELECT token_id FROM catalog.token_changes
+                WHERE transaction_id >= pg_snapshot_xmin(CAST(CAST(:since AS text) AS pg_snapshot))
+                    AND NOT pg_visible_in_snapshot(
+                        transaction_id, CAST(CAST(:since AS text) AS pg_snapshot)
+                    )
+                LIMIT {PAGE_SIZE + 1}
+            ) AS token_ids
+        """
+    )
+)
+
 Position = tuple[int, int]
 """The transaction id and the token id of the last change that a reader has."""
+
+
+@dataclass(frozen=True)
+class RecentChanges:
+    """The tokens that changed between two snapshots of PostgreSQL.
+
+    token_ids: None if they are not known: there is no earlier snapshot, or it is of another
+        server, or more than PAGE_SIZE tokens changed since.
+    """
+
+    snapshot: str
+    server: str
+    token_ids: Sequence[int] | None
 
 
 @retried_on_schema_change
@@ -88,6 +123,16 @@ class ChangeStore:
             rows = (await connection.execute(_CHANGES, parameters)).all()
         changes = [TokenChange(row.token_id, row.revision, row.deleted) for row in rows]
         return changes, (rows[-1].transaction_id, rows[-1].token_id) if rows else position
+
+    async def recent(self, since: RecentChanges | None) -> RecentChanges:
+        """The committed changes that the snapshot of an earlier call did not show."""
+        async with self._database.connection() as connection:
+            row = await _SINCE_SNAPSHOT.row(connection, since=since.snapshot if since else None)
+        if row is None:
+            raise AssertionError
+        token_ids: list[int] = row["token_ids"]
+        is_known = since and since.server == row["server"] and len(token_ids) <= PAGE_SIZE
+        return RecentChanges(row["snapshot"], row["server"], token_ids if is_known else None)
 
     async def delete_expired(self) -> None:
         """Delete the rows of tokens deleted before any valid cursor, and expired request ids."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
-from sqlalchemy import Select, delete, func, insert, select, tuple_, update
+from sqlalchemy import ARRAY, Integer, bindparam, delete, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.catalog.errors import ScriptNotFound, id_list
 from services.catalog.models import Script, Word
+from services.catalog.slices import map_in_slices
 from services.catalog.store.idempotency import (
     CreateOptions,
     check_etag,
@@ -19,10 +18,31 @@ from services.catalog.store.idempotency import (
     record_created,
     write_transaction,
 )
-from services.catalog.store.rows import lock_token
+from services.catalog.store.rows import lock_token, script_columns, script_of
 from services.catalog.tables import scripts, tokens, words
 from services.catalog.validation import check_same_token, check_script_fits
 from services.runtime.database import Database, retried_on_schema_change
+from services.runtime.statements import Statement
+
+_SELECT = select(*script_columns())
+_SCRIPT = Statement(_SELECT.where(scripts.c.id == bindparam("id")))
+_SCRIPTS = Statement(
+    _SELECT.where(scripts.c.id == func.any(bindparam("ids", type_=ARRAY(Integer))))
+)
+_PAGE = Statement(
+    _SELECT.where(scripts.c.id > bindparam("after_id"))
+    .order_by(scripts.c.id)
+    .limit(bindparam("size"))
+)
+_PAGE_OF_TOKEN = Statement(
+    _SELECT.where(
+        scripts.c.token_id == bindparam("token_id"),
+        tuple_(scripts.c.start_time, scripts.c.id)
+        > tuple_(bindparam("after_start"), bindparam("after_id")),
+    )
+    .order_by(scripts.c.start_time, scripts.c.id)
+    .limit(bindparam("size"))
+)
 
 
 @retried_on_schema_change
@@ -57,34 +77,39 @@ class ScriptStore:
 
     async def get(self, script_id: int) -> Script:
         """Read a script with its words. Errors: ScriptNotFound."""
-        async with self._database.transaction() as connection:
-            return await _read(connection, script_id)
+        found = await self._read(_SCRIPT, id=script_id)
+        if not found:
+            raise ScriptNotFound(script_id=script_id)
+        return found[0]
 
     async def get_many(self, script_ids: Sequence[int]) -> list[Script]:
         """Read scripts in the order of the ids. Errors: ScriptNotFound, with the missing ids."""
-        statement = select(scripts).where(scripts.c.id.in_(script_ids))
-        async with self._database.transaction() as connection:
-            found = {script.id: script for script in await read_scripts(connection, statement)}
+        found = {script.id: script for script in await self._read(_SCRIPTS, ids=list(script_ids))}
         if missing := [each for each in script_ids if each not in found]:
             raise ScriptNotFound(script_id=id_list(missing))
         return [found[each] for each in script_ids]
 
     async def page(self, size: int, after_id: int) -> list[Script]:
         """At most `size` scripts whose ids are greater than `after_id`, in order."""
-        statement = (
-            select(scripts).where(scripts.c.id > after_id).order_by(scripts.c.id).limit(size)
-        )
-        async with self._database.transaction() as connection:
-            return list(await read_scripts(connection, statement))
+        return await self._read(_PAGE, size=size, after_id=after_id)
 
     async def page_of_token(
         self, token_id: int, size: int, after: tuple[float, int]
     ) -> list[Script]:
         """At most `size` scripts of a token after a start time and id, in the order of both."""
-        position = tuple_(scripts.c.start_time, scripts.c.id)
-        statement = scripts_of(token_id).where(position > after).limit(size)
-        async with self._database.transaction() as connection:
-            return list(await read_scripts(connection, statement))
+        after_start, after_id = after
+        return await self._read(
+            _PAGE_OF_TOKEN,
+            token_id=token_id,
+            size=size,
+            after_start=after_start,
+            after_id=after_id,
+        )
+
+    async def _read(self, statement: Statement, **parameters: object) -> list[Script]:
+        async with self._database.connection() as connection:
+            rows = await statement.rows(connection, **parameters)
+        return await map_in_slices(script_of, rows)
 
     async def update(
         self,
@@ -135,46 +160,6 @@ class ScriptStore:
             await _increment_revision(connection, script.token_id)
 
 
-def scripts_of(token_id: int) -> Select[Any]:
-    """The statement that selects the scripts of a token in the order of their start."""
-    return (
-        select(scripts)
-        .where(scripts.c.token_id == token_id)
-        .order_by(scripts.c.start_time, scripts.c.id)
-    )
-
-
-async def read_scripts(connection: AsyncConnection, statement: Select[Any]) -> tuple[Script, ...]:
-    """The scripts that a statement selects, and their words by a second statement."""
-    rows = (await connection.execute(statement)).all()
-    word_rows = await connection.execute(
-        select(words)
-        .where(words.c.script_id.in_([row.id for row in rows]))
-        .order_by(words.c.script_id, words.c.position)
-    )
-    words_of: dict[int, list[Word]] = defaultdict(list)
-    for word in word_rows:
-        words_of[word.script_id].append(
-            Word(word.text, word.start_time, word.end_time, word.probability)
-        )
-    return tuple(
-        Script(
-            token_id=row.token_id,
-            text=row.text,
-            translation=row.translation,
-            language_code=row.language_code,
-            start_time=row.start_time,
-            end_time=row.end_time,
-            words=tuple(words_of[row.id]),
-            id=row.id,
-            create_time=row.create_time,
-            update_time=row.update_time,
-            version=row.version,
-        )
-        for row in rows
-    )
-
-
 def _values(script: Script) -> dict[str, object]:
     return {
         "text": script.text,
@@ -186,10 +171,10 @@ def _values(script: Script) -> dict[str, object]:
 
 
 async def _read(connection: AsyncConnection, script_id: int) -> Script:
-    found = await read_scripts(connection, select(scripts).where(scripts.c.id == script_id))
-    if not found:
+    row = (await connection.execute(_SELECT.where(scripts.c.id == script_id))).one_or_none()
+    if row is None:
         raise ScriptNotFound(script_id=script_id)
-    return found[0]
+    return script_of(row)
 
 
 async def _write_words(

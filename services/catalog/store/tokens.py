@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from sqlalchemy import delete, func, insert, select, text, update
+from sqlalchemy import ARRAY, Integer, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.catalog.errors import ActorNotFound, TokenInUse, id_list
 from services.catalog.models import Token
+from services.catalog.slices import map_in_slices
 from services.catalog.store.idempotency import (
     CreateOptions,
     check_etag,
@@ -17,12 +18,19 @@ from services.catalog.store.idempotency import (
     record_created,
     write_transaction,
 )
-from services.catalog.store.rows import lock_token, read_token, select_tokens, token_of
-from services.catalog.store.scripts import read_scripts, scripts_of
+from services.catalog.store.rows import (
+    lock_token,
+    read_token,
+    script_of,
+    scripts_column,
+    select_tokens,
+    token_of,
+)
 from services.catalog.tables import actors, scripts, token_actors, tokens
 from services.catalog.validation import check_clip_covers
 from services.runtime.database import Database, retried_on_schema_change
 from services.runtime.shared_errors import TokenNotFound
+from services.runtime.statements import Statement
 
 _ADD_VIEWS = text(
     """
@@ -32,7 +40,15 @@ _ADD_VIEWS = text(
     WHERE token.id = viewed.id
     """
 )
-_SNAPSHOT = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+_TOKEN = Statement(select_tokens().where(tokens.c.id == bindparam("id")))
+_FULL_TOKEN = Statement(
+    select_tokens()
+    .add_columns(scripts_column().label("scripts"))
+    .where(tokens.c.id == bindparam("id"))
+)
+_TOKENS = Statement(
+    select_tokens().where(tokens.c.id == func.any(bindparam("ids", type_=ARRAY(Integer))))
+)
 
 
 @retried_on_schema_change
@@ -63,19 +79,22 @@ class TokenStore:
 
     async def get(self, token_id: int) -> Token:
         """Read a token without its scripts. Errors: TokenNotFound."""
-        async with self._database.transaction() as connection:
-            return await read_token(connection, token_id)
+        async with self._database.connection() as connection:
+            row = await _TOKEN.row(connection, id=token_id)
+        if row is None:
+            raise TokenNotFound(token_id=token_id)
+        return token_of(row)
 
     async def get_with_scripts(self, token_id: int) -> Token:
-        """Read a token with its scripts and words, in one snapshot.
+        """Read a token with its scripts and words, in one statement, so in one snapshot.
 
-        Runs three queries, however many scripts there are. Errors: TokenNotFound.
+        Errors: TokenNotFound.
         """
-        async with self._database.transaction() as connection:
-            # Without a snapshot, the revision may be older than the scripts.
-            await connection.execute(_SNAPSHOT)
-            token = await read_token(connection, token_id)
-            return replace(token, scripts=await read_scripts(connection, scripts_of(token_id)))
+        async with self._database.connection() as connection:
+            row = await _FULL_TOKEN.row(connection, id=token_id)
+        if row is None:
+            raise TokenNotFound(token_id=token_id)
+        return token_of(row, tuple(await map_in_slices(script_of, row["scripts"])))
 
     async def get_many(self, token_ids: Sequence[int]) -> list[Token]:
         """Read tokens in the order of the ids. Errors: TokenNotFound, with the missing ids."""
@@ -86,9 +105,9 @@ class TokenStore:
 
     async def get_existing(self, token_ids: Sequence[int]) -> dict[int, Token]:
         """The existing tokens among the ids, by id."""
-        statement = select_tokens().where(tokens.c.id.in_(token_ids))
-        async with self._database.transaction() as connection:
-            return {row.id: token_of(row) for row in await connection.execute(statement)}
+        async with self._database.connection() as connection:
+            rows = await _TOKENS.rows(connection, ids=list(token_ids))
+        return {token.id or 0: token for token in await map_in_slices(token_of, rows)}
 
     async def update(
         self,

@@ -44,7 +44,7 @@ async def test_a_take_from_its_submission_to_its_result_is_four_statements(
     "step",
     [
         lambda store, job_id: store.start_upload(job_id, LONG),
-        lambda store, job_id: store.attach_recording(job_id, RECORDING, 1, LONG, REUSE),
+        lambda store, job_id: store.attach_recording(job_id, RECORDING, 1, LONG, None),
         lambda store, job_id: store.fail_upload(job_id, "INCOMPLETE_UPLOAD", {}),
         lambda store, job_id: store.cancel(job_id),
         lambda store, job_id: store.complete(job_id, b"", ""),

@@ -16,7 +16,7 @@ from services.analysis.store import Deletions, JobQueue, JobStore, Reuse, Submis
 from services.runtime.database import Database
 from services.runtime.ids import random_uuid7
 from services.runtime.shared_errors import JobEnded, RequestIdReused, RequestSuperseded
-from tests.integration.analysis.jobs import LONG, RECORDING, claimed, queued
+from tests.integration.analysis.jobs import LONG, RECORDING, RESULT, claimed, queued
 from tests.integration.plans import statements_of
 
 REUSE = Reuse(None)
@@ -55,14 +55,21 @@ async def test_a_submission_is_one_statement(
     assert len(await statements_of(database, store.submit(submitted, LONG, REUSE))) == 1
 
 
+async def test_a_result_that_no_client_can_read_is_not_reused(store: JobStore) -> None:
+    await store.complete(await queued(store), b"no struct", "1")
+    submitted = submission()
+    assert await store.submit(submitted, LONG, REUSE) == submitted.job_id
+    assert (await store.get(submitted.job_id)).state is State.QUEUED
+
+
 async def test_a_submitted_recording_gets_the_stored_result(store: JobStore) -> None:
     first = await queued(store)
-    await store.complete(first, b"result", "1")
+    await store.complete(first, RESULT, "1")
     submitted = submission()
     await store.submit(submitted, LONG, REUSE)
     analysis = await store.get_analysis(submitted.job_id)
     assert (analysis.job.state, analysis.job.progress) == (State.COMPLETED, 100)
-    assert (analysis.job.result, analysis.analyzer_version) == (b"result", "1")
+    assert (analysis.job.result, analysis.analyzer_version) == (RESULT, "1")
     assert analysis.reused_job_id == first
 
 
@@ -84,7 +91,7 @@ async def test_a_submitted_recording_gets_the_stored_result(store: JobStore) -> 
 async def test_a_submission_reuses_no_result_unless_everything_matches(
     store: JobStore, submitted: Submission, reuse: Reuse | None
 ) -> None:
-    await store.complete(await queued(store), b"result", "1")
+    await store.complete(await queued(store), RESULT, "1")
     await store.submit(submitted, LONG, reuse)
     assert (await store.get(submitted.job_id)).state is State.QUEUED
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from uuid import UUID
 
-import httpx
 import pytest
 from asyncpg import UndefinedColumnError
 from pydantic import SecretStr
 
-from services.analysis.analyzer_client import AnalyzerClient
+from services.analysis.analyzer_client import AnalyzerClient, open_http
 from services.analysis.dispatch_request import DispatchRequestBuilder
+from services.analysis.dispatched_tokens import DispatchedTokens
 from services.analysis.jobs import AttemptOutcome, State
 from services.analysis.report_parser import ReportParser
 from services.analysis.settings import AnalysisSettings
@@ -30,6 +31,7 @@ from tests.integration.analysis.faults import broken_schema
 from tests.integration.analysis.jobs import NOW, RECORDING, claimed, opened, queued
 
 NOWHERE = "127.0.0.1:9"
+URL = f"http://{NOWHERE}"
 PATIENCE_SECONDS = 30.0
 
 
@@ -60,15 +62,17 @@ async def worker(
     async with AsyncExitStack() as resources:
         objects = await resources.enter_async_context(ObjectStore.connect(settings))
         channel = await resources.enter_async_context(open_channel(NOWHERE, None))
-        http = await resources.enter_async_context(httpx.AsyncClient())
+        http = await resources.enter_async_context(
+            open_http(URL, timeout_seconds=5, connect_timeout_seconds=5, connections=16)
+        )
         builder = DispatchRequestBuilder(
-            catalog_pb2_grpc.CatalogServiceStub(channel),
+            DispatchedTokens(catalog_pb2_grpc.CatalogServiceStub(channel)),
             objects,
             WebhookSigner("http://localhost", "a key of some length", signature_required=True),
             3600,
         )
         queue = JobQueue(database, lambda _, state: transitions.put_nowait(state))
-        client = AnalyzerClient(http, f"http://{NOWHERE}", ReportParser(1024))
+        client = AnalyzerClient(http, URL, ReportParser(1024))
         yield Worker(settings, store, queue, builder, client)
 
 
@@ -79,6 +83,17 @@ async def running(worker: Worker) -> AsyncIterator[None]:
     task.cancel()
 
 
+async def queued_after_crashes(
+    settings: AnalysisSettings, store: JobStore, queue: JobQueue
+) -> UUID:
+    """A job whose workers died as often as it may be dispatched."""
+    job_id = await queued(store)
+    for _ in range(settings.dispatch_max_attempts):
+        # A worker claims the job and dies: the lease expires, and nothing settles the claim.
+        await claimed(queue, NOW)
+    return job_id
+
+
 async def test_a_job_that_kills_every_worker_fails(
     settings: AnalysisSettings,
     store: JobStore,
@@ -86,10 +101,7 @@ async def test_a_job_that_kills_every_worker_fails(
     worker: Worker,
     transitions: asyncio.Queue[State],
 ) -> None:
-    job_id = await queued(store)
-    for _ in range(settings.dispatch_max_attempts):
-        # A worker claims the job and dies: the lease expires, and nothing settles the claim.
-        await claimed(queue, NOW)
+    job_id = await queued_after_crashes(settings, store, queue)
     async with running(worker):
         assert await asyncio.wait_for(transitions.get(), PATIENCE_SECONDS) is State.FAILED
     analysis = await store.get_analysis(job_id)
@@ -102,10 +114,23 @@ async def test_a_job_that_kills_every_worker_fails(
 
 
 async def test_a_worker_can_run_again_after_an_unexpected_error(
-    database_url: str, store: JobStore, worker: Worker, transitions: asyncio.Queue[State]
+    settings: AnalysisSettings,
+    database_url: str,
+    store: JobStore,
+    queue: JobQueue,
+    worker: Worker,
+    transitions: asyncio.Queue[State],
 ) -> None:
     with broken_schema(database_url), pytest.raises(UndefinedColumnError):
         await asyncio.wait_for(worker.run(), PATIENCE_SECONDS)
-    await store.attach_recording(await opened(store), RECORDING, 1, NOW, None)
+    await queued_after_crashes(settings, store, queue)
     async with running(worker):
         assert await asyncio.wait_for(transitions.get(), PATIENCE_SECONDS) is State.FAILED
+
+
+async def test_a_worker_fails_jobs_whose_deadline_has_passed(
+    store: JobStore, worker: Worker, transitions: asyncio.Queue[State]
+) -> None:
+    await store.attach_recording(await opened(store), RECORDING, 1, NOW, None)
+    assert not await worker.time_out()
+    assert transitions.get_nowait() is State.FAILED

@@ -142,8 +142,8 @@ async def test_a_name_is_found_with_its_highlights(
 ) -> None:
     actor = await catalog.actors.create(Actor(name))
     await catalog.actors.create(Actor("Somebody Else"))
-    ((actor_id, match),) = await catalog.search.actors(query, PAGE_SIZE)
-    assert (actor_id, match.text) == (actor.id, name)
+    ((found, match),) = await catalog.search.actors(query, PAGE_SIZE)
+    assert (found.id, match.text) == (actor.id, name)
     assert match.highlights == highlights
 
 
@@ -160,8 +160,8 @@ async def test_initials_that_a_keyboard_joins_find_what_their_parts_find(
 
 async def test_an_actor_with_two_matching_aliases_is_found_once(catalog: CatalogStore) -> None:
     actor = await catalog.actors.create(Actor("배수지", ("Suzy", "Suzy Bae")))
-    ((actor_id, match),) = await catalog.search.actors("suzy", PAGE_SIZE)
-    assert (actor_id, match.text, match.score) == (actor.id, "Suzy", 1)
+    ((found, match),) = await catalog.search.actors("suzy", PAGE_SIZE)
+    assert (found, match.text, match.score) == (actor, "Suzy", 1)
 
 
 async def test_better_matches_come_first(catalog: CatalogStore) -> None:
@@ -181,8 +181,8 @@ async def test_pattern_characters_are_literal(catalog: CatalogStore, query: str)
     await catalog.actors.create(Actor("100 percent"))
     await catalog.actors.create(Actor("axb"))
     expected = await catalog.actors.create(Actor(query))
-    best_id, match = (await catalog.search.actors(query, PAGE_SIZE))[0]
-    assert (best_id, match.score) == (expected.id, 1)
+    best, match = (await catalog.search.actors(query, PAGE_SIZE))[0]
+    assert (best.id, match.score) == (expected.id, 1)
 
 
 async def test_tokens_are_found_by_name_and_by_actor(catalog: CatalogStore) -> None:
@@ -192,7 +192,5 @@ async def test_tokens_are_found_by_name_and_by_actor(catalog: CatalogStore) -> N
     second = await catalog.tokens.create(token)
     await catalog.tokens.add_views({second.id or 0: 3})
     for query in ("건축학", "ㄱㅊㅎㄱㄹ", "수지"):
-        assert [each for each, _ in await catalog.search.tokens(query, PAGE_SIZE)] == [
-            second.id,
-            first.id,
-        ]
+        found = [token.id for token, _ in await catalog.search.tokens(query, PAGE_SIZE)]
+        assert found == [second.id, first.id]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import grpc
 import pytest
@@ -22,10 +23,11 @@ from services.catalog.token_watch import TokenWatch
 from services.catalog.view_counter import ViewCounter
 from services.registry import PROGRAMS
 from services.runtime.database import Database
-from services.runtime.interceptors import CallInterceptor
+from services.runtime.interceptors import CallInterceptor, Context
 from services.runtime.object_store import ObjectStore
 from services.runtime.settings import DatabaseSettings, ObjectStoreSettings
 from services.runtime.watch_limit import WatchLimit
+from sori.analysis.v1.analysis_pb2 import SubmitRecordingRequest, SubmitRecordingResponse
 from sori.analysis.v1.analysis_pb2_grpc import add_AnalysisIntakeServiceServicer_to_server
 from sori.catalog.v1.catalog_pb2_grpc import add_CatalogServiceServicer_to_server
 from stack.stack import Stack
@@ -80,16 +82,34 @@ async def backends(storage: Stack) -> AsyncIterator[Backends]:
         )
 
 
+class OlderAnalysis(AnalysisIntakeServicer):
+    """An analysis service of the release before SubmitRecording."""
+
+    async def SubmitRecording(
+        self, request: SubmitRecordingRequest, context: Context
+    ) -> SubmitRecordingResponse:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not implemented!")
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def older_backends(storage: Stack, backends: Backends) -> AsyncIterator[Backends]:
+    """The same parts during a rollout: the analysis service is an older release."""
+    settings = DatabaseSettings(database_url=SecretStr(storage.database_url))
+    async with running_analysis(settings, OlderAnalysis) as address:
+        yield replace(backends, analysis_address=address)
+
+
 @asynccontextmanager
-async def running_analysis(database_settings: DatabaseSettings) -> AsyncIterator[str]:
+async def running_analysis(
+    database_settings: DatabaseSettings,
+    servicer: type[AnalysisIntakeServicer] = AnalysisIntakeServicer,
+) -> AsyncIterator[str]:
     """The analysis service's rpcs for uploads, in this process; gives their address."""
     settings = AnalysisSettings(webhook_signing_key=SecretStr("a key of some length"))
     server = grpc.aio.server(interceptors=[CallInterceptor()])
     port = server.add_insecure_port("127.0.0.1:0")
     async with Database(database_settings, "test-analysis") as database:
-        add_AnalysisIntakeServiceServicer_to_server(
-            AnalysisIntakeServicer(settings, JobStore(database)), server
-        )
+        add_AnalysisIntakeServiceServicer_to_server(servicer(settings, JobStore(database)), server)
         await server.start()
         yield f"127.0.0.1:{port}"
         await server.stop(None)

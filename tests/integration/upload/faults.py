@@ -49,14 +49,14 @@ class Faults:
         self.points: list[str] = []
         self._fault = fault
         self._at = at
-        self._is_dead = False
+        self.is_dead = False
         self.session: asyncio.Task[None] | None = None
         self.reached: Callable[[list[str]], None] = lambda _: None
 
     async def call(
         self, name: str, error: type[SoriError], request: Callable[[], Awaitable[Any]]
     ) -> Any:
-        if self._is_dead:
+        if self.is_dead:
             raise Died
         is_here = self._at in (len(self.points), name)
         self.points.append(name)
@@ -71,7 +71,7 @@ class Faults:
             return await request()
         await request()
         if self._fault is Fault.DIES:
-            self._is_dead = True
+            self.is_dead = True
             raise Died
         raise error
 

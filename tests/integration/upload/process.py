@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Collection, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import grpc
+from pydantic import SecretStr
 from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
 from services.runtime.database import Database
 from services.runtime.object_store import ObjectStore
+from services.runtime.settings import DatabaseSettings
 from services.upload.cleanup import CleanUpTasks
 from services.upload.client_limits import ClientLimits
 from services.upload.client_store import ClientStore
@@ -22,18 +26,21 @@ from services.upload.clients import AnalysisClient, CatalogClient
 from services.upload.completion import Completion
 from services.upload.memory_budget import MemoryBudget
 from services.upload.models import Kind, Plan, UploadRecord, recording_key
+from services.upload.one_shot import OneShotUploads
+from services.upload.orphans import OrphanReaper
 from services.upload.reaper import UploadReaper
 from services.upload.received import Limits
 from services.upload.session import SessionResources
 from services.upload.state import State
 from services.upload.store import UploadStore, WriterStore
-from services.upload.stream import Finish
+from services.upload.stream import Finish, IncomingFile, RecordingStart
 from services.upload.uploads import Uploads
 from tests.integration.upload.faults import Faults, faulty_analysis, faulty_objects, faulty_store
 
 MIB = 1024**2
 PART = 5 * MIB
 LIFETIME = timedelta(hours=1)
+TOKEN_ID = 1
 
 
 @dataclass
@@ -65,6 +72,36 @@ class Backends:
             )
             state, sha256 = row.one()
             return state, sha256
+
+    async def has_job(self, job_id: UUID) -> bool:
+        """Whether a job exists."""
+        async with self.database.transaction() as connection:
+            found = await connection.execute(
+                text("SELECT 1 FROM analysis.jobs WHERE job_id = :job_id"), {"job_id": job_id}
+            )
+            return found.one_or_none() is not None
+
+    async def uploads_of(self, job_ids: Collection[UUID]) -> list[UUID]:
+        """The uploads of these jobs that have a row."""
+        async with self.database.transaction() as connection:
+            found = await connection.execute(
+                text("SELECT upload_id FROM upload.uploads WHERE job_id = ANY(:job_ids)"),
+                {"job_ids": list(job_ids)},
+            )
+            return list(found.scalars())
+
+    def without_database(self) -> Backends:
+        """The same parts, with a database that does not respond."""
+        settings = DatabaseSettings(database_url=SecretStr("postgresql://sori@127.0.0.1:9/sori"))
+        return replace(self, database=Database(settings, "test"))
+
+    async def recordings_with(self, content: bytes) -> list[str]:
+        """Keys of the recordings of this size with this content."""
+        return [
+            key
+            for key, size in await self.stored_objects("recordings/")
+            if size == len(content) and await self.sha256(key) == hashlib.sha256(content).digest()
+        ]
 
     async def stored_objects(self, prefix: str) -> list[tuple[str, int]]:
         """Keys and sizes of the objects with a prefix, without open multipart uploads."""
@@ -98,6 +135,7 @@ class Process:
     budget_bytes: int = 64 * MIB
     open_uploads: int = 0
     daily_bytes: int = 0
+    submissions: int = 32
     upload_id: UUID = field(default_factory=uuid7)
 
     def __post_init__(self) -> None:
@@ -128,7 +166,9 @@ class Process:
             limits=Limits(recording_bytes=64 * MIB, asset_bytes=64 * MIB, recording_seconds=3600),
             client_limits=self.client_limits,
             idle_seconds=10,
+            submissions=asyncio.Semaphore(self.submissions),
         )
+        self.one_shot = OneShotUploads(self.resources, catalog, analysis)
         self.uploads = Uploads(self.resources, catalog, LIFETIME)
         self.reaper = UploadReaper(self.store, self.writer_store, self.uploads, completion)
 
@@ -147,6 +187,23 @@ class Process:
             part_bytes=PART,
             job_id=job_id,
         )
+
+    async def upload_take(
+        self,
+        content: AsyncGenerator[bytes | Finish],
+        on_job: Callable[[UUID], object] = lambda _: None,
+        *,
+        request_id: str = "",
+        client: str = "unknown",
+    ) -> UUID:
+        """Upload a take over a single connection, as the servicer does; returns its job."""
+
+        async def known(job_id: UUID) -> None:
+            on_job(job_id)
+
+        start = RecordingStart(TOKEN_ID, "take.wav", request_id, client)
+        async with aclosing(content):
+            return await self.one_shot.upload_recording(IncomingFile(start, content), known)
 
     async def record(self, upload_id: UUID) -> UploadRecord:
         """Become the writer of the upload; returns it with its parts."""
@@ -179,10 +236,27 @@ class Process:
             by=by,
         )
 
+    async def reap_orphans(self) -> None:
+        """Delete the recordings without a job, as if hours had passed."""
+        orphans = OrphanReaper(
+            self.backends.objects,
+            self.analysis,
+            timedelta(hours=5),
+            lambda: datetime.now(UTC) + timedelta(hours=4),
+        )
+        # This hour and the one before: it may have begun while the test ran.
+        for _ in range(2):
+            await orphans.reap()
+
     async def reap_due(self) -> None:
         """Reap all due uploads."""
         while await self.reaper.reap():
             pass
+
+
+def aged(uuid7: UUID, age: timedelta) -> UUID:
+    """The id that its generator would have generated this long before."""
+    return UUID(int=uuid7.int - (int(age.total_seconds() * 1000) << 80))
 
 
 async def stream(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from ipaddress import IPv4Address
 from random import randrange
 from typing import cast
@@ -18,12 +18,13 @@ from sqlalchemy import text
 from services.runtime.client_address import CLIENT_ADDRESS
 from services.runtime.errors import DatabaseUnavailable
 from services.runtime.interceptors import CallInterceptor
-from services.upload.errors import DailyBytesExceeded
+from services.upload.errors import DailyBytesExceeded, TooManyOpenUploads
 from services.upload.models import Kind, Plan
 from services.upload.state import State
 from services.upload.tus_servicer import TusServicer
 from sori.upload.v1 import tus_pb2 as pb
 from sori.upload.v1 import tus_pb2_grpc
+from tests.e2e.uploading import wav
 from tests.integration.upload.process import (
     MIB,
     Backends,
@@ -191,6 +192,37 @@ async def test_an_upload_stops_at_the_bytes_of_the_day_and_continues_the_next_da
     tomorrow = Process(backends, daily_bytes=2 * MIB)
     rest = stream(content[2 * MIB :], finish=False)
     assert (await tomorrow.uploads.write(upload_id, 2 * MIB, rest)).state is State.COMPLETED
+
+
+async def test_takes_count_at_every_replica_after_a_batch(backends: Backends) -> None:
+    address, stranger = new_address(), new_address()
+    take = wav(MIB // 2, seed=1)
+    first, second = Process(backends, daily_bytes=MIB), Process(backends, daily_bytes=MIB)
+    for _ in range(2):
+        await first.upload_take(stream(take, finish=True), client=address)
+    await first.client_limits.save()
+    # The second replica learns the counts with the client's first take.
+    with suppress(DailyBytesExceeded):
+        await second.upload_take(stream(take, finish=True), client=address)
+    await second.client_limits.save()
+    for replica in (first, second):
+        with pytest.raises(DailyBytesExceeded):
+            await replica.upload_take(stream(take, finish=True), client=address)
+        await replica.upload_take(stream(take, finish=True), client=stranger)
+
+
+async def test_takes_are_refused_while_open_uploads_use_up_the_limit(backends: Backends) -> None:
+    address, take = new_address(), wav(1000, seed=1)
+    process = Process(backends, open_uploads=1)
+    upload_id = (await process.uploads.create(Plan(Kind.PARTIAL, client=address))).upload_id
+    replica = Process(backends, open_uploads=1)
+    await replica.upload_take(stream(take, finish=True), client=address)
+    await replica.client_limits.save()
+    with pytest.raises(TooManyOpenUploads):
+        await replica.upload_take(stream(take, finish=True), client=address)
+    await process.uploads.cancel(upload_id)
+    await replica.client_limits.save()
+    await replica.upload_take(stream(take, finish=True), client=address)
 
 
 async def test_counts_of_bytes_survive_an_outage_of_the_database(backends: Backends) -> None:

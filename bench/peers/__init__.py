@@ -1,0 +1,1 @@
+"""Other products that ours is measured against."""

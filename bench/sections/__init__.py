@@ -1,0 +1,1 @@
+"""The sections of the table: each module has `measure(scale)`, which returns its rows."""

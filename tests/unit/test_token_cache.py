@@ -1,0 +1,103 @@
+"""The tokens in memory: how many, how long, and none that changed while it was read."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.catalog.token_cache import ENTRY_BYTES, ENTRY_SECONDS, TokenCache
+from services.runtime.serialized import Serialized
+
+MESSAGE = Serialized(bytes(1000), "1-1")
+SIZE = ENTRY_BYTES + 1000
+
+
+class Clock:
+    """A clock that a test advances."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def fill(cache: TokenCache, token_id: int, message: Serialized = MESSAGE) -> None:
+    key = (token_id, True)
+    cache.store(key, cache.reserve(key), message)
+
+
+def holds(cache: TokenCache, token_id: int) -> bool:
+    return cache.get((token_id, True)) is not None
+
+
+def test_the_memory_is_bounded_and_the_tokens_read_last_stay() -> None:
+    cache = TokenCache(3 * SIZE)
+    for token_id in (1, 2, 3):
+        fill(cache, token_id)
+    assert holds(cache, 1)
+    fill(cache, 4)
+    assert [holds(cache, token_id) for token_id in (1, 2, 3, 4)] == [True, False, True, True]
+    assert cache.size == 3 * SIZE
+
+
+def test_reservations_count_against_the_limit() -> None:
+    cache = TokenCache(3 * ENTRY_BYTES)
+    for token_id in range(100):
+        cache.reserve((token_id, True))
+    assert cache.size == 3 * ENTRY_BYTES
+
+
+def test_a_token_larger_than_the_memory_replaces_no_other() -> None:
+    cache = TokenCache(3 * SIZE)
+    fill(cache, 1)
+    fill(cache, 2, Serialized(bytes(3 * SIZE)))
+    assert holds(cache, 1)
+    assert not holds(cache, 2)
+
+
+def test_an_entry_is_used_for_a_limited_time() -> None:
+    clock = Clock()
+    cache = TokenCache(SIZE, clock)
+    fill(cache, 1)
+    clock.seconds = ENTRY_SECONDS - 1
+    assert holds(cache, 1)
+    clock.seconds = ENTRY_SECONDS
+    assert not holds(cache, 1)
+
+
+@pytest.mark.parametrize("clears_all", [False, True])
+def test_a_token_that_changes_while_it_is_read_is_not_stored(clears_all: bool) -> None:
+    cache = TokenCache(10 * SIZE)
+    reserved = cache.reserve((1, True))
+    if clears_all:
+        cache.clear()
+    else:
+        cache.forget([1])
+    cache.store((1, True), reserved, MESSAGE)
+    assert not holds(cache, 1)
+    assert cache.size == 0
+
+
+def test_of_two_reads_at_the_same_time_the_later_one_is_stored() -> None:
+    cache = TokenCache(10 * SIZE)
+    key = (1, True)
+    first, second = cache.reserve(key), cache.reserve(key)
+    cache.store(key, second, Serialized(b"new"))
+    cache.store(key, first, Serialized(b"old"))
+    entry = cache.get(key)
+    assert entry is not None
+    assert entry.message == Serialized(b"new")
+
+
+def test_a_change_removes_both_views() -> None:
+    cache = TokenCache(10 * SIZE)
+    for key in ((1, False), (1, True)):
+        cache.store(key, cache.reserve(key), MESSAGE)
+    cache.forget([1])
+    assert cache.size == 0
+
+
+def test_a_failed_read_leaves_nothing_behind() -> None:
+    cache = TokenCache(10 * SIZE)
+    cache.release((1, True), cache.reserve((1, True)))
+    assert cache.size == 0
