@@ -127,17 +127,18 @@ class Worker:
 
 
 class WorkerPool:
-    """A fixed number of workers."""
+    """Workers up to a number; a process starts when a call needs one more."""
 
     def __init__(self, size: int, prepare: Callable[[], None], max_calls: int) -> None:
         self._workers = [Worker(prepare, max_calls) for _ in range(size)]
-        self._idle: asyncio.Queue[Worker] = asyncio.Queue()
+        # The worker that was used last comes first, so that the others need not start.
+        self._idle: asyncio.LifoQueue[Worker] = asyncio.LifoQueue()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Start and prepare all workers; kill them when the context ends."""
+        """Start and prepare one worker; kill all when the context ends."""
         try:
-            await asyncio.gather(*(worker.start() for worker in self._workers))
+            await self._workers[-1].start()
             for worker in self._workers:
                 self._idle.put_nowait(worker)
             yield
