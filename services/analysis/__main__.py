@@ -75,7 +75,7 @@ async def main(settings: AnalysisSettings, role: str) -> None:
         if role != "worker":
             deletions = Deletions(database, notifications.notify)
             servicers = (settings, store, deletions, notifications, webhook, parser, admission)
-            background.append(_add_servicers(server, *servicers))
+            background += _add_servicers(server, *servicers)
         await server.run(settings.analysis_listen, background=background)
 
 
@@ -88,7 +88,7 @@ def _add_servicers(
     webhook: WebhookSigner,
     parser: ReportParser,
     admission: Admission | None,
-) -> Background:
+) -> list[Background]:
     feed = ProgressFeed(store, settings.heartbeat_seconds)
     notifications.subscribe(feed.changed, feed.missed)
     analysis_pb2_grpc.add_AnalysisServiceServicer_to_server(
@@ -97,7 +97,10 @@ def _add_servicers(
     analysis_pb2_grpc.add_AnalysisIntakeServiceServicer_to_server(
         AnalysisIntakeServicer(settings, store, admission), server.grpc
     )
-    return Background("progress feed", feed.run, feed.stop)
+    return [
+        Background("progress feed", feed.run, feed.stop),
+        Background("heartbeats", feed.run_heartbeats),
+    ]
 
 
 async def _worker(

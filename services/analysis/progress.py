@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from uuid import UUID
 
 from services.analysis.errors import JobNotFound
+from services.analysis.heartbeats import Heartbeats
 from services.analysis.jobs import Job, State
 from services.analysis.store import JobStore
 from services.runtime.errors import DatabaseUnavailable, ShuttingDown
@@ -30,15 +31,18 @@ and the calls that create the job may be slow.
 class _Watcher:
     """Holds the newest state that a watcher has not received."""
 
+    __slots__ = ("_is_woken", "_newest", "_waiting", "job_is_gone")
+
     def __init__(self) -> None:
         self._newest: Job | None = None
-        self._has_news = asyncio.Event()
+        self._is_woken = False
+        self._waiting: asyncio.Future[None] | None = None
         self.job_is_gone = False
 
     def offer(self, job: Job) -> None:
         """Replace the state that was not received."""
         self._newest = job
-        self._has_news.set()
+        self.wake()
 
     def end(self) -> None:
         """End the wait in `receive`: the job is no longer stored."""
@@ -47,24 +51,36 @@ class _Watcher:
 
     def wake(self) -> None:
         """End the wait in `receive` without a state."""
-        self._has_news.set()
+        self._is_woken = True
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
-    async def receive(self, timeout_seconds: float) -> Job | None:
-        """Wait for a newer state; None when woken or when none arrives in time."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_seconds):
-                await self._has_news.wait()
-        self._has_news.clear()
+    async def receive(self) -> Job | None:
+        """Wait for a newer state; None when woken without one."""
+        if not self._is_woken:
+            # A bare future needs less memory than an event, and there are thousands.
+            self._waiting = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiting
+            finally:
+                self._waiting = None
+        self._is_woken = False
         newest, self._newest = self._newest, None
         return newest
 
 
 class _WatchedJob:
-    """The watchers of a job in this process, and the revision they were offered last."""
+    """The watchers of a job in this process, and a revision that all of them were offered."""
+
+    __slots__ = ("revision", "watchers")
 
     def __init__(self) -> None:
         self.watchers: set[_Watcher] = set()
-        self.revision = 0
+        self.revision: int | None = None
+
+    def has_read(self, revision: int) -> None:
+        """Note the first state of a watcher; another watcher may have a newer one."""
+        self.revision = revision if self.revision is None else min(revision, self.revision)
 
 
 class ProgressFeed:
@@ -78,11 +94,11 @@ class ProgressFeed:
     ) -> None:
         """Create a feed.
 
-        heartbeat_seconds: the pause after which a state is repeated. new_job_seconds: how
-        long after the generation of its id a watch waits for a job that does not exist.
+        heartbeat_seconds: the longest pause after which a state is repeated. new_job_seconds:
+        how long after the generation of its id a watch waits for a job that does not exist.
         """
         self._store = store
-        self._heartbeat_seconds = heartbeat_seconds
+        self._heartbeats = Heartbeats(heartbeat_seconds)
         self._new_job_seconds = new_job_seconds
         self._watched: dict[UUID, _WatchedJob] = {}
         self._changed: set[UUID] = set()
@@ -101,11 +117,13 @@ class ProgressFeed:
         with self._subscribed(job_id) as watcher:
             # Read after subscribing, or a change in between would be missed.
             job = await self._first_state(job_id, watcher)
+            self._watched[job_id].has_read(job.revision)
+            self._heartbeats.postpone(watcher)
             yield job
             while not job.has_ended:
                 if self._is_stopping:
                     raise ShuttingDown
-                newer = await watcher.receive(self._heartbeat_seconds)
+                newer = await watcher.receive()
                 if newer is None and watcher.job_is_gone:
                     newer = await self._store.get(job_id)
                 if newer is not None and newer.revision <= job.revision:
@@ -141,6 +159,7 @@ class ProgressFeed:
         """Read and deliver changes until cancelled.
 
         After an unexpected error `run` may be called again: what was not read is kept.
+        `run_heartbeats` runs next to it.
         """
         while True:
             await self._has_news.wait()
@@ -149,6 +168,10 @@ class ProgressFeed:
                 await self._deliver()
             except DatabaseUnavailable:
                 await asyncio.sleep(RETRY_SECONDS)
+
+    async def run_heartbeats(self) -> None:
+        """Repeat the states of unchanged jobs until cancelled."""
+        await self._heartbeats.run()
 
     async def _first_state(self, job_id: UUID, watcher: _Watcher) -> Job:
         """Read a job, or wait until it is created."""
@@ -166,8 +189,10 @@ class ProgressFeed:
                 seconds = end - time.monotonic()
                 if seconds <= 0:
                     raise
-            if (job := await watcher.receive(seconds)) is not None:
-                return job
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    if (job := await watcher.receive()) is not None:
+                        return job
             if self._is_stopping:
                 raise ShuttingDown
 
@@ -185,15 +210,11 @@ class ProgressFeed:
             raise
 
     async def _outdated(self) -> set[UUID]:
-        asked = set(self._watched)
-        found = await self._store.revisions(asked)
-        for job_id in asked - found.keys():
+        known = {job_id: watched.revision for job_id, watched in self._watched.items()}
+        comparison = await self._store.compare(known)
+        for job_id in comparison.missing:
             self._end(job_id)
-        return {
-            job_id
-            for job_id, revision in found.items()
-            if job_id in self._watched and revision > self._watched[job_id].revision
-        }
+        return comparison.changed
 
     def _end(self, job_id: UUID) -> None:
         if job_id in self._watched:
@@ -210,6 +231,7 @@ class ProgressFeed:
             watched.revision = job.revision
             for watcher in watched.watchers:
                 watcher.offer(job)
+                self._heartbeats.postpone(watcher)
 
     @contextmanager
     def _subscribed(self, job_id: UUID) -> Iterator[_Watcher]:
@@ -219,6 +241,7 @@ class ProgressFeed:
         try:
             yield watcher
         finally:
+            self._heartbeats.forget(watcher)
             watched.watchers.discard(watcher)
             if not watched.watchers:
                 del self._watched[job_id]

@@ -164,5 +164,7 @@ class AnalysisSettings(DatabaseSettings, ObjectStoreSettings):
         ),
     )
     heartbeat_seconds: float = Field(
-        15.0, gt=0, description="Time without a change after which watchers get the state again."
+        15.0,
+        gt=0,
+        description="Longest time without a change after which watchers get the state again.",
     )

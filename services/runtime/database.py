@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 
 import asyncpg
 import structlog
-from sqlalchemy import event, text
+from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -257,8 +257,8 @@ class Database:
 
         Errors: DatabaseUnavailable.
         """
-        async with self.transaction() as connection:
-            await connection.execute(text("SELECT 1"))
+        async with self.connection() as connection:
+            await connection.execute("SELECT 1")
 
 
 def _require_open(connection: Any, *_: object) -> None:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Uuid, any_, bindparam, literal, select, tuple_, union
+from sqlalchemy import (
+    ColumnElement,
+    Uuid,
+    any_,
+    bindparam,
+    literal,
+    select,
+    tuple_,
+    union,
+)
 from sqlalchemy.dialects import postgresql
 
 from services.analysis.errors import JobNotFound
 from services.analysis.jobs import Analysis, Job
+from services.analysis.store.claims import table_of_arrays
 from services.analysis.store.rows import (
     HISTORY_COLUMNS,
     IS_KEPT,
@@ -33,13 +43,26 @@ _DELETED = Statement(
     select(jobs.c.job_id).where(jobs.c.job_id == bindparam("job_id", type_=Uuid), ~IS_KEPT)
 )
 _GET_MANY = Statement(select(*JOB_COLUMNS).where(jobs.c.job_id == _WANTED))
-_REVISIONS = Statement(select(jobs.c.job_id, jobs.c.revision).where(jobs.c.job_id == _WANTED))
+_KNOWN = table_of_arrays({"job_id": Uuid(), "revision": jobs.c.revision.type})
+_COMPARE = Statement(
+    select(_KNOWN.c.job_id, jobs.c.job_id.is_not(None).label("is_stored"))
+    .select_from(_KNOWN.outerjoin(jobs, jobs.c.job_id == _KNOWN.c.job_id))
+    .where(jobs.c.revision.is_distinct_from(_KNOWN.c.revision) | jobs.c.job_id.is_(None))
+)
 _STORED_IDS = Statement(
     union(
         select(jobs.c.job_id).where(jobs.c.job_id == _WANTED),
         select(jobs.c.retried_job_id).where(jobs.c.retried_job_id == _WANTED),
     )
 )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Which of some known jobs have changed, and which are not stored."""
+
+    changed: set[UUID]
+    missing: set[UUID]
 
 
 @dataclass(frozen=True)
@@ -94,11 +117,14 @@ class JobReads:
             rows = await _STORED_IDS.rows(connection, job_ids=list(job_ids))
         return [row["job_id"] for row in rows]
 
-    async def revisions(self, job_ids: Iterable[UUID]) -> dict[UUID, int]:
-        """Read the revisions of jobs; unknown ids are left out."""
+    async def compare(self, known: Mapping[UUID, int | None]) -> Comparison:
+        """Find the jobs whose revision is another one than that known; None if unknown."""
         async with self._database.connection() as connection:
-            rows = await _REVISIONS.rows(connection, job_ids=list(job_ids))
-        return {row["job_id"]: row["revision"] for row in rows}
+            rows = await _COMPARE.rows(
+                connection, job_id=list(known), revision=list(known.values())
+            )
+        changed = {row["job_id"] for row in rows if row["is_stored"]}
+        return Comparison(changed, {row["job_id"] for row in rows} - changed)
 
     async def get_analysis(self, job_id: UUID) -> Analysis:
         """Read a job with its recording, result and history. Errors: JobNotFound."""

@@ -264,3 +264,39 @@ async def test_a_change_survives_an_unexpected_error_of_the_feed(
     running = asyncio.create_task(feed.run())
     assert (await asyncio.wait_for(anext(states), PATIENCE_SECONDS)).state is State.UPLOADING
     running.cancel()
+
+
+async def test_a_state_without_a_change_is_repeated(
+    notifying_store: JobStore, job_id: UUID
+) -> None:
+    feed = ProgressFeed(notifying_store, heartbeat_seconds=0.5)
+    running = asyncio.create_task(feed.run_heartbeats())
+    states = feed.watch(job_id)
+    first = await anext(states)
+    for _ in range(3):
+        assert await asyncio.wait_for(anext(states), PATIENCE_SECONDS) == first
+    running.cancel()
+
+
+async def test_a_comparison_finds_changed_and_missing_jobs_only(store: JobStore) -> None:
+    same, changed, missing = await opened(store), await opened(store), uuid7()
+    known = {each: (await store.get(each)).revision for each in (same, changed)}
+    await store.start_upload(changed, LONG)
+    comparison = await store.compare({**known, missing: 1})
+    assert (comparison.changed, comparison.missing) == ({changed}, {missing})
+
+
+async def test_a_job_whose_revision_is_unknown_counts_as_changed(store: JobStore) -> None:
+    job_id = await opened(store)
+    assert (await store.compare({job_id: None})).changed == {job_id}
+
+
+async def test_a_watcher_that_began_before_another_gets_a_change_without_a_notification(
+    feed: ProgressFeed, store: JobStore, job_id: UUID
+) -> None:
+    earlier = feed.watch(job_id)
+    await anext(earlier)
+    await store.start_upload(job_id, LONG)
+    later = feed.watch(job_id)
+    assert (await anext(later)).state is State.UPLOADING
+    assert (await asyncio.wait_for(anext(earlier), PATIENCE_SECONDS)).state is State.UPLOADING

@@ -50,12 +50,12 @@ async def test_a_take_from_its_submission_to_its_result_is_four_statements(
         lambda store, job_id: store.complete(job_id, b"", ""),
         lambda store, job_id: store.get(job_id),
         lambda store, job_id: store.get_many([job_id]),
-        lambda store, job_id: store.revisions([job_id]),
+        lambda store, job_id: store.compare({job_id: 0}),
         lambda store, _: store.create(random_uuid7(), 1, LONG, "request"),
     ],
     ids=[
         *("start", "attach", "fail", "cancel", "illegal"),
-        *("get", "get many", "revisions", "create"),
+        *("get", "get many", "compare", "create"),
     ],
 )
 async def test_a_step_of_an_opened_job_is_one_statement(
