@@ -15,6 +15,7 @@ from aiohttp import ClientError as HttpClientError
 from botocore.exceptions import BotoCoreError, ClientError
 
 from services.runtime.errors import StorageUnavailable
+from services.runtime.presigning import Presigner
 from services.runtime.settings import ObjectStoreSettings
 from services.runtime.uploaded_part import UploadedPart
 
@@ -45,25 +46,33 @@ class ObjectMissing(Exception):
 class ObjectStore:
     """The product's bucket. Every method raises StorageUnavailable if S3 fails."""
 
-    def __init__(self, client: S3Client, bucket: str, checksum: Checksum = "crc32") -> None:
+    def __init__(
+        self, client: S3Client, bucket: str, presigner: Presigner, checksum: Checksum = "crc32"
+    ) -> None:
         self._client = client
         self._bucket = bucket
+        self._presigner = presigner
         self._checksum = checksum
 
     @classmethod
     @asynccontextmanager
     async def connect(cls, settings: ObjectStoreSettings) -> AsyncIterator[Self]:
         """A store with a client that is closed when the context ends."""
-        secret = settings.aws_secret_access_key
-        async with get_session().create_client(
+        session, bucket = get_session(), settings.s3_bucket_name
+        key_id, secret = settings.aws_access_key_id or None, settings.aws_secret_access_key
+        secret_key = secret.get_secret_value() or None if secret else None
+        if key_id and secret_key:
+            session.set_credentials(key_id, secret_key)
+        async with session.create_client(
             "s3",
             endpoint_url=settings.s3_endpoint_url or None,
             region_name=settings.aws_region,
-            aws_access_key_id=settings.aws_access_key_id or None,
-            aws_secret_access_key=secret.get_secret_value() or None if secret else None,
+            aws_access_key_id=key_id,
+            aws_secret_access_key=secret_key,
             config=_config(settings),
         ) as client:
-            yield cls(client, settings.s3_bucket_name, settings.s3_checksum)
+            presigner = Presigner(client, bucket, await session.get_credentials())
+            yield cls(client, bucket, presigner, settings.s3_checksum)
 
     async def put(self, key: str, content: bytes | bytearray, content_type: str) -> None:
         """Store an object in one request; S3 verifies its checksum."""
@@ -166,11 +175,7 @@ class ObjectStore:
     async def presigned_url(self, key: str, expires_in_seconds: int) -> str:
         """A URL that reads the object, without credentials, until it expires."""
         with _availability():
-            return await self._client.generate_presigned_url(
-                "get_object",
-                Params={"Bucket": self._bucket, "Key": key},
-                ExpiresIn=expires_in_seconds,
-            )
+            return await self._presigner.url(key, expires_in_seconds)
 
     async def probe(self) -> None:
         """Return if the bucket responds."""

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
+import aiohttp
 import boto3
 import pytest
 import trustme
+from aiobotocore.config import AioConfig
+from aiobotocore.credentials import AioRefreshableCredentials
+from aiobotocore.session import get_session
 from aiohttp import web
 from moto.server import ThreadedMotoServer
+from yarl import URL
 
 from services.runtime.object_store import ObjectMissing, ObjectStore
+from services.runtime.presigning import Presigner
 from services.runtime.settings import ObjectStoreSettings
 
 PART = bytes(range(256)) * 4 * 5 * 1024
@@ -136,6 +144,49 @@ async def test_all_objects_with_a_prefix_are_deleted(objects: ObjectStore) -> No
 async def test_presigned_urls_have_the_host_of_the_region(others: dict[str, str], url: str) -> None:
     async with ObjectStore.connect(settings_of("", **others)) as objects:
         assert (await objects.presigned_url("a", 600)).partition("?")[0] == url
+
+
+async def test_presigned_urls_read_objects(objects: ObjectStore) -> None:
+    for key in ("a b", "소리+~/%.wav"):
+        await objects.put(key, b"hello", "audio/wav")
+        # The first URL of a store is botocore's, all others are ours.
+        for _ in range(2):
+            url = await objects.presigned_url(key, 600)
+            async with aiohttp.request("GET", URL(url, encoded=True)) as response:
+                assert await response.read() == b"hello"
+
+
+async def test_presigned_urls_follow_temporary_credentials_when_they_are_refreshed() -> None:
+    now, hour = [datetime.now(UTC)], timedelta(hours=1)
+
+    async def refreshed() -> dict[str, str]:
+        expiry_time = (now[0] + hour).isoformat()
+        return {
+            "access_key": "new-key",
+            "secret_key": "new-secret",
+            "token": "new-token",
+            "expiry_time": expiry_time,
+        }
+
+    credentials = AioRefreshableCredentials(
+        "key", "secret", "token", now[0] + hour, refreshed, "test", time_fetcher=lambda: now[0]
+    )
+    session = get_session()
+    session._credentials = credentials
+    config = AioConfig(signature_version="s3v4")
+    async with session.create_client("s3", region_name="us-east-1", config=config) as client:
+        presigner = Presigner(client, "sori", credentials)
+        # The first URL is botocore's, all others are ours.
+        before = [await presigner.url("a", 600) for _ in range(2)]
+        now[0] += hour
+        after = await presigner.url("a", 600)
+    assert [_credentials_in(each) for each in before] == [("key", "token")] * 2
+    assert _credentials_in(after) == ("new-key", "new-token")
+
+
+def _credentials_in(url: str) -> tuple[str, str]:
+    signed = dict(parse_qsl(urlsplit(url).query))
+    return signed["X-Amz-Credential"].partition("/")[0], signed["X-Amz-Security-Token"]
 
 
 class Recorder:

@@ -1,0 +1,161 @@
+"""Presigned URLs of S3: AWS Signature Version 4 in query parameters.
+
+The signing key is cached; it is the same for all URLs of one day and one secret key. The
+format: "Authenticating Requests: Using Query Parameters", Amazon S3 API Reference.
+"""
+
+from __future__ import annotations
+
+import hmac
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
+
+from aiobotocore.credentials import AioCredentials
+from botocore.credentials import ReadOnlyCredentials
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3 import S3Client
+
+_TIME_FORMAT = "%Y%m%dT%H%M%SZ"
+_ALGORITHM = "AWS4-HMAC-SHA256"
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+_SAFE = "/-_.~"
+
+
+class UrlSigner:
+    """Signs URLs that read the objects of one bucket. No I/O."""
+
+    def __init__(self, bucket_url: str, region: str, service: str = "s3") -> None:
+        """bucket_url: what precedes the keys, with the slash at its end."""
+        parts = urlsplit(bucket_url)
+        self._bucket_url = bucket_url
+        self._path = parts.path
+        self._host = _host_of(parts)
+        self._region = region
+        self._service = service
+        self._key_id: tuple[str, str] | None = None
+        self._signing_key = b""
+
+    def url(
+        self, credentials: ReadOnlyCredentials, key: str, seconds: int, now: datetime | None = None
+    ) -> str:
+        """The URL of an object, valid for `seconds`. now: default: the current time."""
+        time = (now or datetime.now(UTC)).strftime(_TIME_FORMAT)
+        day = time[:8]
+        scope = f"{day}/{self._region}/{self._service}/aws4_request"
+        credential = _quoted(f"{credentials.access_key}/{scope}")
+        token = credentials.token
+        # In the order of their names, as the signature requires.
+        query = (
+            f"X-Amz-Algorithm={_ALGORITHM}&X-Amz-Credential={credential}&X-Amz-Date={time}"
+            f"&X-Amz-Expires={seconds}"
+            f"{f'&X-Amz-Security-Token={_quoted(token)}' if token else ''}"
+            "&X-Amz-SignedHeaders=host"
+        )
+        name = quote(key, safe=_SAFE)
+        request = f"GET\n{self._path}{name}\n{query}\nhost:{self._host}\n\nhost\nUNSIGNED-PAYLOAD"
+        text = f"{_ALGORITHM}\n{time}\n{scope}\n{sha256(request.encode()).hexdigest()}"
+        signature = _hmac(self._key_of(day, credentials.secret_key), text).hex()
+        return f"{self._bucket_url}{name}?{query}&X-Amz-Signature={signature}"
+
+    def _key_of(self, day: str, secret_key: str) -> bytes:
+        key_id = (day, secret_key)
+        if key_id != self._key_id:
+            key = f"AWS4{secret_key}".encode()
+            for part in (day, self._region, self._service, "aws4_request"):
+                key = _hmac(key, part)
+            self._key_id, self._signing_key = key_id, key
+        return self._signing_key
+
+
+class Presigner:
+    """Presigns URLs of one bucket with the current credentials of botocore's provider.
+
+    botocore presigns the first URL, which shows the bucket's address and region. It presigns
+    all URLs if our signature of the first one differs: directory buckets, for example, have
+    an algorithm of their own.
+    """
+
+    def __init__(self, client: S3Client, bucket: str, credentials: AioCredentials | None) -> None:
+        """credentials: refresh themselves when they expire; None if botocore found none."""
+        self._client = client
+        self._bucket = bucket
+        self._credentials = credentials
+        self._signer: UrlSigner | None = None
+
+    async def url(self, key: str, seconds: int) -> str:
+        """A URL that reads an object. seconds: how long. Errors: BotoCoreError."""
+        if self._credentials is None:
+            return await self._by_botocore(key, seconds)
+        credentials = await self._credentials.get_frozen_credentials()
+        if self._signer is not None:
+            return self._signer.url(credentials, key, seconds)
+        url = await self._by_botocore(key, seconds)
+        self._signer = signer_like(url, key, credentials)
+        return url
+
+    async def _by_botocore(self, key: str, seconds: int) -> str:
+        return await self._client.generate_presigned_url(
+            "get_object", Params={"Bucket": self._bucket, "Key": key}, ExpiresIn=seconds
+        )
+
+
+def signer_like(url: str, key: str, credentials: ReadOnlyCredentials) -> UrlSigner | None:
+    """A signer that signs as botocore signed this URL; None if `UrlSigner` can't.
+
+    key: of the object. credentials: those that botocore used.
+    """
+    signed = _signed(url)
+    signing_time = _signing_time(signed)
+    try:
+        _, _, region, service, _ = signed["X-Amz-Credential"].rsplit("/", 4)
+        seconds = int(signed["X-Amz-Expires"])
+    except (KeyError, ValueError):
+        return None
+    signer = UrlSigner(url.partition("?")[0].removesuffix(quote(key, safe=_SAFE)), region, service)
+    ours = signer.url(credentials, key, seconds, signing_time)
+    return signer if _signed(ours) == signed else None
+
+
+def seconds_left(url: str, now: datetime | None = None) -> tuple[float, float]:
+    """How long a presigned URL is still valid, and how long it was when it was signed.
+
+    Both are 0 for a URL without these dates. now: default: the current time.
+    """
+    signed = _signed(url)
+    signing_time = _signing_time(signed)
+    try:
+        valid = float(signed["X-Amz-Expires"])
+    except (KeyError, ValueError):
+        return 0.0, 0.0
+    if signing_time is None:
+        return 0.0, 0.0
+    return valid - ((now or datetime.now(UTC)) - signing_time).total_seconds(), valid
+
+
+def _signed(url: str) -> dict[str, str]:
+    """The parameters of a presigned URL."""
+    return dict(parse_qsl(url.partition("?")[2]))
+
+
+def _signing_time(signed: dict[str, str]) -> datetime | None:
+    try:
+        return datetime.strptime(signed["X-Amz-Date"], _TIME_FORMAT).replace(tzinfo=UTC)
+    except (KeyError, ValueError):
+        return None
+
+
+def _host_of(parts: SplitResult) -> str:
+    """The `Host` header of a request to a URL."""
+    host = parts.netloc.rpartition("@")[2].lower()
+    return host.removesuffix(_DEFAULT_PORTS.get(parts.scheme, ""))
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="-_.~")
+
+
+def _hmac(key: bytes, text: str) -> bytes:
+    return hmac.digest(key, text.encode(), "sha256")
