@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 
 from services.registry import UPLOAD
+from services.runtime.allocator import MIB, configure_allocator
 from services.runtime.channels import open_channel
 from services.runtime.database import Database
 from services.runtime.health import Probe
@@ -20,6 +21,7 @@ from services.upload.client_store import ClientStore
 from services.upload.clients import AnalysisClient, CatalogClient
 from services.upload.completion import Completion
 from services.upload.memory_budget import MemoryBudget
+from services.upload.memory_release import INTERVAL_SECONDS, MemoryRelease
 from services.upload.one_shot import OneShotUploads
 from services.upload.reaper import UploadReaper
 from services.upload.received import Limits
@@ -35,6 +37,8 @@ from sori.upload.v1 import tus_pb2_grpc, upload_pb2_grpc
 
 async def main() -> None:
     """Serve until SIGTERM or SIGINT."""
+    # Messages of 1 MiB and parts come and go all the time; `MemoryRelease` limits what stays.
+    configure_allocator(mapped_bytes=8 * MIB, kept_bytes=64 * MIB)
     settings = UploadSettings.read()
     configure_logs(UPLOAD.name, settings.log_level)
     async with (
@@ -65,6 +69,8 @@ async def main() -> None:
             UploadServicer(uploads, one_shot), server.grpc
         )
         tus_pb2_grpc.add_TusServiceServicer_to_server(TusServicer(uploads), server.grpc)
+        memory_release = MemoryRelease(resources.budget)
+        releasing = PeriodicTask("memory release", memory_release.run_once, INTERVAL_SECONDS)
         reaping = PeriodicTask("upload reaper", reaper.reap, settings.upload_sweep_seconds)
         await server.run(
             settings.upload_listen,
@@ -72,6 +78,7 @@ async def main() -> None:
                 Background("token watch", catalog.run),
                 Background("client limits", resources.client_limits.run),
                 Background(reaping.name, reaping.run),
+                Background(releasing.name, releasing.run),
             ],
         )
         await resources.clean_ups.drain()
