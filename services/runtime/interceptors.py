@@ -11,7 +11,7 @@ import asyncio
 import contextvars
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Self, cast
 
@@ -52,6 +52,13 @@ def call_language(context: Context) -> Language:
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every rpc of a server."""
 
+    def __init__(self, deserializers: Mapping[str, Callable[[bytes], Any]] | None = None) -> None:
+        """deserializers: of the requests of a stream after the first, by method.
+
+        default: those of protobuf.
+        """
+        self._deserializers = deserializers or {}
+
     async def intercept_service(
         self,
         continuation: Callable[
@@ -63,11 +70,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler: Any = await continuation(handler_call_details)
         if handler is None:
             return None
+        method = handler_call_details.method
+        later = self._deserializers.get(method, handler.request_deserializer)
         # Without a deserializer, gRPC passes on bytes. If gRPC itself fails to parse a request,
         # the caller gets UNKNOWN and the text of Python's exception.
         return with_behaviour(
             handler,
-            lambda behaviour: _guarded(behaviour, handler, handler_call_details.method),
+            lambda behaviour: _guarded(behaviour, handler, method, later),
             request_deserializer=None,
         )
 
@@ -76,11 +85,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 _HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
 
 
-def _guarded(behaviour: Any, handler: Any, method: str) -> Any:
-    """The behaviour of a handler, with everything that surrounds a call."""
+def _guarded(
+    behaviour: Any, handler: Any, method: str, deserialize_later: Callable[[bytes], Any]
+) -> Any:
+    """The behaviour of a handler, with everything that surrounds a call.
+
+    deserialize_later: for the requests of a stream after the first.
+    """
     if not handler.request_streaming and not handler.response_streaming:
         behaviour = _conditional(behaviour)
-    behaviour = _parsing(behaviour, handler)
+    behaviour = _parsing(behaviour, handler, deserialize_later)
     if method == _HEALTH_WATCH:
         return _guard_writer(behaviour)
 
@@ -104,11 +118,12 @@ def _conditional(behaviour: Any) -> Any:
     return conditional
 
 
-def _parsing(behaviour: Any, handler: Any) -> Any:
+def _parsing(behaviour: Any, handler: Any, deserialize_later: Callable[[bytes], Any]) -> Any:
     """The behaviour of a handler, called with the bytes of its requests."""
     parse = _parser(handler.request_deserializer)
     if handler.request_streaming:
-        return lambda requests, context: behaviour(_ParsedRequests(requests, parse), context)
+        later = _parser(deserialize_later)
+        return lambda requests, context: behaviour(_ParsedRequests(requests, parse, later), context)
     return lambda request, context: behaviour(parse(request), context)
 
 
@@ -125,15 +140,23 @@ def _parser(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
 class _ParsedRequests:
     """The messages of a request stream, each parsed when it is read."""
 
-    def __init__(self, requests: AsyncIterator[bytes], parse: Callable[[bytes], Any]) -> None:
+    def __init__(
+        self,
+        requests: AsyncIterator[bytes],
+        parse_first: Callable[[bytes], Any],
+        parse_later: Callable[[bytes], Any],
+    ) -> None:
         self._requests = requests
-        self._parse = parse
+        self._parse = parse_first
+        self._parse_later = parse_later
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Any:
-        return self._parse(await anext(self._requests))
+        request = await anext(self._requests)
+        parse, self._parse = self._parse, self._parse_later
+        return parse(request)
 
 
 def _guard_writer(behaviour: Any) -> Any:

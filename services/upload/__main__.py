@@ -32,6 +32,7 @@ from services.upload.store import UploadStore, WriterStore
 from services.upload.stream import MAX_MESSAGE_BYTES
 from services.upload.tus_servicer import TusServicer
 from services.upload.uploads import Uploads
+from services.upload.wire import DESERIALIZERS
 from sori.upload.v1 import tus_pb2_grpc, upload_pb2_grpc
 
 
@@ -63,6 +64,7 @@ async def main() -> None:
             probes=probes,
             max_message_bytes=MAX_MESSAGE_BYTES,
             max_calls=settings.upload_max_calls,
+            deserializers=DESERIALIZERS,
         )
         one_shot = OneShotUploads(resources, catalog, analysis)
         upload_pb2_grpc.add_UploadServiceServicer_to_server(

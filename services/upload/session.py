@@ -18,6 +18,7 @@ from services.runtime.errors import SoriError, StorageUnavailable
 from services.runtime.object_store import ObjectStore
 from services.runtime.shared_errors import JobEnded
 from services.upload.checksums import Checksum
+from services.upload.chunks import Chunk
 from services.upload.cleanup import CleanUpTasks
 from services.upload.client_limits import ClientLimits
 from services.upload.completion import Completion
@@ -158,7 +159,7 @@ class UploadSession:
         of `append`.
         """
         hasher = None if checksum is None else checksum.hasher()
-        while isinstance(item := await self._next_of(content), bytes):
+        while isinstance(item := await self._next_of(content), Chunk):
             size = len(item)
             self._resources.client_limits.count(self._record.plan.client, size)
             if hasher is not None:
@@ -174,7 +175,7 @@ class UploadSession:
             raise ChunkChecksumMismatch(algorithm=checksum.algorithm)
         return item
 
-    async def append(self, content: bytes) -> None:
+    async def append(self, content: Chunk) -> None:
         """Add the next bytes of the file. Errors: those of `UploadWriter.append`."""
         await self._writer.append(content)
 
@@ -250,7 +251,7 @@ class UploadSession:
             if not await self._resources.writer_store.heartbeat(self._record, is_complete):
                 raise UploadSuperseded
 
-    async def _next_of(self, content: Content) -> bytes | Finish | None:
+    async def _next_of(self, content: Content) -> Chunk | Finish | None:
         """The next item; None at the end. Errors: UploadIdle, those of the heartbeats."""
         seconds = self._resources.idle_seconds
         try:
