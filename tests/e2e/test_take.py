@@ -23,7 +23,7 @@ from sori.upload.v1 import upload_pb2, upload_pb2_grpc
 from stack.stack import Stack
 from tests.e2e.analysis_server import AnalysisServer
 from tests.e2e.product import AUDIO, Product
-from tests.e2e.waiting import PATIENCE_SECONDS
+from tests.e2e.waiting import PATIENCE_SECONDS, eventually
 
 SEEDED_TOKEN = 1
 TAKES = (
