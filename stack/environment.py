@@ -99,10 +99,6 @@ def _defaults(settings: StackSettings, hosts: Hosts, scheme: str) -> dict[str, s
         # The gateway checks their health every half a second.
         "SHUTDOWN_DELAY_SECONDS": "0.6",
         "PYTHONUNBUFFERED": "1",
-        # As in the image: the allocator returns freed messages to the system.
-        "MALLOC_ARENA_MAX": "2",
-        "MALLOC_MMAP_THRESHOLD_": "262144",
-        "MALLOC_TRIM_THRESHOLD_": "33554432",
     }
 
 

@@ -28,14 +28,10 @@ RUN --mount=type=bind,source=deploy/docker/runtime.sh,target=/runtime.sh /runtim
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
 WORKDIR /app
-# The allocator returns freed messages to the system: by default, it keeps those of the peak.
 # HEALTHCHECK uses a health server on the loopback interface, without TLS.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
-    MALLOC_ARENA_MAX=2 \
-    MALLOC_MMAP_THRESHOLD_=262144 \
-    MALLOC_TRIM_THRESHOLD_=33554432 \
     CATALOG_LISTEN=0.0.0.0:50051 \
     UPLOAD_LISTEN=0.0.0.0:50052 \
     ANALYSIS_LISTEN=0.0.0.0:50053 \

@@ -24,6 +24,7 @@ from services.analysis.store import Deletions, ExpiredJobs, JobQueue, JobStore
 from services.analysis.webhook import WebhookSigner
 from services.analysis.worker import TIME_OUT_INTERVAL_SECONDS, Worker
 from services.registry import ANALYSIS
+from services.runtime.allocator import configure_allocator
 from services.runtime.channels import open_channel
 from services.runtime.database import Database
 from services.runtime.logs import configure_logs
@@ -44,6 +45,7 @@ REQUEST_MARGIN_BYTES = 64 * 1024
 
 async def main(settings: AnalysisSettings, role: str) -> None:
     """Serve calls ("api"), work on jobs ("worker"), or do both, until SIGTERM or SIGINT."""
+    configure_allocator()
     configure_logs(ANALYSIS.name, settings.log_level)
     webhook = WebhookSigner(
         str(settings.webhook_url),

@@ -14,6 +14,7 @@ from services.catalog.store import CatalogStore
 from services.catalog.token_watch import TokenWatch
 from services.catalog.view_counter import ViewCounter
 from services.registry import CATALOG, SERVICES
+from services.runtime.allocator import configure_allocator
 from services.runtime.channels import open_channel
 from services.runtime.database import Database
 from services.runtime.logs import configure_logs
@@ -34,6 +35,7 @@ REFLECTED = [name for service in SERVICES for name in service.public]
 
 async def main(settings: CatalogSettings) -> None:
     """Serve until SIGTERM or SIGINT."""
+    configure_allocator()
     configure_logs(CATALOG.name, settings.log_level)
     async with AsyncExitStack() as resources:
         database = await resources.enter_async_context(Database(settings, CATALOG.name))

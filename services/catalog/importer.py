@@ -10,7 +10,7 @@ from services.catalog.import_records import LineSplitter, LineTooLong, Record, p
 from services.catalog.store import Imports, Outcome
 from services.runtime.errors import FieldViolation, InvalidField
 
-BATCH_RECORDS = 2_000
+BATCH_RECORDS = 250
 BATCH_BYTES = 2 * 1024 * 1024
 """A batch ends when its lines have this many bytes, because its records are in memory."""
 LINES_PER_TURN = 100

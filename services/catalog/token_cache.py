@@ -59,24 +59,31 @@ class TokenCache:
         self._entries.move_to_end(key)
         return entry
 
-    def reserve(self, key: Key) -> Entry:
-        """An entry that waits for its message."""
+    def reserve(self, key: Key) -> Entry | None:
+        """An entry that waits for its message; None if another one does.
+
+        Calls that come while a token is read would otherwise replace each other's
+        reservations, so that a popular token is never stored.
+        """
+        existing = self._entries.get(key)
+        if existing is not None and existing.message is None:
+            return None
         self._remove(key)
         entry = Entry()
         self._add(key, entry)
         return entry
 
-    def store(self, key: Key, entry: Entry, message: Serialized) -> None:
+    def store(self, key: Key, entry: Entry | None, message: Serialized) -> None:
         """Store the message of a reserved entry, unless its token has changed meanwhile."""
-        if self._entries.get(key) is not entry:
+        if entry is None or self._entries.get(key) is not entry:
             return
         self._remove(key)
         if ENTRY_BYTES + len(message.content) <= self._max_bytes:
             self._add(key, Entry(message, self._clock() + ENTRY_SECONDS))
 
-    def release(self, key: Key, entry: Entry) -> None:
-        """Give a reservation up."""
-        if self._entries.get(key) is entry:
+    def release(self, key: Key, entry: Entry | None) -> None:
+        """Give a reservation up, unless its message was stored."""
+        if entry is not None and self._entries.get(key) is entry:
             self._remove(key)
 
     def forget(self, token_ids: Iterable[int]) -> None:

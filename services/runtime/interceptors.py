@@ -60,8 +60,13 @@ def call_language(context: Context) -> Language:
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every rpc of a server."""
 
-    def __init__(self) -> None:
-        self._wrapped = WrappedHandlers(_wrapped)
+    def __init__(self, deserializers: Mapping[str, Callable[[bytes], Any]] | None = None) -> None:
+        """deserializers: of the requests of a stream after the first, by method.
+
+        default: those of protobuf.
+        """
+        self._deserializers = deserializers or {}
+        self._wrapped = WrappedHandlers(self._wrap)
 
     async def intercept_service(
         self,
@@ -74,20 +79,25 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         return handler and self._wrapped.of(handler_call_details.method, handler)
 
+    def _wrap(self, method: str, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
+        later = self._deserializers.get(method, handler.request_deserializer)
+        # Without a deserializer, gRPC passes on bytes. If gRPC itself fails to parse a request,
+        # the caller gets UNKNOWN and the text of Python's exception.
+        return with_behaviour(
+            handler,
+            lambda behaviour: _guarded(behaviour, handler, method, later),
+            request_deserializer=None,
+            response_serializer=accepting_serialized(handler.response_serializer),
+        )
 
-def _wrapped(method: str, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
-    # Without a deserializer, gRPC passes on bytes. If gRPC itself fails to parse a request,
-    # the caller gets UNKNOWN and the text of Python's exception.
-    return with_behaviour(
-        handler,
-        lambda behaviour: _guarded(behaviour, handler, method),
-        request_deserializer=None,
-        response_serializer=accepting_serialized(handler.response_serializer),
-    )
 
+def _guarded(
+    behaviour: Any, handler: Any, method: str, deserialize_later: Callable[[bytes], Any]
+) -> Any:
+    """The behaviour of a handler, with everything that surrounds a call.
 
-def _guarded(behaviour: Any, handler: Any, method: str) -> Any:
-    """The behaviour of a handler, with everything that surrounds a call."""
+    deserialize_later: for the requests of a stream after the first.
+    """
     if not handler.request_streaming and not handler.response_streaming:
         behaviour = _conditional(behaviour)
     # Probes check the health every second.
@@ -99,7 +109,7 @@ def _guarded(behaviour: Any, handler: Any, method: str) -> Any:
     )
     return inside(
         lambda request, context: _Call(kind, request, context),
-        _parsing(behaviour, handler),
+        _parsing(behaviour, handler, deserialize_later),
         yields=inspect.isasyncgenfunction(behaviour),
     )
 
@@ -118,11 +128,12 @@ def _conditional(behaviour: Any) -> Any:
     return conditional
 
 
-def _parsing(behaviour: Any, handler: Any) -> Any:
+def _parsing(behaviour: Any, handler: Any, deserialize_later: Callable[[bytes], Any]) -> Any:
     """The behaviour of a handler, called with the bytes of its requests."""
     parse = _parser(handler.request_deserializer)
     if handler.request_streaming:
-        parse = partial(_ParsedRequests, parse=parse)
+        later = _parser(deserialize_later)
+        parse = partial(_ParsedRequests, parse_first=parse, parse_later=later)
 
     def parsing(request: Any, context: Context) -> Any:
         return behaviour(parse(request), context)
@@ -143,15 +154,23 @@ def _parser(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
 class _ParsedRequests:
     """The messages of a request stream, each parsed when it is read."""
 
-    def __init__(self, requests: AsyncIterator[bytes], parse: Callable[[bytes], Any]) -> None:
+    def __init__(
+        self,
+        requests: AsyncIterator[bytes],
+        parse_first: Callable[[bytes], Any],
+        parse_later: Callable[[bytes], Any],
+    ) -> None:
         self._requests = requests
-        self._parse = parse
+        self._parse = parse_first
+        self._parse_later = parse_later
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Any:
-        return self._parse(await anext(self._requests))
+        request = await anext(self._requests)
+        parse, self._parse = self._parse, self._parse_later
+        return parse(request)
 
 
 @dataclass(frozen=True, slots=True)

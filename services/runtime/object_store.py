@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from hashlib import md5
 from typing import TYPE_CHECKING, Literal, Self, TypedDict
-from zlib import crc32
+from urllib.parse import quote
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
@@ -16,6 +14,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from services.runtime.errors import StorageUnavailable
 from services.runtime.presigning import Presigner
+from services.runtime.s3_checksums import (
+    CRC32_HEADER,
+    Checksum,
+    Chunk,
+    checksum_argument,
+    checksum_header,
+)
+from services.runtime.s3_puts import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS, PutClient
 from services.runtime.settings import ObjectStoreSettings
 from services.runtime.uploaded_part import UploadedPart
 
@@ -23,16 +29,15 @@ if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
     from types_aiobotocore_s3.type_defs import CompletedPartTypeDef
 
-Checksum = Literal["crc32", "md5"]
-
 READ_BYTES = 1024**2
+
+_PART_TYPE = "application/octet-stream"
 
 _MISSING = {"404", "NoSuchKey", "NoSuchUpload"}
 
 
-class _Verified(TypedDict, total=False):
-    ChecksumCRC32: str
-    ContentMD5: str
+Content = Chunk | Sequence[Chunk]
+"""The content of an object or a part: bytes, or chunks that follow each other."""
 
 
 class _Announced(TypedDict, total=False):
@@ -51,11 +56,17 @@ class ObjectStore:
     """The product's bucket. Every method raises StorageUnavailable if S3 fails."""
 
     def __init__(
-        self, client: S3Client, bucket: str, presigner: Presigner, checksum: Checksum = "crc32"
+        self,
+        client: S3Client,
+        bucket: str,
+        presigner: Presigner,
+        puts: PutClient,
+        checksum: Checksum = "crc32",
     ) -> None:
         self._client = client
         self._bucket = bucket
         self._presigner = presigner
+        self._puts = puts
         self._checksum = checksum
 
     @classmethod
@@ -76,18 +87,26 @@ class ObjectStore:
             config=_config(settings),
         ) as client:
             presigner = Presigner(client, bucket, await session.get_credentials())
-            yield cls(client, bucket, presigner, settings.s3_checksum)
-
-    async def put(self, key: str, content: bytes | bytearray, content_type: str) -> None:
-        """Store an object in one request; S3 verifies its checksum."""
-        with _availability():
-            await self._client.put_object(
-                Bucket=self._bucket,
-                Key=key,
-                Body=content,
-                ContentType=content_type,
-                **self._verified(content),
+            endpoint_url, ca_bundle = (
+                client.meta.endpoint_url,
+                session.get_config_variable("ca_bundle"),
             )
+            async with PutClient.connect(presigner, endpoint_url, ca_bundle) as puts:
+                yield cls(client, bucket, presigner, puts, settings.s3_checksum)
+
+    async def put(self, key: str, content: Content, content_type: str) -> None:
+        """Store an object in one request; S3 verifies its checksum."""
+        chunks = _chunks_of(content)
+        headers = {"content-type": content_type, **await checksum_header(chunks, self._checksum)}
+        with _availability():
+            if await self._puts.put(key, "", headers, chunks) is None:
+                await self._client.put_object(
+                    Bucket=self._bucket,
+                    Key=key,
+                    Body=b"".join(chunks),
+                    ContentType=content_type,
+                    **checksum_argument(headers),
+                )
 
     async def start_multipart(self, key: str, content_type: str) -> str:
         """Start a multipart upload; returns its id."""
@@ -100,30 +119,25 @@ class ObjectStore:
         return answer["UploadId"]
 
     async def put_part(
-        self, key: str, upload_id: str, number: int, content: bytes | bytearray
+        self, key: str, upload_id: str, number: int, content: Content
     ) -> UploadedPart:
         """Store one part; S3 verifies its checksum. Errors: ObjectMissing."""
+        chunks = _chunks_of(content)
+        query = f"partNumber={number}&uploadId={quote(upload_id, safe='')}"
+        headers = {"content-type": _PART_TYPE, **await checksum_header(chunks, self._checksum)}
         with _availability():
-            answer = await self._client.upload_part(
+            answer = await self._puts.put(key, query, headers, chunks)
+            if answer is not None:
+                return UploadedPart(number, answer["etag"], answer.get(CRC32_HEADER, ""))
+            by_botocore = await self._client.upload_part(
                 Bucket=self._bucket,
                 Key=key,
                 UploadId=upload_id,
                 PartNumber=number,
-                Body=content,
-                **self._verified(content),
+                Body=b"".join(chunks),
+                **checksum_argument(headers),
             )
-        return UploadedPart(number, answer["ETag"], answer.get("ChecksumCRC32", ""))
-
-    def _verified(self, content: bytes | bytearray) -> _Verified:
-        """The arguments by which S3 verifies the content.
-
-        They become headers. If botocore computes the checksum, it sends it over HTTPS as a trailer
-        in the encoding aws-chunked, which many other servers do not accept.
-        """
-        if self._checksum == "md5":
-            digest = md5(content, usedforsecurity=False).digest()
-            return {"ContentMD5": b64encode(digest).decode()}
-        return {"ChecksumCRC32": b64encode(crc32(content).to_bytes(4, "big")).decode()}
+        return UploadedPart(number, by_botocore["ETag"], by_botocore.get("ChecksumCRC32", ""))
 
     async def finish_multipart(self, key: str, upload_id: str, parts: list[UploadedPart]) -> None:
         """Complete a multipart upload: the parts become an object. Errors: ObjectMissing."""
@@ -208,11 +222,11 @@ def _config(settings: ObjectStoreSettings) -> AioConfig:
         style = "path" if is_path else "virtual"
     return AioConfig(
         signature_version="s3v4",
-        connect_timeout=2,
-        read_timeout=30,
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
         max_pool_connections=64,
         # With back-off, also if S3 asks to slow down.
-        retries={"mode": "standard", "max_attempts": 4},
+        retries={"mode": "standard", "max_attempts": ATTEMPTS},
         # With "auto", botocore presigns for the global host, which redirects to the region or
         # refuses the request.
         s3={"addressing_style": style, "us_east_1_regional_endpoint": "regional"},
@@ -222,6 +236,10 @@ def _config(settings: ObjectStoreSettings) -> AioConfig:
             "when_supported" if settings.s3_checksum == "crc32" else "when_required"
         ),
     )
+
+
+def _chunks_of(content: Content) -> Sequence[Chunk]:
+    return (content,) if isinstance(content, Chunk) else content
 
 
 def _completed(part: UploadedPart) -> CompletedPartTypeDef:

@@ -1,12 +1,15 @@
-"""Presigned URLs of S3: AWS Signature Version 4 in query parameters.
+"""Signatures of S3 requests: AWS Signature Version 4 in query parameters or in headers.
 
-The signing key is cached; it is the same for all URLs of one day and one secret key. The
-format: "Authenticating Requests: Using Query Parameters", Amazon S3 API Reference.
+The signing key is cached; it is the same for all requests of one day and one secret key. The
+formats: "Authenticating Requests: Using Query Parameters" and "Using the Authorization
+Header", Amazon S3 API Reference.
 """
 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -24,10 +27,20 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _SAFE = "/-_.~"
 # botocore renews temporary credentials at the latest ten minutes before they expire.
 _MIN_TEMPORARY_SECONDS = 600.0
+_UNSIGNED = "UNSIGNED-PAYLOAD"
+_SAMPLE_KEY = "sample"
+
+
+@dataclass(frozen=True)
+class SignedRequest:
+    """The URL and the headers of a request."""
+
+    url: str
+    headers: Mapping[str, str]
 
 
 class UrlSigner:
-    """Signs URLs that read the objects of one bucket. No I/O."""
+    """Signs URLs that read, and requests that write, the objects of one bucket. No I/O."""
 
     def __init__(self, bucket_url: str, region: str, service: str = "s3") -> None:
         """bucket_url: what precedes the keys, with the slash at its end."""
@@ -45,8 +58,7 @@ class UrlSigner:
     ) -> str:
         """The URL of an object, valid for `seconds`. now: default: the current time."""
         time = (now or datetime.now(UTC)).strftime(_TIME_FORMAT)
-        day = time[:8]
-        scope = f"{day}/{self._region}/{self._service}/aws4_request"
+        scope = self._scope(time)
         credential = _quoted(f"{credentials.access_key}/{scope}")
         token = credentials.token
         # In the order of their names, as the signature requires.
@@ -57,10 +69,46 @@ class UrlSigner:
             "&X-Amz-SignedHeaders=host"
         )
         name = quote(key, safe=_SAFE)
-        request = f"GET\n{self._path}{name}\n{query}\nhost:{self._host}\n\nhost\nUNSIGNED-PAYLOAD"
-        text = f"{_ALGORITHM}\n{time}\n{scope}\n{sha256(request.encode()).hexdigest()}"
-        signature = _hmac(self._key_of(day, credentials.secret_key), text).hex()
+        request = f"GET\n{self._path}{name}\n{query}\nhost:{self._host}\n\nhost\n{_UNSIGNED}"
+        signature = self._signature(credentials, time, request)
         return f"{self._bucket_url}{name}?{query}&X-Amz-Signature={signature}"
+
+    def put(
+        self,
+        credentials: ReadOnlyCredentials,
+        key: str,
+        query: str,
+        headers: Mapping[str, str],
+        now: datetime | None = None,
+    ) -> SignedRequest:
+        """A request that writes an object or a part. The signature does not cover the body.
+
+        query: quoted, in the order of the names. headers: by their names in lower case; all
+        are signed. now: default: the current time.
+        """
+        time = (now or datetime.now(UTC)).strftime(_TIME_FORMAT)
+        sent = {**headers, "x-amz-content-sha256": _UNSIGNED, "x-amz-date": time}
+        if credentials.token:
+            sent["x-amz-security-token"] = credentials.token
+        signed = sorted({**sent, "host": self._host}.items())
+        names = ";".join(name for name, _ in signed)
+        lines = "".join(f"{name}:{value}\n" for name, value in signed)
+        path = quote(key, safe=_SAFE)
+        request = f"PUT\n{self._path}{path}\n{query}\n{lines}\n{names}\n{_UNSIGNED}"
+        sent["authorization"] = (
+            f"{_ALGORITHM} Credential={credentials.access_key}/{self._scope(time)}, "
+            f"SignedHeaders={names}, Signature={self._signature(credentials, time, request)}"
+        )
+        return SignedRequest(f"{self._bucket_url}{path}{f'?{query}' if query else ''}", sent)
+
+    def _scope(self, time: str) -> str:
+        return f"{time[:8]}/{self._region}/{self._service}/aws4_request"
+
+    def _signature(self, credentials: ReadOnlyCredentials, time: str, request: str) -> str:
+        """The signature of a canonical request."""
+        digest = sha256(request.encode()).hexdigest()
+        text = f"{_ALGORITHM}\n{time}\n{self._scope(time)}\n{digest}"
+        return _hmac(self._key_of(time[:8], credentials.secret_key), text).hex()
 
     def _key_of(self, day: str, secret_key: str) -> bytes:
         key_id = (day, secret_key)
@@ -73,10 +121,10 @@ class UrlSigner:
 
 
 class Presigner:
-    """Presigns URLs of one bucket with the current credentials of botocore's provider.
+    """Signs for one bucket with the current credentials of botocore's provider.
 
-    botocore presigns the first URL, which shows the bucket's address and region. It presigns
-    all URLs if our signature of the first one differs: directory buckets, for example, have
+    botocore presigns a sample URL first, which shows the bucket's address and region. If our
+    signature of it differs, botocore signs everything: directory buckets, for example, have
     an algorithm of their own.
     """
 
@@ -89,14 +137,31 @@ class Presigner:
 
     async def url(self, key: str, seconds: int) -> str:
         """A URL that reads an object. seconds: how long. Errors: BotoCoreError."""
-        if self._credentials is None:
+        ready = await self._ready()
+        if ready is None:
             return await self._by_botocore(key, seconds)
+        signer, credentials = ready
+        return signer.url(credentials, key, seconds)
+
+    async def put(self, key: str, query: str, headers: Mapping[str, str]) -> SignedRequest | None:
+        """A request that writes; None if only botocore can sign it. For arguments, see UrlSigner.
+
+        Errors: BotoCoreError.
+        """
+        ready = await self._ready()
+        if ready is None:
+            return None
+        signer, credentials = ready
+        return signer.put(credentials, key, query, headers)
+
+    async def _ready(self) -> tuple[UrlSigner, ReadOnlyCredentials] | None:
+        if self._credentials is None:
+            return None
         credentials = await self._credentials.get_frozen_credentials()
-        if self._signer is not None:
-            return self._signer.url(credentials, key, seconds)
-        url = await self._by_botocore(key, seconds)
-        self._signer = signer_like(url, key, credentials)
-        return url
+        if self._signer is None:
+            url = await self._by_botocore(_SAMPLE_KEY, 1)
+            self._signer = signer_like(url, _SAMPLE_KEY, credentials)
+        return None if self._signer is None else (self._signer, credentials)
 
     async def _by_botocore(self, key: str, seconds: int) -> str:
         return await self._client.generate_presigned_url(

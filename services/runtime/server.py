@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import structlog
@@ -83,6 +84,7 @@ class Server:
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         max_request_bytes: int | None = None,
         max_calls: int = 0,
+        deserializers: Mapping[str, Callable[[bytes], Any]] | None = None,
     ) -> None:
         """Prepare a server.
 
@@ -92,6 +94,8 @@ class Server:
         max_message_bytes: the largest message that the server receives or sends.
         max_request_bytes: the largest message that it receives; default: max_message_bytes.
         max_calls: the most calls at the same time, without health and reflection; 0: unlimited.
+        deserializers: of the requests of a stream after the first, by method; default: those of
+            protobuf.
         """
         limits = [
             ("grpc.max_receive_message_length", max_request_bytes or max_message_bytes),
@@ -99,7 +103,7 @@ class Server:
         ]
         age = ("grpc.max_connection_age_ms", round(settings.connection_age_seconds * 1000))
         self.grpc = grpc.aio.server(
-            interceptors=[CallInterceptor(), ConcurrencyLimit(max_calls)],
+            interceptors=[CallInterceptor(deserializers), ConcurrencyLimit(max_calls)],
             options=[*_OPTIONS, *limits, age],
         )
         self._settings = settings

@@ -7,6 +7,7 @@ import asyncio
 from datetime import timedelta
 
 from services.registry import UPLOAD
+from services.runtime.allocator import MIB, configure_allocator
 from services.runtime.channels import open_channel
 from services.runtime.database import Database
 from services.runtime.health import Probe
@@ -22,6 +23,7 @@ from services.upload.client_store import ClientStore
 from services.upload.clients import AnalysisClient, CatalogClient
 from services.upload.completion import Completion
 from services.upload.memory_budget import MemoryBudget
+from services.upload.memory_release import INTERVAL_SECONDS, MemoryRelease
 from services.upload.one_shot import OneShotUploads
 from services.upload.orphans import OrphanReaper
 from services.upload.reaper import UploadReaper
@@ -33,11 +35,14 @@ from services.upload.store import UploadStore, WriterStore
 from services.upload.stream import MAX_MESSAGE_BYTES
 from services.upload.tus_servicer import TusServicer
 from services.upload.uploads import Uploads
+from services.upload.wire import DESERIALIZERS
 from sori.upload.v1 import tus_pb2_grpc, upload_pb2_grpc
 
 
 async def main(settings: UploadSettings) -> None:
     """Serve until SIGTERM or SIGINT."""
+    # Messages of 1 MiB and parts come and go all the time; `MemoryRelease` limits what stays.
+    configure_allocator(mapped_bytes=8 * MIB, kept_bytes=64 * MIB)
     configure_logs(UPLOAD.name, settings.log_level)
     async with (
         Database(settings, UPLOAD.name) as database,
@@ -61,12 +66,15 @@ async def main(settings: UploadSettings) -> None:
             probes=probes,
             max_message_bytes=MAX_MESSAGE_BYTES,
             max_calls=settings.upload_max_calls,
+            deserializers=DESERIALIZERS,
         )
         one_shot = OneShotUploads(resources, catalog, analysis)
         upload_pb2_grpc.add_UploadServiceServicer_to_server(
             UploadServicer(uploads, one_shot), server.grpc
         )
         tus_pb2_grpc.add_TusServiceServicer_to_server(TusServicer(uploads), server.grpc)
+        memory_release = MemoryRelease(resources.budget)
+        releasing = PeriodicTask("memory release", memory_release.run_once, INTERVAL_SECONDS)
         reaping = PeriodicTask("upload reaper", reaper.reap, settings.upload_sweep_seconds)
         await server.run(
             settings.upload_listen,
@@ -75,6 +83,7 @@ async def main(settings: UploadSettings) -> None:
                 Background("client limits", resources.client_limits.run),
                 Background(reaping.name, reaping.run),
                 *_orphan_reaper(settings, objects, analysis),
+                Background(releasing.name, releasing.run),
             ],
         )
         await resources.clean_ups.drain()

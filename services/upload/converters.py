@@ -62,13 +62,19 @@ def offset_from(first: pb.WriteUploadRequest) -> int:
 
 
 async def content_of_writes(
-    first: pb.WriteUploadRequest, others: AsyncIterator[pb.WriteUploadRequest]
+    first: pb.WriteUploadRequest, others: AsyncIterator[pb.WriteUploadRequest | memoryview]
 ) -> Content:
-    """The bytes of a write, and its finish if it states one."""
-    request: pb.WriteUploadRequest | None = first
+    """The bytes of a write, and its finish if it states one.
+
+    others: a memoryview is a message with this chunk.
+    """
+    request: pb.WriteUploadRequest | memoryview | None = first
     del first
     while request is not None:
-        chunk, finishes = request.chunk, request.finish_write
+        if isinstance(request, memoryview):
+            chunk, finishes = request, False
+        else:
+            chunk, finishes = memoryview(request.chunk), request.finish_write
         # Each reference would keep the bytes in memory while they are processed.
         del request
         require_chunk(chunk)

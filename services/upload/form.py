@@ -46,6 +46,7 @@ async def file_of_form(
 ) -> IncomingFile[Start]:
     """The file of a form.
 
+    requests: after the first, a memoryview is a message with these bytes.
     Errors: InvalidField when the body is not a form, does not have exactly one file named
     `file`, or has too much else; IncompleteUpload when the closing boundary is missing; those
     of `start_of`. The content raises the same errors for what follows the start.
@@ -60,15 +61,17 @@ async def file_of_form(
         if request is None:
             form.require_end()
         else:
-            form.feed(request.form.data)
+            form.feed(_data_of(request))
     return IncomingFile(start_of(first, form.file_name), _content_of_form(requests, form))
 
 
-async def _content_of_form(requests: AsyncIterator[FormRequest], form: _Form) -> Content:
+async def _content_of_form(
+    requests: AsyncIterator[FormRequest | memoryview], form: _Form
+) -> Content:
     while form.chunks:
         yield form.chunks.popleft()
     async for request in requests:
-        form.feed(request.form.data)
+        form.feed(_data_of(request))
         del request
         while form.chunks:
             yield form.chunks.popleft()
@@ -168,6 +171,11 @@ class _Form:
     def _require_no_other(self, earlier: object | None) -> None:
         if earlier is not None:
             raise _invalid_form(f"must have one file named '{PART_NAME}', not several")
+
+
+def _data_of(request: FormRequest | memoryview) -> bytes:
+    # The parser accepts no views.
+    return bytes(request) if isinstance(request, memoryview) else request.form.data
 
 
 def _boundary(content_type: str) -> str:

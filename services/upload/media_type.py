@@ -12,6 +12,7 @@ from services.runtime.audio_formats import (
     format_of,
 )
 from services.upload.audio_header import AudioHeader, read_header
+from services.upload.chunks import Chunk
 from services.upload.errors import RecordingTooLong, UnsupportedAsset, UnsupportedAudio
 
 SNIFFED_BYTES = 4096
@@ -58,7 +59,7 @@ class Head:
         self._first = bytearray()
         self._is_sniffed = False
 
-    def feed(self, content: bytes) -> str | None:
+    def feed(self, content: Chunk | bytearray) -> str | None:
         """Add the next bytes; returns the media type once the head is complete.
 
         Errors: those of `type_of`, RecordingTooLong, UnsupportedAudio.

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from services.runtime.object_store import ObjectMissing, ObjectStore
 from services.runtime.uploaded_part import UploadedPart
+from services.upload.chunks import Chunks
 from services.upload.errors import UploadLost, UploadSuperseded
 from services.upload.models import UploadRecord
 from services.upload.store import WriterStore
@@ -30,9 +31,9 @@ class TargetObject:
         """Whether a multipart upload has started."""
         return self._s3_upload_id is not None
 
-    async def put(self, content: bytearray, content_type: str) -> None:
+    async def put(self, content: Chunks, content_type: str) -> None:
         """Store the whole object in one request. Errors: StorageUnavailable."""
-        await self._objects.put(self._record.object_key, content, content_type)
+        await self._objects.put(self._record.object_key, content.pieces, content_type)
 
     async def start_multipart(self, content_type: str) -> None:
         """Start the multipart upload. Errors: UploadSuperseded, StorageUnavailable."""
@@ -50,11 +51,11 @@ class TargetObject:
             raise UploadSuperseded
         return number
 
-    async def put_part(self, number: int, content: bytearray) -> UploadedPart:
+    async def put_part(self, number: int, content: Chunks) -> UploadedPart:
         """Store one part. Errors: UploadLost, StorageUnavailable."""
         key, upload_id = self._record.object_key, self._s3_upload_id or ""
         try:
-            return await self._objects.put_part(key, upload_id, number, content)
+            return await self._objects.put_part(key, upload_id, number, content.pieces)
         except ObjectMissing:
             raise UploadLost from None
 

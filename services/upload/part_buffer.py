@@ -8,9 +8,11 @@ The part that is being filled consists of the tail objects followed by the conte
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from services.upload.chunks import Chunk, Chunks
 from services.upload.memory_budget import MemoryBudget
 from services.upload.models import TailObject
 
@@ -20,12 +22,15 @@ UNCOUNTED_BYTES = 64 * 1024
 BORROW_BYTES = 1024**2
 """The smallest amount that is borrowed from the budget."""
 
+PATIENCE_SECONDS = 0.5
+"""How long an upload may wait for memory while it holds some."""
+
 
 @dataclass(frozen=True)
 class FullPart:
     """The content of a part, and the memory that is borrowed for it."""
 
-    content: bytearray
+    content: Chunks
     borrowed: int
 
 
@@ -37,7 +42,7 @@ class PartBuffer:
         self._budget = budget
         self._borrowed = 0
         self.tail = tuple(tail)
-        self.content = bytearray()
+        self.content = Chunks()
 
     @property
     def tail_size(self) -> int:
@@ -51,17 +56,32 @@ class PartBuffer:
 
     def try_reserve(self, size: int) -> bool:
         """Have memory for more content; False when the budget is exhausted."""
-        missing = len(self.content) + size - max(self._borrowed, UNCOUNTED_BYTES)
-        if missing <= 0:
-            return True
-        step = max(len(self.content) + size - self._borrowed, BORROW_BYTES)
+        step = self._missing(size)
         if not self._budget.try_acquire(step):
             return False
         self._borrowed += step
         return True
 
+    async def reserve_soon(self, size: int) -> bool:
+        """As `try_reserve`, but wait up to PATIENCE_SECONDS for memory."""
+        step = self._missing(size)
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._budget.acquire(step)
+        except TimeoutError:
+            return False
+        self._borrowed += step
+        return True
+
+    def _missing(self, size: int) -> int:
+        """How much to borrow for more content."""
+        needed = len(self.content) + size
+        if needed <= max(self._borrowed, UNCOUNTED_BYTES):
+            return 0
+        return max(needed - self._borrowed, BORROW_BYTES)
+
     async def reserve(self, size: int) -> None:
-        """Wait for memory. The content must be empty: see MemoryBudget."""
+        """Wait for memory, however long. The content must be empty: see MemoryBudget."""
         if self.content:
             raise RuntimeError("an upload that waits for memory must hold none")
         self.release()
@@ -81,13 +101,13 @@ class PartBuffer:
         """Wait for memory for the content of the tail; as `reserve`."""
         await self.reserve(self.tail_size)
 
-    def append(self, content: bytes) -> None:
+    def append(self, content: Chunk) -> None:
         """Add content, for which memory was reserved."""
-        self.content += content
+        self.content.append(content)
 
-    def prepend_tail(self, content: bytearray) -> tuple[TailObject, ...]:
+    def prepend_tail(self, content: Chunks) -> tuple[TailObject, ...]:
         """Put the content of the tail objects first; returns them: they are obsolete."""
-        content += self.content
+        content.extend(self.content)
         self.content = content
         obsolete, self.tail = self.tail, ()
         return obsolete
@@ -95,13 +115,13 @@ class PartBuffer:
     def moved_to_tail(self, tail_object: TailObject) -> None:
         """Note that the content is in a tail object now, and release its memory."""
         self.tail = (*self.tail, tail_object)
-        self.content = bytearray()
+        self.content = Chunks()
         self.release()
 
     def take_part(self) -> FullPart:
         """Empty the buffer; the caller releases the part's memory with `release_part`."""
         part = FullPart(self.content, self._borrowed)
-        self.content, self._borrowed = bytearray(), 0
+        self.content, self._borrowed = Chunks(), 0
         return part
 
     def release_part(self, part: FullPart) -> None:

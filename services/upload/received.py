@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from services.upload.chunks import Chunk
 from services.upload.errors import (
     ChecksumMismatch,
     EmptyRecording,
@@ -52,12 +53,12 @@ class ReceivedBytes:
         if total > self._limit_bytes:
             raise RecordingTooLarge(limit_bytes=self._limit_bytes)
 
-    def inspect(self, content: bytes) -> None:
+    def inspect(self, content: Chunk | bytearray) -> None:
         """Sniff the media type, until it is known. Errors: those of `Head.feed`."""
         if self.content_type is None:
             self.content_type = self._head.feed(content)
 
-    def add(self, content: bytes) -> None:
+    def add(self, content: Chunk) -> None:
         """Count and hash the next bytes."""
         self._sha256.update(content)
         self.size += len(content)

@@ -19,6 +19,7 @@ from services.runtime.errors import SoriError, StorageUnavailable
 from services.runtime.object_store import ObjectStore
 from services.runtime.shared_errors import JobEnded
 from services.upload.checksums import Checksum
+from services.upload.chunks import Chunk
 from services.upload.cleanup import CleanUpTasks
 from services.upload.client_limits import ClientLimits
 from services.upload.completion import Completion
@@ -173,7 +174,7 @@ class UploadSession:
         of `append`.
         """
         hasher = None if checksum is None else checksum.hasher()
-        while isinstance(item := await self._next_of(content), bytes):
+        while isinstance(item := await self._next_of(content), Chunk):
             size = len(item)
             self._resources.client_limits.count(self._record.plan.client, size)
             if hasher is not None:
@@ -189,7 +190,7 @@ class UploadSession:
             raise ChunkChecksumMismatch(algorithm=checksum.algorithm)
         return item
 
-    async def append(self, content: bytes) -> None:
+    async def append(self, content: Chunk) -> None:
         """Add the next bytes of the file. Errors: those of `UploadWriter.append`."""
         await self._writer.append(content)
 
@@ -276,7 +277,7 @@ class UploadSession:
         """Have memory for a message like the last one before it is read."""
         await self._writer.reserve_next(size)
 
-    async def _next_of(self, content: Content) -> bytes | Finish | None:
+    async def _next_of(self, content: Content) -> Chunk | Finish | None:
         """The next item; None at the end. Errors: UploadIdle, those of the heartbeats."""
         seconds = self._resources.idle_seconds
         try:

@@ -36,7 +36,7 @@ class UploadSettings(DatabaseSettings, ObjectStoreSettings):
         description="Longest recording, in seconds, if its first 64 KiB state a duration.",
     )
     upload_memory_bytes: int = Field(
-        128 * 1024**2,
+        64 * 1024**2,
         ge=1,
         description=(
             "Memory that all uploads of a process share, in bytes; it must hold two parts of "

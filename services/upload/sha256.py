@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, Self
 
@@ -31,9 +33,10 @@ class Sha256:
         else:
             raise ValueError(f"a state must have {STATE_BYTES} bytes")
 
-    def update(self, content: bytes) -> None:
+    def update(self, content: bytes | memoryview) -> None:
         """Add the next bytes."""
-        _libcrypto().SHA256_Update(self._context, content, len(content))
+        with _buffer_of(content) as buffer:
+            _libcrypto().SHA256_Update(self._context, buffer.buf, buffer.len)
 
     def copy(self) -> Self:
         """An independent copy."""
@@ -51,6 +54,35 @@ class Sha256:
         return digest.raw
 
 
+class _Buffer(ctypes.Structure):
+    """Python's `Py_buffer`: where the bytes of an object are."""
+
+    _fields_ = (  # type: ignore[mutable-override]
+        ("buf", ctypes.c_void_p),
+        ("obj", ctypes.c_void_p),
+        ("len", ctypes.c_ssize_t),
+        ("itemsize", ctypes.c_ssize_t),
+        ("readonly", ctypes.c_int),
+        ("ndim", ctypes.c_int),
+        ("format", ctypes.c_char_p),
+        ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p),
+        ("suboffsets", ctypes.c_void_p),
+        ("internal", ctypes.c_void_p),
+    )
+
+
+@contextmanager
+def _buffer_of(content: bytes | memoryview) -> Iterator[_Buffer]:
+    """The memory of an object, which is not freed meanwhile. ctypes has no read-only views."""
+    buffer = _Buffer()
+    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(content), ctypes.byref(buffer), 0)
+    try:
+        yield buffer
+    finally:
+        ctypes.pythonapi.PyBuffer_Release(ctypes.byref(buffer))
+
+
 @cache
 def _libcrypto() -> Any:
     name = ctypes.util.find_library("crypto")
@@ -58,6 +90,6 @@ def _libcrypto() -> Any:
         raise RuntimeError("OpenSSL's libcrypto is missing: install libssl3 or openssl-libs.")
     library = ctypes.CDLL(name)
     library.SHA256_Init.argtypes = (ctypes.c_void_p,)
-    library.SHA256_Update.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t)
+    library.SHA256_Update.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
     library.SHA256_Final.argtypes = (ctypes.c_char_p, ctypes.c_void_p)
     return library

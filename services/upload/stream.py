@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from services.runtime.errors import FieldViolation, InvalidField
+from services.upload.chunks import Chunk
 from services.upload.errors import IncompleteUpload
 from services.upload.models import AssetKind
 from services.upload.request_ids import RequestId
@@ -32,7 +33,7 @@ class Finish:
     sha256: bytes | None = None
 
 
-Content = AsyncGenerator[bytes | Finish]
+Content = AsyncGenerator[Chunk | Finish]
 """The bytes of a file, and its finish if the stream states it."""
 
 
@@ -124,6 +125,7 @@ async def file_of_messages(
 ) -> IncomingFile[Start]:
     """The file of a gRPC upload.
 
+    requests: after the first, a memoryview is a message with this chunk.
     start_of: converts the metadata of the first message.
     Errors: InvalidField when messages come out of order, those of `start_of`.
     """
@@ -135,28 +137,29 @@ async def file_of_messages(
     return IncomingFile(start_of(first.metadata), _content_of_messages(requests))
 
 
-def require_chunk(chunk: bytes) -> None:
+def require_chunk(chunk: Chunk) -> None:
     """Refuse a chunk that is too large. Errors: InvalidField."""
     if len(chunk) > MAX_CHUNK_BYTES:
         problem = f"must have at most {MAX_CHUNK_BYTES} bytes: send smaller chunks"
         raise InvalidField(FieldViolation("chunk", problem))
 
 
-async def _content_of_messages(requests: AsyncIterator[_Request]) -> Content:
+async def _content_of_messages(requests: AsyncIterator[_Request | memoryview]) -> Content:
     async for request in requests:
-        match request.WhichOneof("payload"):
-            case "chunk":
-                chunk = request.chunk
-                # Each reference would keep the message in memory while the stream waits.
-                del request
-                require_chunk(chunk)
-                yield chunk
-                del chunk
-            case "finish":
-                yield _finish_of(request.finish)
-                return
-            case _:
-                raise InvalidField(FieldViolation("payload", "must be chunk or finish"))
+        if isinstance(request, memoryview):
+            chunk: Chunk = request
+        elif (payload := request.WhichOneof("payload")) == "chunk":
+            chunk = request.chunk
+        elif payload == "finish":
+            yield _finish_of(request.finish)
+            return
+        else:
+            raise InvalidField(FieldViolation("payload", "must be chunk or finish"))
+        # Each reference would keep the message in memory while the stream waits.
+        del request
+        require_chunk(chunk)
+        yield chunk
+        del chunk
 
 
 def _finish_of(message: pb.UploadAudioFinish) -> Finish:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable
 
 from uuid_utils.compat import uuid7
 
 from services.runtime.errors import StorageUnavailable
 from services.runtime.object_store import ObjectMissing, ObjectStore
+from services.upload.chunks import Chunks
 from services.upload.errors import UploadLost
 from services.upload.models import TailObject
 
@@ -25,25 +25,25 @@ class TailStore:
         self._objects = objects
         self._prefix = prefix
 
-    async def put(self, content: bytearray) -> TailObject:
+    async def put(self, content: Chunks) -> TailObject:
         """Store content under a new key. Errors: StorageUnavailable."""
         key = f"{self._prefix}{uuid7()}"
-        await self._objects.put(key, content, _CONTENT_TYPE)
-        return TailObject(key, len(content), zlib.crc32(content))
+        await self._objects.put(key, content.pieces, _CONTENT_TYPE)
+        return TailObject(key, len(content), content.crc32())
 
-    async def read(self, tail: Iterable[TailObject]) -> bytearray:
+    async def read(self, tail: Iterable[TailObject]) -> Chunks:
         """The verified content of tail objects. Errors: UploadLost, StorageUnavailable."""
-        content = bytearray()
+        content = Chunks()
         for each in tail:
-            crc = 0
+            read = Chunks()
             try:
                 async for piece in self._objects.read(each.key):
-                    crc = zlib.crc32(piece, crc)
-                    content += piece
+                    read.append(piece)
             except ObjectMissing:
                 raise UploadLost from None
-            if crc != each.crc:
+            if read.crc32() != each.crc:
                 raise UploadLost
+            content.extend(read)
         return content
 
     async def delete(self, tail: Iterable[TailObject]) -> bool:

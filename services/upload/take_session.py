@@ -16,6 +16,7 @@ from uuid import UUID
 
 from services.runtime.errors import StorageUnavailable
 from services.runtime.shared_errors import RequestIdReused
+from services.upload.chunks import Chunk
 from services.upload.clients import EarlierRecording, SubmissionUnsupported
 from services.upload.models import StoredObject, UploadRecord
 from services.upload.opening import TakeOpening
@@ -42,7 +43,7 @@ class TakeSession(UploadSession):
         self._submission = submission
         self._timer: asyncio.TimerHandle | None = None
 
-    async def append(self, content: bytes) -> None:
+    async def append(self, content: Chunk) -> None:
         """Add the next bytes of the file. Errors: as any session's, and of `TakeOpening`."""
         if not self._fits_unopened(len(content)):
             await self._open()

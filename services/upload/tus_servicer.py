@@ -9,6 +9,7 @@ from google.api.httpbody_pb2 import HttpBody
 
 from services.runtime.interceptors import HTTP_STATUS, Context, call_metadata
 from services.upload import tus
+from services.upload.chunks import Chunk
 from services.upload.converters import request_id_of
 from services.upload.errors import UploadIsFinal
 from services.upload.models import Upload, ended_error
@@ -111,16 +112,16 @@ class TusServicer(tus_pb2_grpc.TusServiceServicer):
 
 async def _content_of(
     first: pb.CreateTusUploadRequest | pb.WriteTusUploadRequest,
-    others: AsyncIterator[pb.CreateTusUploadRequest] | AsyncIterator[pb.WriteTusUploadRequest],
+    others: AsyncIterator[pb.CreateTusUploadRequest | pb.WriteTusUploadRequest | memoryview],
 ) -> Content:
-    data = first.content.data
+    data: Chunk = first.content.data
     # Each reference would keep the message in memory while the stream waits.
     del first
     if data:
         yield data
     del data
     async for request in others:
-        data = request.content.data
+        data = request if isinstance(request, memoryview) else request.content.data
         del request
         if data:
             yield data

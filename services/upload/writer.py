@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from services.runtime.object_store import ObjectStore
 from services.upload.checkpoint import Checkpoint
+from services.upload.chunks import Chunk
 from services.upload.memory_budget import MemoryBudget
 from services.upload.models import Progress, UploadRecord
 from services.upload.multipart import TargetObject
@@ -66,9 +67,10 @@ class UploadWriter:
     async def inspect_tail(self) -> None:
         """Look again at the first bytes, if too few of them arrived before."""
         if self._received.content_type is None and self._buffer.tail:
-            self._received.inspect(bytes(await self._tails.read(self._buffer.tail)))
+            for chunk in await self._tails.read(self._buffer.tail):
+                self._received.inspect(chunk)
 
-    async def append(self, content: bytes) -> None:
+    async def append(self, content: Chunk) -> None:
         """Add the next bytes of the file.
 
         Errors: RecordingTooLarge, SizeMismatch, those about the recording, UploadLost,
@@ -76,9 +78,10 @@ class UploadWriter:
         """
         self._received.require_room(len(content))
         self._received.inspect(content)
-        while content:
+        rest = memoryview(content)
+        while rest:
             room = self._buffer.room
-            fitting, content = content[:room], content[room:]
+            fitting, rest = rest[:room], rest[room:]
             await self._reserve(len(fitting))
             self._received.add(fitting)
             self._buffer.append(fitting)
@@ -132,9 +135,14 @@ class UploadWriter:
         self._buffer.release()
 
     async def _reserve(self, size: int) -> None:
-        if not self._buffer.try_reserve(size):
-            await self._move_to_tail_if_any()
-            await self._buffer.reserve(size)
+        if self._buffer.try_reserve(size):
+            return
+        # The parts on their way return their memory soon; a tail object costs three requests.
+        await self._part_sent()
+        if await self._buffer.reserve_soon(size):
+            return
+        await self._move_to_tail_if_any()
+        await self._buffer.reserve(size)
 
     async def _move_to_tail_if_any(self) -> None:
         if self._buffer.content:

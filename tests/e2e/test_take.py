@@ -20,9 +20,10 @@ from google.protobuf.json_format import MessageToDict
 from services.upload.models import recording_key
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.upload.v1 import upload_pb2, upload_pb2_grpc
+from stack.stack import Stack
 from tests.e2e.analysis_server import AnalysisServer
 from tests.e2e.product import AUDIO, Product
-from tests.e2e.waiting import PATIENCE_SECONDS
+from tests.e2e.waiting import PATIENCE_SECONDS, eventually
 
 SEEDED_TOKEN = 1
 TAKES = (
@@ -178,14 +179,22 @@ def test_a_take_that_arrives_at_once_costs_one_call_to_analysis(
             iter(upload_requests(AUDIO / "ref_0890.wav", held_token)),
             metadata=(("x-request-id", request_id),),
         )
-    services = ("upload", "analysis", "catalog")
-    lines = [line for name in services for line in product.stack.logs(name).splitlines()]
+    eventually(
+        lambda: (
+            methods_called(product.stack, request_id)
+            == ["AnalysisIntakeService/SubmitRecording", "UploadService/UploadAudio"]
+        )
+    )
+
+
+def methods_called(stack: Stack, request_id: str) -> list[str]:
+    """The methods that the services' logs name for a request, sorted."""
+    lines = [
+        line for name in ("upload", "analysis", "catalog") for line in stack.logs(name).splitlines()
+    ]
     calls = [line for line in lines if request_id in line and "duration_ms" in line]
     methods = [re.search(r"\.(\w+Service/\w+)", line) for line in calls]
-    assert sorted(each[1] for each in methods if each) == [
-        "AnalysisIntakeService/SubmitRecording",
-        "UploadService/UploadAudio",
-    ]
+    return sorted(each[1] for each in methods if each)
 
 
 def test_a_take_by_grpcurl(product: Product) -> None:

@@ -8,16 +8,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from typing import Any
 
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.message import DecodeError
 
 from services.runtime.errors import SoriError
 from services.upload import tus
+from services.upload.chunks import Chunk
 from services.upload.converters import offset_from, upload_id_from
 from services.upload.form import file_of_form
 from services.upload.request_ids import RequestId
 from services.upload.stream import Finish, RecordingStart, recording_start
+from services.upload.wire import DESERIALIZERS
 from sori.upload.v1 import upload_pb2 as pb
 
 BOUNDARIES = ("b", "-" * 70, "boundary", "\r\n--", "")
@@ -33,6 +36,7 @@ HEADERS = (
 )
 
 
+_deserialize = DESERIALIZERS["/sori.upload.v1.UploadService/UploadAudioForm"]
 UNNAMED = RequestId("", "192.0.2.1")
 
 
@@ -46,14 +50,14 @@ def form(data: bytes) -> None:
 
 
 async def _parse_form(boundary: str, pieces: list[bytes]) -> None:
-    items: list[bytes | Finish] = []
+    items: list[Chunk | Finish] = []
     with suppress(SoriError):
         file = await file_of_form(_requests(boundary, pieces), _start)
         # One by one, so that the items before an error are checked too.
         async for item in file.content:
             items.append(item)  # noqa: PERF401
     # The file has no more bytes than the body, and no item follows the finish.
-    received = sum(len(item) for item in items if isinstance(item, bytes))
+    received = sum(len(item) for item in items if not isinstance(item, Finish))
     assert received <= sum(map(len, pieces))
     assert not any(isinstance(item, Finish) for item in items[:-1])
     assert len(asyncio.all_tasks()) == 1
@@ -63,11 +67,13 @@ def _start(_: object, file_name: str) -> RecordingStart:
     return recording_start(1, file_name, UNNAMED)
 
 
-async def _requests(boundary: str, pieces: list[bytes]) -> AsyncIterator[pb.UploadAudioFormRequest]:
+async def _requests(boundary: str, pieces: list[bytes]) -> AsyncIterator[Any]:
     content_type = f"multipart/form-data; boundary={boundary}"
     yield pb.UploadAudioFormRequest(token_id=1, form=HttpBody(content_type=content_type))
     for piece in pieces:
-        yield pb.UploadAudioFormRequest(form=HttpBody(data=piece))
+        request = pb.UploadAudioFormRequest(form=HttpBody(data=piece))
+        # As the server passes them on.
+        yield _deserialize(request.SerializeToString())
 
 
 def tus_headers(data: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -19,6 +20,8 @@ from aiohttp import web
 from moto.server import ThreadedMotoServer
 from yarl import URL
 
+from services.runtime import s3_puts
+from services.runtime.errors import StorageUnavailable
 from services.runtime.object_store import ObjectMissing, ObjectStore
 from services.runtime.presigning import Presigner
 from services.runtime.settings import ObjectStoreSettings
@@ -197,6 +200,101 @@ async def test_presigned_urls_follow_temporary_credentials_when_they_are_refresh
 def _credentials_in(url: str) -> tuple[str, str]:
     signed = dict(parse_qsl(urlsplit(url).query))
     return signed["X-Amz-Credential"].partition("/")[0], signed["X-Amz-Security-Token"]
+
+
+class FailingServer:
+    """An S3 server that gives prepared responses first: statuses and codes; then it stores."""
+
+    def __init__(self, *failures: tuple[int, str]) -> None:
+        self._failures = list(failures)
+        self.bodies: list[bytes] = []
+        self.headers: list[Mapping[str, str]] = []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.bodies.append(await request.read())
+        self.headers.append(request.headers)
+        if not self._failures:
+            return web.Response(headers={"ETag": '"etag"'})
+        status, code = self._failures.pop(0)
+        if status == DISCONNECT:
+            assert request.transport is not None
+            request.transport.close()
+        return web.Response(status=status, text=f"<Error><Code>{code}</Code></Error>")
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
+        """Serve until the context ends; gives the endpoint's URL."""
+        application = web.Application(client_max_size=0)
+        application.router.add_route("*", "/{path:.*}", self.answer)
+        runner = web.AppRunner(application)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        await runner.cleanup()
+
+
+DISCONNECT = 299
+"""Stands for a connection that is closed without a response."""
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_puts, "MAX_PAUSE_SECONDS", 0)
+
+
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize(
+    "failure",
+    [
+        (503, "SlowDown"),
+        (500, "InternalError"),
+        (502, ""),
+        (400, "RequestTimeout"),
+        (DISCONNECT, ""),
+    ],
+    ids=str,
+)
+async def test_a_put_that_fails_for_a_while_is_repeated(failure: tuple[int, str]) -> None:
+    server = FailingServer(failure, failure)
+    async with server.running() as url, ObjectStore.connect(settings_of(url)) as objects:
+        await objects.put("one", [b"hel", memoryview(b"lo")], "audio/wav")
+    assert server.bodies[-1] == b"hello"
+    assert len(server.bodies) == 3
+
+
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize("failure", [(503, "SlowDown"), (DISCONNECT, "")], ids=str)
+async def test_a_put_that_always_fails_is_given_up(failure: tuple[int, str]) -> None:
+    server = FailingServer(*[failure] * 20)
+    async with server.running() as url, ObjectStore.connect(settings_of(url)) as objects:
+        with pytest.raises(StorageUnavailable):
+            await objects.put("one", b"hello", "audio/wav")
+
+
+@pytest.mark.parametrize("failure", [(403, "AccessDenied"), (400, "BadDigest")], ids=str)
+async def test_a_put_that_is_refused_is_not_repeated(failure: tuple[int, str]) -> None:
+    server = FailingServer(failure)
+    async with server.running() as url, ObjectStore.connect(settings_of(url)) as objects:
+        with pytest.raises(StorageUnavailable):
+            await objects.put("one", b"hello", "audio/wav")
+    assert len(server.bodies) == 1
+
+
+async def test_a_part_of_a_missing_upload_is_refused() -> None:
+    server = FailingServer((404, "NoSuchUpload"))
+    async with server.running() as url, ObjectStore.connect(settings_of(url)) as objects:
+        with pytest.raises(ObjectMissing):
+            await objects.put_part("missing", "no-such-upload", 1, b"hello")
+
+
+async def test_a_redirect_is_left_to_botocore() -> None:
+    server = FailingServer((307, "TemporaryRedirect"))
+    async with server.running() as url, ObjectStore.connect(settings_of(url)) as objects:
+        await objects.put("one", [b"hel", b"lo"], "audio/wav")
+    ours, botocores = (headers["User-Agent"] for headers in server.headers)
+    assert "Botocore" in botocores
+    assert "Botocore" not in ours
+    assert server.bodies == [b"hello"] * 2
 
 
 class Recorder:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.runtime.errors import InvalidField
+from services.upload.chunks import Chunk
 from services.upload.errors import IncompleteUpload
 from services.upload.form import file_of_form
 from services.upload.request_ids import RequestId
 from services.upload.stream import Finish, RecordingStart, recording_start
+from services.upload.wire import DESERIALIZERS
 from sori.upload.v1 import upload_pb2 as pb
 
 BOUNDARY = "----line"
@@ -41,7 +44,9 @@ def start_of(first: pb.UploadAudioFormRequest, file_name: str) -> RecordingStart
     return recording_start(first.token_id, file_name, REQUEST_ID)
 
 
-Parsed = tuple[RecordingStart, bytes, bytes | Finish]
+deserialize = DESERIALIZERS["/sori.upload.v1.UploadService/UploadAudioForm"]
+
+Parsed = tuple[RecordingStart, bytes, Chunk | Finish]
 """The start, the content, and the last item of the stream."""
 
 CLOSING = f"--{BOUNDARY}--\r\n".encode()
@@ -51,13 +56,16 @@ def parse(body: bytes, cuts: list[int] | None = None, content_type: str = CONTEN
     edges = [0, *sorted({cut % (len(body) + 1) for cut in cuts or []}), len(body)]
     pieces = [body[start:end] for start, end in itertools.pairwise(edges)]
 
-    async def requests() -> AsyncIterator[pb.UploadAudioFormRequest]:
+    async def requests() -> AsyncIterator[Any]:
         for number, piece in enumerate(pieces):
             request = pb.UploadAudioFormRequest(token_id=7 if number == 0 else 0)
             request.form.data = piece
             if number == 0:
                 request.form.content_type = content_type
-            yield request
+                yield request
+            else:
+                # As the server passes them on.
+                yield deserialize(request.SerializeToString())
 
     async def collect() -> Parsed:
         file = await file_of_form(requests(), start_of)

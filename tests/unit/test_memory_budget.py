@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.upload import part_buffer
 from services.upload.memory_budget import MemoryBudget
 from services.upload.part_buffer import BORROW_BYTES, PartBuffer
 
@@ -102,3 +103,36 @@ async def test_an_upload_that_waits_holds_no_memory() -> None:
         await waiting[0]
         buffers[0].release()
         await waiting[1]
+
+
+async def test_an_upload_waits_a_moment_for_memory_that_becomes_free() -> None:
+    budget = MemoryBudget(3 * BORROW_BYTES)
+    first, second = (PartBuffer(5 * BORROW_BYTES, (), budget) for _ in range(2))
+    assert first.try_reserve(2 * BORROW_BYTES)
+    assert second.try_reserve(BORROW_BYTES)
+    second.append(bytes(BORROW_BYTES))
+    waiting = asyncio.create_task(second.reserve_soon(BORROW_BYTES))
+    await asyncio.sleep(0)
+    first.release()
+    assert await waiting
+
+
+async def test_an_upload_that_holds_memory_does_not_wait_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(part_buffer, "PATIENCE_SECONDS", 0)
+    budget = MemoryBudget(BORROW_BYTES)
+    buffer = PartBuffer(5 * BORROW_BYTES, (), budget)
+    assert buffer.try_reserve(BORROW_BYTES)
+    buffer.append(bytes(BORROW_BYTES))
+    assert not await buffer.reserve_soon(BORROW_BYTES)
+    buffer.release()
+    assert budget.free == BORROW_BYTES
+
+
+def test_the_peak_is_the_highest_loan_since_the_last_call() -> None:
+    budget = MemoryBudget(10)
+    assert budget.try_acquire(7)
+    budget.release(4)
+    assert budget.take_peak() == 7
+    assert budget.take_peak() == budget.lent == 3

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from botocore.auth import S3SigV4QueryAuth
+from aiobotocore.config import AioConfig
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials, ReadOnlyCredentials
 
@@ -31,8 +32,12 @@ def parameters(url: str) -> dict[str, str]:
     return dict(parse_qsl(urlsplit(url).query))
 
 
+def parsed_time(text: str) -> datetime:
+    return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+
+
 def signing_time(url: str) -> datetime:
-    return datetime.strptime(parameters(url)["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    return parsed_time(parameters(url)["X-Amz-Date"])
 
 
 @pytest.mark.parametrize("credentials", [PERMANENT, TEMPORARY], ids=["permanent", "temporary"])
@@ -51,6 +56,26 @@ def test_a_signature_is_that_of_botocore(credentials: ReadOnlyCredentials, bucke
     ours = signer.url(credentials, KEY, 600, signing_time(botocores))
     assert ours.partition("?")[0] == botocores.partition("?")[0]
     assert parameters(ours) == parameters(botocores)
+
+
+@pytest.mark.parametrize("credentials", [PERMANENT, TEMPORARY], ids=["permanent", "temporary"])
+@pytest.mark.parametrize("query", ["", "partNumber=7&uploadId=a%2Bb"], ids=["object", "part"])
+@pytest.mark.parametrize(
+    "bucket_url", [PATH_STYLE, "https://sori.s3.ap-northeast-2.amazonaws.com/"]
+)
+def test_a_signature_in_headers_is_that_of_botocore(
+    credentials: ReadOnlyCredentials, query: str, bucket_url: str
+) -> None:
+    headers = {"content-type": "audio/wav", "x-amz-checksum-crc32": "NhCmhg=="}
+    botocores = AWSRequest("PUT", f"{bucket_url}{KEY}{query and '?'}{query}", headers=headers)
+    # As botocore marks requests whose body is not signed.
+    botocores.context["client_config"] = AioConfig(s3={"payload_signing_enabled": False})
+    given = Credentials(credentials.access_key, credentials.secret_key, credentials.token)
+    S3SigV4Auth(given, "s3", "ap-northeast-2").add_auth(botocores)
+    time = parsed_time(botocores.context["timestamp"])
+    ours = UrlSigner(bucket_url, "ap-northeast-2").put(credentials, KEY, query, headers, time)
+    assert ours.url == botocores.url
+    assert ours.headers["authorization"] == botocores.headers["Authorization"]
 
 
 def test_names_of_objects_are_quoted() -> None:

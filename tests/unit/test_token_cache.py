@@ -78,15 +78,26 @@ def test_a_token_that_changes_while_it_is_read_is_not_stored(clears_all: bool) -
     assert cache.size == 0
 
 
-def test_of_two_reads_at_the_same_time_the_later_one_is_stored() -> None:
+def test_a_token_is_stored_although_other_calls_read_it_meanwhile() -> None:
     cache = TokenCache(10 * SIZE)
     key = (1, True)
     first, second = cache.reserve(key), cache.reserve(key)
-    cache.store(key, second, Serialized(b"new"))
-    cache.store(key, first, Serialized(b"old"))
-    entry = cache.get(key)
-    assert entry is not None
-    assert entry.message == Serialized(b"new")
+    cache.release(key, second)
+    cache.store(key, second, MESSAGE)
+    cache.store(key, first, MESSAGE)
+    assert holds(cache, 1)
+
+
+def test_a_read_that_began_before_a_change_does_not_replace_one_that_began_after() -> None:
+    cache = TokenCache(10 * SIZE)
+    key = (1, True)
+    before = cache.reserve(key)
+    cache.forget([1])
+    after = cache.reserve(key)
+    cache.store(key, before, Serialized(b"old"))
+    assert not holds(cache, 1)
+    cache.store(key, after, Serialized(b"new"))
+    assert holds(cache, 1)
 
 
 def test_a_change_removes_both_views() -> None:

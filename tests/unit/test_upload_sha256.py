@@ -20,6 +20,13 @@ def test_a_resumed_sha256_equals_that_of_hashlib(pieces: list[bytes]) -> None:
     assert hasher.digest() == hashlib.sha256(b"".join(pieces)).digest()
 
 
+@given(st.binary(max_size=300), st.integers(0, 300), st.integers(0, 300))
+def test_views_are_hashed_like_bytes(content: bytes, start: int, end: int) -> None:
+    hasher = Sha256()
+    hasher.update(memoryview(content)[start:end])
+    assert hasher.digest() == hashlib.sha256(content[start:end]).digest()
+
+
 def test_more_bytes_may_follow_a_digest() -> None:
     hasher = Sha256()
     hasher.update(b"one")

@@ -29,23 +29,27 @@ DELETION_LIFETIME = timedelta(days=8)
 """One day longer than cursors are valid."""
 
 # asyncpg has no codec for xid8. In practice it is a number of at most 63 bits.
-_HORIZON = text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
-_TIME = text("SELECT extract(epoch FROM now())::bigint")
-_SNAPSHOT = text(
-    """
-    SELECT token_id, revision, deleted FROM catalog.token_changes
-    WHERE token_id > :after_id AND NOT deleted
-    ORDER BY token_id LIMIT :size
-    """
+_HORIZON = Statement(text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"))
+_TIME = Statement(text("SELECT extract(epoch FROM now())::bigint"))
+_SNAPSHOT = Statement(
+    text(
+        """
+        SELECT token_id, revision, deleted FROM catalog.token_changes
+        WHERE token_id > :after_id AND NOT deleted
+        ORDER BY token_id LIMIT :size
+        """
+    )
 )
-_CHANGES = text(
-    """
-    SELECT token_id, revision, deleted, transaction_id::text::bigint AS transaction_id
-    FROM catalog.token_changes
-    WHERE (transaction_id, token_id) > (CAST(CAST(:transaction_id AS text) AS xid8), :after_id)
-        AND transaction_id < pg_snapshot_xmin(pg_current_snapshot())
-    ORDER BY token_changes.transaction_id, token_changes.token_id LIMIT :size
-    """
+_CHANGES = Statement(
+    text(
+        """
+        SELECT token_id, revision, deleted, transaction_id::text::bigint AS transaction_id
+        FROM catalog.token_changes
+        WHERE (transaction_id, token_id) > (CAST(CAST(:transaction_id AS text) AS xid8), :after_id)
+            AND transaction_id < pg_snapshot_xmin(pg_current_snapshot())
+        ORDER BY token_changes.transaction_id, token_changes.token_id LIMIT :size
+        """
+    )
 )
 
 _SINCE_SNAPSHOT = Statement(
@@ -91,38 +95,33 @@ class ChangeStore:
 
     async def horizon(self) -> int:
         """The id of the oldest transaction in progress: all older changes are visible."""
-        async with self._database.transaction() as connection:
-            return int((await connection.scalars(_HORIZON)).one())
+        return await self._number(_HORIZON)
 
     async def time(self) -> int:
         """PostgreSQL's time: seconds since 1970."""
-        async with self._database.transaction() as connection:
-            return int((await connection.scalars(_TIME)).one())
+        return await self._number(_TIME)
 
     async def all_tokens(self) -> AsyncIterator[list[TokenChange]]:
         """The states of all tokens, in pages."""
         after_id = 0
         while True:
-            async with self._database.transaction() as connection:
-                parameters = {"after_id": after_id, "size": PAGE_SIZE}
-                rows = (await connection.execute(_SNAPSHOT, parameters)).all()
+            async with self._database.connection() as connection:
+                rows = await _SNAPSHOT.rows(connection, after_id=after_id, size=PAGE_SIZE)
             if rows:
-                yield [TokenChange(row.token_id, row.revision, row.deleted) for row in rows]
-                after_id = rows[-1].token_id
+                yield [TokenChange(*row) for row in rows]
+                after_id = rows[-1]["token_id"]
             if len(rows) < PAGE_SIZE:
                 return
 
     async def changes_after(self, position: Position) -> tuple[list[TokenChange], Position]:
         """At most PAGE_SIZE changes after a position, and the position of the last one."""
-        parameters = {
-            "transaction_id": str(position[0]),
-            "after_id": position[1],
-            "size": PAGE_SIZE,
-        }
-        async with self._database.transaction() as connection:
-            rows = (await connection.execute(_CHANGES, parameters)).all()
-        changes = [TokenChange(row.token_id, row.revision, row.deleted) for row in rows]
-        return changes, (rows[-1].transaction_id, rows[-1].token_id) if rows else position
+        transaction_id, after_id = position
+        async with self._database.connection() as connection:
+            rows = await _CHANGES.rows(
+                connection, transaction_id=str(transaction_id), after_id=after_id, size=PAGE_SIZE
+            )
+        changes = [TokenChange(*row[:3]) for row in rows]
+        return changes, (rows[-1]["transaction_id"], rows[-1]["token_id"]) if rows else position
 
     async def recent(self, since: RecentChanges | None) -> RecentChanges:
         """The committed changes that the snapshot of an earlier call did not show."""
@@ -146,3 +145,8 @@ class ChangeStore:
         async with self._database.transaction() as connection:
             await connection.execute(deletions)
             await connection.execute(request_ids)
+
+    async def _number(self, statement: Statement) -> int:
+        async with self._database.connection() as connection:
+            row = await statement.row(connection)
+        return int(row[0]) if row else 0

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from services.runtime.database import Database
 
-PAGE_SIZE = 2_000
+PAGE_SIZE = 1_000
 IDLE_SECONDS = 60
 """An export ends if its client reads nothing for this long: the snapshot it holds is costly."""
 
