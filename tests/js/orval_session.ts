@@ -14,7 +14,7 @@ function scoreOf(result: AnalysisOutput | undefined) {
 
 export async function run(baseUrl: string, recording: Blob): Promise<Session> {
   const token = await getToken(1);
-  if (token.status !== 200) throw new Error(token.data.message);
+  if (token.status !== 200) throw new Error(`Unexpected status ${token.status}`);
   const uploaded = await uploadAudioForm(
     token.data.id,
     { file: recording },
@@ -25,7 +25,7 @@ export async function run(baseUrl: string, recording: Blob): Promise<Session> {
   // orval's function parses every body as JSON, which an event stream is not.
   const events = await (await fetch(getWatchAnalysisUrl(jobId))).text();
   const ended = await getAnalysisResult(jobId);
-  if (ended.status !== 200) throw new Error(ended.data.message);
+  if (ended.status !== 200) throw new Error(`Unexpected status ${ended.status}`);
   const missing = await getToken(MISSING_TOKEN);
   if (missing.status !== 404) throw new Error(`Unexpected status ${missing.status}`);
   return {

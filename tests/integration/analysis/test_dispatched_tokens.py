@@ -249,6 +249,6 @@ async def test_a_token_is_read_again_when_half_the_validity_of_its_urls_is_over(
     clock.seconds += 1700
     await builder.build(claim_of(token))
     assert service.reads == reads
-    clock.seconds += 100
+    clock.seconds += 200
     await builder.build(claim_of(token))
     assert service.reads == reads + 1

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import uuid
+import wave
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +21,8 @@ from tests.integration.analyzer.ports import free_port
 
 AUDIO = Path(__file__).parents[2] / "audio"
 CLOSE = "take_0890_close.webm"
+
+LONG_SECONDS = 60
 
 PORT = free_port()
 """The port of all fake peers, so that analyzers can allow their origin."""
@@ -119,6 +123,17 @@ class FakePeers:
             "webhook_url": f"{self.url}/webhook?job_id={job_id}&signature=secret",
             "token": {"id": 1, "reference_assets": {"voice": voice}, "scripts": [script]},
         }
+
+
+def long_take() -> bytes:
+    """A take whose analysis takes seconds: several minutes of speech."""
+    with wave.open(str(AUDIO / "ref_0890.wav")) as sample:
+        parameters, frames = sample.getparams(), sample.readframes(sample.getnframes())
+    content = io.BytesIO()
+    with wave.open(content, "wb") as long:
+        long.setparams(parameters)
+        long.writeframes(frames * int(LONG_SECONDS * parameters.framerate / parameters.nframes))
+    return content.getvalue()
 
 
 class QuietServer(uvicorn.Server):

@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from services.version import product_version
-from tests.integration.analyzer.fake_peers import CLOSE, FakePeers
+from tests.integration.analyzer.fake_peers import CLOSE, FakePeers, long_take
 from tests.integration.analyzer.ports import free_port
 from tests.integration.analyzer.server import Analyzer, analyzer_with
 
@@ -116,14 +116,13 @@ async def test_a_report_cache_of_size_or_duration_0_is_empty(
 async def test_progress_is_reported_before_the_results(
     analyzer: Analyzer, fake_peers: FakePeers
 ) -> None:
-    fake_peers.gates[CLOSE] = asyncio.Event()
-    (worker,) = analyzer.workers()
-    worker.suspend()
-    job = fake_peers.job()
+    fake_peers.files["long.wav"] = long_take()
+    job = fake_peers.job("long.wav")
     await analyzer.post(job)
-    fake_peers.gates[CLOSE].set()
     fetched = await fake_peers.progress_report(job["job_id"])
     analysing = await fake_peers.progress_report(job["job_id"])
+    (worker,) = analyzer.workers()
+    worker.suspend()
     assert [(report["progress"], report["stage"]) for report in (fetched, analysing)] == [
         (20, "RECORDING_FETCHED"),
         (40, "ANALYSING"),
@@ -138,12 +137,13 @@ async def test_progress_is_reported_before_the_results(
 async def test_a_job_that_waits_for_a_worker_is_not_reported_as_analysing(
     analyzer: Analyzer, fake_peers: FakePeers
 ) -> None:
-    (worker,) = analyzer.workers()
-    worker.suspend()
-    first, second = fake_peers.job(), fake_peers.job()
+    fake_peers.files["long.wav"] = long_take()
+    first, second = fake_peers.job("long.wav"), fake_peers.job()
     await analyzer.post(first)
     for _ in range(2):
         await fake_peers.progress_report(first["job_id"])
+    (worker,) = analyzer.workers()
+    worker.suspend()
     await analyzer.post(second)
     assert (await fake_peers.progress_report(second["job_id"]))["progress"] == 20
     assert (await analyzer.status(second)).json()["progress"] == 20
@@ -170,13 +170,11 @@ async def test_a_refused_progress_report_is_not_repeated(
     analyzer: Analyzer, fake_peers: FakePeers
 ) -> None:
     fake_peers.progress_answer = 503
-    (worker,) = analyzer.workers()
-    worker.suspend()
-    job = fake_peers.job()
+    fake_peers.files["long.wav"] = long_take()
+    job = fake_peers.job("long.wav")
     await analyzer.post(job)
     for _ in range(2):
         await fake_peers.progress_report(job["job_id"])
-    worker.resume()
     report = await fake_peers.report(job["job_id"])
     bodies = fake_peers.webhook_bodies[job["job_id"]]
     assert [body.get("progress") for body in bodies] == [20, 40, None]

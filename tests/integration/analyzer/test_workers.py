@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import signal
-import wave
 
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.integration.analyzer.fake_peers import AUDIO, CLOSE, FakePeers
+from tests.integration.analyzer.fake_peers import CLOSE, FakePeers, long_take
 from tests.integration.analyzer.server import Analyzer, analyzer_with
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
-
-LONG_SECONDS = 60
 
 
 async def test_a_job_survives_the_death_of_a_worker_that_has_not_begun_it(
@@ -47,17 +43,6 @@ async def test_a_job_that_ends_its_worker_fails_and_is_not_repeated(
     assert report["reason"] == "WORKER_DIED"
     assert fake_peers.fetched["long.wav"] == 1
     assert "analysis_results" in await fake_peers.report(waiting["job_id"])
-
-
-def long_take() -> bytes:
-    """A take whose analysis takes seconds: several minutes of speech."""
-    with wave.open(str(AUDIO / "ref_0890.wav")) as sample:
-        parameters, frames = sample.getparams(), sample.readframes(sample.getnframes())
-    content = io.BytesIO()
-    with wave.open(content, "wb") as long:
-        long.setparams(parameters)
-        long.writeframes(frames * int(LONG_SECONDS * parameters.framerate / parameters.nframes))
-    return content.getvalue()
 
 
 async def test_a_job_that_exceeds_the_memory_of_its_worker_fails(fake_peers: FakePeers) -> None:
