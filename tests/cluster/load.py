@@ -18,8 +18,9 @@ from tests.e2e.product import plain_http
 
 # Longer than the gateway waits for a service.
 HTTP_SECONDS = 20.0
-# Between two calls of a client, so that replicas do not start on a machine without a free core.
-PAUSE_SECONDS = 0.03
+# Between two calls of a client, so that replicas do not start on a machine without a free core,
+# and that the fake analysis server keeps pace with the takes.
+PAUSE_SECONDS = 0.2
 
 
 class Load:

@@ -84,7 +84,7 @@ class Submissions:
     async def _submit_without_reuse(
         self, submission: Submission, timeout: timedelta
     ) -> UUID | None:
-        """Create a job anew, because no client could read the result that it reused."""
+        """Create a job without reuse, because no client could read the result that it reused."""
         async with self._database.connection() as connection:
             await _DELETION.row(connection, job_id=submission.job_id)
         return await self.submit(submission, timeout, reuse=None)
