@@ -285,7 +285,7 @@ def _changes_resource(method: Descriptor, rule: Rule) -> bool:
 
 
 def _is_read(method: Descriptor, rule: Rule) -> bool:
-    """Whether the response has an etag of its content, or of its resource."""
+    """Whether the response has an etag of its content."""
     is_message = method.output_type.full_name != HTTP_BODY
     return rule.verb == "get" and is_message and not method.server_streaming
 

@@ -1,7 +1,8 @@
 """HTTP's conditional requests: the headers `ETag` and `If-Match` of calls that came over HTTP.
 
-The gateway answers `If-None-Match`. The etag of a resource is its field `etag`. The etag of any
-other response to GET, such as a list or a result, is a hash of its content.
+The gateway answers `If-None-Match`. The header of a response to GET is a hash of its content,
+because also fields change that do not change the resource's etag: counters, presigned URLs.
+The field `etag` of a resource comes before the hash, so that the header serves as `If-Match`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from services.runtime.serialized import Serialized
+
 ORIGINAL_PATH = "x-envoy-original-path"
 """The gateway sets it for calls that came over HTTP."""
 ORIGINAL_METHOD = "x-envoy-original-method"
@@ -18,15 +21,17 @@ ORIGINAL_METHOD = "x-envoy-original-method"
 PRECONDITION_FAILED = 412
 _ETAG_MISMATCH = "ETAG_MISMATCH"
 _HASH_BYTES = 16
+_SEPARATOR = ";"
 
 
 def etag_header(response: Any, metadata: Mapping[str, str]) -> Sequence[tuple[str, str]]:
-    """The header `etag` of a resource, or of another response to GET; otherwise nothing."""
+    """The header `etag` of a resource, or of any response to GET; otherwise nothing."""
     if ORIGINAL_PATH not in metadata:
         return ()
     etag = getattr(response, "etag", "")
-    if not etag and metadata.get(ORIGINAL_METHOD) == "GET":
-        etag = _content_etag(response)
+    if metadata.get(ORIGINAL_METHOD) == "GET":
+        content = _content_hash(response)
+        etag = f"{etag}{_SEPARATOR}{content}" if etag else content
     # Weak, because the gateway may compress the response.
     return (("etag", f'W/"{etag}"'),) if etag else ()
 
@@ -36,7 +41,7 @@ def apply_if_match(request: Any, metadata: Mapping[str, str]) -> None:
 
     `*` and requests without an etag stay as they are.
     """
-    found = re.search(r'"([^"]*)"', _if_match(metadata))
+    found = re.search(rf'"([^"{_SEPARATOR}]*)[^"]*"', _if_match(metadata))
     if not found:
         return
     for message in (request, *_resources(request)):
@@ -50,9 +55,12 @@ def failed_precondition(reason: str, metadata: Mapping[str, str]) -> int | None:
     return PRECONDITION_FAILED if reason == _ETAG_MISMATCH and _if_match(metadata) else None
 
 
-def _content_etag(response: Any) -> str:
+def _content_hash(response: Any) -> str:
     """A hash of a message; equal messages have the same one in every process."""
-    content = response.SerializeToString(deterministic=True)
+    if isinstance(response, Serialized):
+        content = response.content
+    else:
+        content = response.SerializeToString(deterministic=True)
     return hashlib.blake2b(content, digest_size=_HASH_BYTES).hexdigest()
 
 

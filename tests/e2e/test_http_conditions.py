@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.analysis_server import AnalysisServer
 from tests.e2e.product import Product
+from tests.e2e.waiting import eventually
 
 
 def test_a_resource_is_sent_again_only_after_a_change(gateway: httpx.Client) -> None:
@@ -22,6 +23,26 @@ def test_a_resource_is_sent_again_only_after_a_change(gateway: httpx.Client) -> 
     assert gateway.get(path, headers=condition).status_code == 304
     gateway.patch(path, json={"aliases": []}, params={"update_mask": "aliases"})
     assert gateway.get(path, headers=condition).json()["aliases"] == []
+
+
+def test_a_token_is_sent_again_when_only_its_views_changed(gateway: httpx.Client) -> None:
+    actor = gateway.post("/actors", json={"name": f"actor {uuid.uuid4()}"}).json()
+    body = {"name": "clip", "actor_ids": [actor["id"]], "end_time": 10, "category": "film"}
+    path = f"/tokens/{gateway.post('/tokens', json=body).json()['id']}"
+    first = gateway.get(path)
+    gateway.post(f"{path}:recordView", json={})
+    condition = {"if-none-match": first.headers["etag"]}
+    eventually(lambda: gateway.get(path, headers=condition).status_code == 200)
+    again = gateway.get(path)
+    assert (again.json()["view_count"], again.json()["etag"]) == (1, first.json()["etag"])
+
+
+def test_a_resource_that_was_read_can_be_changed_on_the_condition(gateway: httpx.Client) -> None:
+    actor = gateway.post("/actors", json={"name": f"actor {uuid.uuid4()}"}).json()
+    path = f"/actors/{actor['id']}"
+    condition = {"if-match": gateway.get(path).headers["etag"]}
+    assert gateway.patch(path, json={"aliases": ["new"]}, headers=condition).status_code == 200
+    assert gateway.patch(path, json={"aliases": ["old"]}, headers=condition).status_code == 412
 
 
 @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
