@@ -107,7 +107,8 @@ def test_no_read_fails_while_replicas_restart_one_by_one(
     with constant_calls(stack, read, read, read, read) as statuses:
         for name in ("catalog", "catalog-2"):
             end(stack, name)
-            stack.wait_ready(name)
+            # Else the gateway knows no replica when the next one ends.
+            stack.wait_routed(name)
     assert set(statuses) == {200}
 
 

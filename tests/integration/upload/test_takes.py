@@ -256,18 +256,14 @@ async def reap_orphans(process: Process, age: timedelta, pages: int) -> None:
 
 
 async def test_takes_are_submitted_in_the_order_of_their_arrival(backends: Backends) -> None:
-    process = Process(backends, submissions=1)
-    finished: list[int] = []
-    # Opened connections: those of the first calls would change the order.
-    await process.upload_take(stream(new_take(), finish=True))
-    process.faults.points.clear()
+    process, arrived = Process(backends, submissions=1), list[UUID]()
 
-    async def upload(number: int) -> None:
-        await process.upload_take(stream(new_take(), finish=True))
-        finished.append(number)
+    async def upload() -> UUID:
+        # The job is known as soon as the catalog has answered; the bytes are there already.
+        return await process.upload_take(stream(new_take(), finish=True), arrived.append)
 
-    await asyncio.gather(*map(upload, range(5)))
-    assert finished == [0, 1, 2, 3, 4]
+    finished = [await each for each in asyncio.as_completed([upload() for _ in range(5)])]
+    assert finished == arrived
     # Each one is stored and submitted before the next one.
     assert process.faults.points == ["put", "submit_recording"] * 5
 
