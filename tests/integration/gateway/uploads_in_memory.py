@@ -74,12 +74,15 @@ class InMemory(Uploads):
         checksum: Checksum | None = None,
     ) -> Upload:
         upload = self.known()
-        async for item in items:
-            assert isinstance(item, bytes)
-            self.pieces.append(len(item))
-            self.has_some.set()
-        self.ended.set()
-        self.upload = replace(upload, committed_size=sum(self.pieces))
+        try:
+            async for item in items:
+                assert isinstance(item, bytes)
+                self.pieces.append(len(item))
+                self.has_some.set()
+        finally:
+            # A client that vanishes ends the items, or cancels the call.
+            self.upload = replace(upload, committed_size=sum(self.pieces))
+            self.ended.set()
         return self.upload
 
     async def terminate(self, upload_id: UUID) -> None:
