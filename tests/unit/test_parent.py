@@ -38,8 +38,10 @@ def parent(script: str, port: int, count: int = 2) -> Iterator[subprocess.Popen[
         text=True,
         cwd=ROOT,
     ) as process:
-        yield process
-        process.terminate()
+        try:
+            yield process
+        finally:
+            process.terminate()
 
 
 @pytest.fixture
