@@ -51,11 +51,15 @@ class Service:
 
 
 CATALOG = Service("catalog", ("sori.catalog.v1.CatalogService",))
-UPLOAD = Service("upload", ("sori.upload.v1.UploadService", "sori.upload.v1.TusService"))
+UPLOAD = Service(
+    "upload",
+    ("sori.upload.v1.UploadService", "sori.upload.v1.TusService"),
+    internal=("sori.upload.v1.UploadOwnerService",),
+)
 ANALYSIS = Service(
     "analysis",
     ("sori.analysis.v1.AnalysisService",),
-    internal=("sori.analysis.v1.AnalysisIntakeService",),
+    internal=("sori.analysis.v1.AnalysisIntakeService", "sori.analysis.v1.AnalysisOwnerService"),
     roles=("api", "worker"),
 )
 

@@ -15,6 +15,7 @@ import structlog
 from grpc_health.v1 import health, health_pb2_grpc
 
 from services.registry import Service
+from services.runtime.access import AccessCheck
 from services.runtime.concurrency import ConcurrencyLimit
 from services.runtime.garbage import QuietCollection, spare_present_objects
 from services.runtime.health import HealthWatch, Probe
@@ -84,6 +85,7 @@ class Server:
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         max_request_bytes: int | None = None,
         max_calls: int = 0,
+        public_catalog: bool = True,
         deserializers: Mapping[str, Callable[[bytes], Any]] | None = None,
     ) -> None:
         """Prepare a server.
@@ -94,6 +96,7 @@ class Server:
         max_message_bytes: the largest message that the server receives or sends.
         max_request_bytes: the largest message that it receives; default: max_message_bytes.
         max_calls: the most calls at the same time, without health and reflection; 0: unlimited.
+        public_catalog: whether everyone may call the rpcs of the catalog that are public.
         deserializers: of the requests of a stream after the first, by method; default: those of
             protobuf.
         """
@@ -103,7 +106,11 @@ class Server:
         ]
         age = ("grpc.max_connection_age_ms", round(settings.connection_age_seconds * 1000))
         self.grpc = grpc.aio.server(
-            interceptors=[CallInterceptor(deserializers), ConcurrencyLimit(max_calls)],
+            interceptors=[
+                CallInterceptor(deserializers),
+                AccessCheck(guests=settings.guests_admitted, public_catalog=public_catalog),
+                ConcurrencyLimit(max_calls),
+            ],
             options=[*_OPTIONS, *limits, age],
         )
         self._settings = settings

@@ -60,6 +60,13 @@ class Settings(BaseSettings):
             "off in production."
         ),
     )
+    guests_admitted: bool = Field(
+        True,
+        description=(
+            "Whether callers without an account may upload takes, and use what they uploaded; "
+            "off in production."
+        ),
+    )
     health_listen: str = Field(
         "",
         description=(

@@ -88,3 +88,26 @@ class WatchesExhausted(
     def __init__(self, limit: int) -> None:
         super().__init__(limit=limit, seconds=WATCH_RETRY_SECONDS)
         self.retry_seconds = WATCH_RETRY_SECONDS
+
+
+class CredentialsMissing(
+    SoriError,
+    code=StatusCode.UNAUTHENTICATED,
+    developer=(
+        "This call needs an access token. Log in (POST /auth/login), then send it as "
+        "`Authorization: Bearer …`."
+    ),
+    korean="로그인이 필요합니다. 로그인한 뒤 다시 시도해 주세요.",
+    english="You need to log in. Log in, then try again.",
+):
+    """The caller has no account, and the rpc does not admit guests."""
+
+
+class RoleMissing(
+    SoriError,
+    code=StatusCode.PERMISSION_DENIED,
+    developer='This call needs the role "{role}". Ask an operator to grant it.',
+    korean="이 작업을 할 권한이 없습니다. 운영자에게 문의해 주세요.",
+    english="You are not allowed to do this. Ask an operator for access.",
+):
+    """The caller lacks a role; metadata: role; "internal" if only services may call."""
