@@ -1,0 +1,1 @@
+"""The accounts service: sign-up, login, sessions, roles and deletion."""

@@ -1,0 +1,85 @@
+"""Converting domain objects to protobuf."""
+
+from __future__ import annotations
+
+from services.accounts.models import Account, AuditEntry, Erasure, IssuedTokens, Role, Session
+from services.runtime.times import timestamp_of
+from sori.accounts.v1 import accounts_pb2 as pb
+
+_ROLES = {
+    Role.CATALOG_EDITOR: pb.ROLE_CATALOG_EDITOR,
+    Role.OPERATOR: pb.ROLE_OPERATOR,
+}
+
+
+def role_from(role: pb.Role) -> Role | None:
+    """The role of the API; None if it is unspecified or unknown."""
+    return next((own for own, value in _ROLES.items() if value == role), None)
+
+
+def account_to(account: Account) -> pb.Account:
+    """The message of an account."""
+    return pb.Account(
+        account_id=str(account.account_id),
+        email=account.email or "",
+        email_verified=account.email_verified,
+        name=account.name,
+        language=account.language,
+        time_zone=account.time_zone,
+        roles=[_ROLES[role] for role in account.roles],
+        providers=account.providers,
+        has_password=account.has_password,
+        has_totp=account.has_totp,
+        create_time=timestamp_of(account.create_time),
+    )
+
+
+def session_to(session: Session) -> pb.Session:
+    """The message of a session."""
+    return pb.Session(
+        session_id=str(session.session_id),
+        device=session.device,
+        address=session.address,
+        create_time=timestamp_of(session.create_time),
+        refresh_time=timestamp_of(session.refresh_time),
+        expire_time=timestamp_of(session.expire_time),
+    )
+
+
+def tokens_to(tokens: IssuedTokens, *, with_refresh_token: bool) -> pb.Tokens:
+    """The message of a session's tokens."""
+    return pb.Tokens(
+        access_token=tokens.access_token,
+        token_type="Bearer",  # noqa: S106 (a kind of tokens)
+        expires_in=tokens.expires_in,
+        refresh_token=tokens.refresh_token if with_refresh_token else "",
+        session_id=tokens.session_id,
+    )
+
+
+def erasure_to(erasure: Erasure) -> pb.Erasure:
+    """The message of a receipt."""
+    message = pb.Erasure(
+        erasure_id=str(erasure.erasure_id),
+        request_time=timestamp_of(erasure.request_time),
+        deadline=timestamp_of(erasure.deadline),
+        erased_analyses=erasure.erased_analyses,
+        erased_uploads=erasure.erased_uploads,
+    )
+    if erasure.complete_time is not None:
+        message.complete_time.CopyFrom(timestamp_of(erasure.complete_time))
+    return message
+
+
+def audit_entry_to(entry: AuditEntry) -> pb.AuditEntry:
+    """The message of an entry of the audit log."""
+    message = pb.AuditEntry(
+        actor_id=entry.actor_id,
+        account_id=entry.account_id,
+        action=entry.action,
+        detail=entry.detail,
+        address=entry.address,
+    )
+    if entry.time is not None:
+        message.time.CopyFrom(timestamp_of(entry.time))
+    return message

@@ -1,0 +1,172 @@
+"""Errors of the accounts service."""
+
+from __future__ import annotations
+
+from grpc import StatusCode
+
+from services.runtime.errors import SoriError
+
+
+class CredentialsInvalid(
+    SoriError,
+    code=StatusCode.UNAUTHENTICATED,
+    developer="The credentials are wrong. Check them, or reset the password.",
+    korean="이메일이나 비밀번호가 올바르지 않습니다. 다시 확인해 주세요.",
+    english="The e-mail address or the password is wrong. Check them and try again.",
+):
+    """The account does not exist, or the password or client secret is wrong."""
+
+
+class EmailUnverified(
+    SoriError,
+    code=StatusCode.PERMISSION_DENIED,
+    developer=(
+        "The e-mail address is not verified. Open the link in the mail, or request another one "
+        "(POST /auth/resend-verification)."
+    ),
+    korean="이메일 인증이 필요합니다. 메일에 있는 링크를 눌러 주세요.",
+    english="Your e-mail address is not verified yet. Open the link in the mail.",
+):
+    """The password is right, but the learner has not confirmed the e-mail address."""
+
+
+class SecondFactorRequired(
+    SoriError,
+    code=StatusCode.UNAUTHENTICATED,
+    developer="The account has a second factor. Send a valid `totp_code`.",
+    korean="인증 앱의 6자리 코드를 입력해 주세요.",
+    english="Enter the 6-digit code of your authenticator app.",
+):
+    """The code of the authenticator app is missing or wrong."""
+
+
+class SessionEnded(
+    SoriError,
+    code=StatusCode.UNAUTHENTICATED,
+    developer="The refresh token is unknown, used, expired or revoked. Log in again.",
+    korean="로그인이 만료되었습니다. 다시 로그인해 주세요.",
+    english="Your session has ended. Log in again.",
+):
+    """A refresh token cannot be exchanged."""
+
+
+class CrossSiteRequest(
+    SoriError,
+    code=StatusCode.PERMISSION_DENIED,
+    developer=(
+        "A call that uses the cookie of the refresh token must state that a page of this site "
+        "sent it: add the header `X-Requested-With: fetch`."
+    ),
+    korean="허용되지 않은 요청입니다. 페이지를 새로고침한 뒤 다시 시도해 주세요.",
+    english="This request is not allowed. Reload the page and try again.",
+):
+    """A call with the cookie may come from a page of another site."""
+
+
+class MailTokenInvalid(
+    SoriError,
+    code=StatusCode.INVALID_ARGUMENT,
+    developer="The token of the link is unknown, used or expired. Request another mail.",
+    korean="링크가 만료되었거나 이미 사용되었습니다. 메일을 다시 요청해 주세요.",
+    english="The link has expired or was used already. Request another mail.",
+):
+    """The token of a mail is unknown, used or expired."""
+
+
+class PasswordRefused(
+    SoriError,
+    code=StatusCode.INVALID_ARGUMENT,
+    developer="The password is refused: {problem}.",
+    korean=(
+        "사용할 수 없는 비밀번호입니다. 8자 이상의, 흔하지 않고 이메일과 다른 비밀번호를 정해 주세요."
+    ),
+    english=(
+        "This password cannot be used. Choose one of at least 8 characters that is not common and "
+        "not your e-mail address."
+    ),
+):
+    """The policy refuses a new password; metadata: problem."""
+
+
+class IdTokenInvalid(
+    SoriError,
+    code=StatusCode.UNAUTHENTICATED,
+    developer="The id token is refused: {problem}. Get a new one from the provider.",
+    korean="로그인하지 못했습니다. 다시 시도해 주세요.",
+    english="The login failed. Try again.",
+):
+    """The id token of a provider is refused; metadata: problem, without the token."""
+
+
+class ProviderNotFound(
+    SoriError,
+    code=StatusCode.NOT_FOUND,
+    developer="No login provider is named {provider}. Use one of the settings.",
+    korean="지원하지 않는 로그인 방법입니다.",
+    english="This way to log in is not supported.",
+):
+    """The settings have no such provider; metadata: provider."""
+
+
+class LoginStateInvalid(
+    SoriError,
+    code=StatusCode.UNAUTHENTICATED,
+    developer="The login was not begun in this browser, or too long ago. Begin it again.",
+    korean="로그인 시간이 지났습니다. 처음부터 다시 로그인해 주세요.",
+    english="The login took too long. Begin it again.",
+):
+    """The state of a login at a provider is unknown, used, expired or of another browser."""
+
+
+class TotpCodeInvalid(
+    SoriError,
+    code=StatusCode.INVALID_ARGUMENT,
+    developer="The code of the authenticator app is wrong or was used already. Send the next one.",
+    korean="코드가 올바르지 않습니다. 인증 앱에 새로 표시되는 코드를 입력해 주세요.",
+    english="The code is wrong. Enter the next code of your authenticator app.",
+):
+    """A code of the authenticator app is wrong or was used."""
+
+
+class AccountNotFound(
+    SoriError,
+    code=StatusCode.NOT_FOUND,
+    developer="Account {account_id} does not exist. Use the id of an existing account.",
+    korean="계정을 찾을 수 없습니다.",
+    english="The account does not exist.",
+):
+    """The account does not exist, or was deleted; metadata: account_id."""
+
+
+class ErasureNotFound(
+    SoriError,
+    code=StatusCode.NOT_FOUND,
+    developer="No erasure has this id. Use the `erasure_id` that DeleteMe returned.",
+    korean="삭제 확인증을 찾을 수 없습니다. 번호를 확인해 주세요.",
+    english="The receipt does not exist. Check its number.",
+):
+    """No receipt has this id."""
+
+
+class TooManyAttempts(
+    SoriError,
+    code=StatusCode.RESOURCE_EXHAUSTED,
+    developer="Too many attempts. Retry in {seconds} s.",
+    korean="시도 횟수가 너무 많습니다. 잠시 후 다시 시도해 주세요.",
+    english="Too many attempts. Try again in a moment.",
+):
+    """An address or an account made too many attempts; metadata: seconds."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(seconds=seconds)
+        self.retry_seconds = seconds
+
+
+class KeysUnavailable(
+    SoriError,
+    code=StatusCode.UNAVAILABLE,
+    developer="No key signs access tokens yet. Retry in a few seconds.",
+    korean="잠시 서비스를 이용할 수 없습니다. 잠시 후 다시 시도해 주세요.",
+    english="The service is temporarily unavailable. Try again in a few seconds.",
+):
+    """The process has not read the signing keys yet."""

@@ -1,0 +1,89 @@
+"""Accounts, sessions and roles, as the service handles them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+
+class Role(StrEnum):
+    """A role, by its name in tables and tokens."""
+
+    CATALOG_EDITOR = "catalog_editor"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account that is not deleted.
+
+    email: in lower case; None if a provider states none. providers: names of linked providers.
+    """
+
+    account_id: UUID
+    email: str | None
+    email_verified: bool
+    name: str
+    language: str
+    time_zone: str
+    create_time: datetime
+    has_password: bool = False
+    has_totp: bool = False
+    roles: tuple[Role, ...] = ()
+    providers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Session:
+    """A login on one device. address: of the client at the last refresh."""
+
+    session_id: UUID
+    account_id: UUID
+    device: str
+    address: str
+    create_time: datetime
+    refresh_time: datetime
+    expire_time: datetime
+
+
+@dataclass(frozen=True)
+class IssuedTokens:
+    """The tokens of a session, or of an internal client, which has neither of the last two."""
+
+    access_token: str = field(repr=False)
+    expires_in: int
+    refresh_token: str = field(default="", repr=False)
+    session_id: str = ""
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """A change by an operator, or of an account's security.
+
+    actor_id: of an account or client; "command" for the command line.
+    account_id: the changed account; empty for changes of none.
+    detail: without personal data. address: of the caller.
+    """
+
+    actor_id: str
+    account_id: str
+    action: str
+    detail: str = ""
+    address: str = ""
+    time: datetime | None = None
+    entry_id: int = 0
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """The receipt of a deleted account. account_id: None when everything was erased."""
+
+    erasure_id: UUID
+    account_id: UUID | None
+    request_time: datetime
+    deadline: datetime
+    complete_time: datetime | None = None
+    erased_analyses: int = 0
+    erased_uploads: int = 0

@@ -1,0 +1,99 @@
+"""Helpers for the rpcs of all themes."""
+
+from __future__ import annotations
+
+from http.cookies import CookieError, SimpleCookie
+from uuid import UUID
+
+from services.accounts import converters
+from services.accounts.errors import CrossSiteRequest
+from services.accounts.models import IssuedTokens
+from services.runtime.access import caller_of
+from services.runtime.errors import FieldViolation, InvalidField
+from services.runtime.interceptors import Context, call_metadata
+from services.runtime.shared_errors import CredentialsMissing
+from sori.accounts.v1 import accounts_pb2 as pb
+
+REFRESH_COOKIE = "__Host-sori_refresh"
+"""The cookie of the refresh token. Browsers demand the path "/" of a name with this prefix."""
+
+CUSTOM_HEADER = "x-requested-with"
+"""Browsers let a page of another site send it only if the gateway's CORS settings allow that."""
+
+_SAME_SITE = ("same-origin", "same-site")
+
+
+def account_id_of(context: Context) -> UUID:
+    """The id of the caller's account. Errors: CredentialsMissing if the caller has none."""
+    caller = caller_of(context)
+    if not caller.is_account:
+        raise CredentialsMissing
+    try:
+        return UUID(caller.owner_id)
+    except ValueError:
+        # An account of an external issuer.
+        raise CredentialsMissing from None
+
+
+def uuid_of(field: str, text: str) -> UUID:
+    """The UUID in a field of the request. Errors: InvalidField."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidField(FieldViolation(field, "must be a UUID")) from None
+
+
+def refresh_token_of(context: Context, in_body: str) -> str:
+    """The refresh token of the body or, without one, of the cookie; empty if there is neither.
+
+    Errors: CrossSiteRequest if a page of another site may have caused a call with the cookie.
+    """
+    if in_body:
+        return in_body
+    token = cookie_of(context, REFRESH_COOKIE)
+    if token:
+        check_same_site(context)
+    return token
+
+
+def cookie_of(context: Context, name: str) -> str:
+    """The value of a cookie; empty without it."""
+    try:
+        cookies = SimpleCookie(call_metadata(context).get("cookie", ""))
+    except CookieError:
+        return ""
+    return cookies[name].value if name in cookies else ""
+
+
+def check_same_site(context: Context) -> None:
+    """Return if no page of another site can have caused the call.
+
+    The cookie itself has SameSite=Strict; this also protects where a browser ignores it, and
+    against logins that another site begins. Errors: CrossSiteRequest.
+    """
+    metadata = call_metadata(context)
+    is_same_site = metadata.get("sec-fetch-site", "") in _SAME_SITE
+    if not is_same_site and CUSTOM_HEADER not in metadata:
+        raise CrossSiteRequest
+
+
+def refresh_cookie(token: str, lifetime_seconds: int) -> str:
+    """The header `Set-Cookie` of a refresh token. lifetime_seconds: 0 deletes the cookie."""
+    return (
+        f"{REFRESH_COOKIE}={token}; Path=/; Max-Age={lifetime_seconds}; Secure; HttpOnly;"
+        " SameSite=Strict"
+    )
+
+
+async def send_tokens(
+    context: Context, tokens: IssuedTokens, lifetime_seconds: int, *, use_cookie: bool
+) -> pb.Tokens:
+    """The response with a session's tokens; with `use_cookie`, also sends the cookie.
+
+    lifetime_seconds: of the refresh token.
+    """
+    headers = [("cache-control", "no-store")]
+    if use_cookie:
+        headers.append(("set-cookie", refresh_cookie(tokens.refresh_token, lifetime_seconds)))
+    await context.send_initial_metadata(tuple(headers))
+    return converters.tokens_to(tokens, with_refresh_token=not use_cookie)

@@ -1,0 +1,52 @@
+"""Converting rows to domain objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Select, func, select
+
+from services.accounts.models import Account, Role
+from services.accounts.tables import accounts, identities, roles
+
+_ROLES = func.array(
+    select(roles.c.role)
+    .where(roles.c.account_id == accounts.c.account_id)
+    .order_by(roles.c.role)
+    .scalar_subquery()
+)
+_PROVIDERS = func.array(
+    select(identities.c.provider)
+    .where(identities.c.account_id == accounts.c.account_id)
+    .order_by(identities.c.provider)
+    .scalar_subquery()
+)
+
+
+def select_accounts() -> Select[Any]:
+    """A query of the accounts that are not deleted, whose rows `account_of` converts."""
+    return select(
+        accounts.c.account_id,
+        accounts.c.email,
+        accounts.c.email_verified,
+        accounts.c.name,
+        accounts.c.language,
+        accounts.c.time_zone,
+        accounts.c.create_time,
+        accounts.c.password_hash.is_not(None).label("has_password"),
+        accounts.c.totp_secret.is_not(None).label("has_totp"),
+        _ROLES.label("roles"),
+        _PROVIDERS.label("providers"),
+    ).where(accounts.c.delete_time.is_(None))
+
+
+def account_of(row: Any) -> Account:
+    """The account in a row of `select_accounts`."""
+    values = dict(row)
+    return Account(
+        **{
+            **values,
+            "roles": tuple(map(Role, values["roles"])),
+            "providers": tuple(values["providers"]),
+        }
+    )
