@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import case, delete, func, select, update
+from sqlalchemy import case, func, select, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -56,11 +56,6 @@ class AttemptStore:
         await self._update(
             [limit for limit in limits if limit.scope is not Scope.ADDRESS], count=0
         )
-
-    async def delete_expired(self) -> None:
-        """Delete the records that nobody needs any more."""
-        async with self._database.transaction() as connection:
-            await connection.execute(delete(attempts).where(attempts.c.expire_time < func.now()))
 
     async def _update(self, limits: Sequence[Limit], **values: Any) -> None:
         # All statements lock the keys in the same order, so they can't deadlock.

@@ -118,15 +118,6 @@ class MailStore:
         """Release a claimed mail for a further attempt."""
         await self._settle(update(mails).values(due_time=func.now() + delay), mail)
 
-    async def delete_expired(self) -> int:
-        """Delete mails and tokens that are of no use any more; returns how many mails."""
-        async with self._database.transaction() as connection:
-            await connection.execute(
-                delete(mail_tokens).where(mail_tokens.c.expire_time < func.now())
-            )
-            statement = delete(mails).where(mails.c.expire_time < func.now())
-            return (await connection.execute(statement)).rowcount
-
     async def _settle(self, statement: Any, mail: QueuedMail) -> None:
         # Another process may have claimed it after the end of the lease.
         own = (mails.c.mail_id == mail.mail_id, mails.c.attempts == mail.attempts)
