@@ -3,7 +3,8 @@
 Attempts are counted for a key, such as an account or a network address. A policy admits its
 `free` attempts at once. Then it demands a pause before each further one, which doubles up to
 `max_delay`. A count falls by one in each `recovery`: the honest mistakes of a school behind one
-address do not add up, and in the long run an attacker gets one attempt per `recovery`.
+address do not add up, and in the long run an attacker gets one attempt per `recovery` or per
+`max_delay`, whichever is shorter.
 """
 
 from __future__ import annotations

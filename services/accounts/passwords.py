@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
+from argon2 import PasswordHasher
+
 from services.accounts.attempt_limits import AttemptLimits
 from services.accounts.attempts import guess_limits
 from services.accounts.email_addresses import email_of
 from services.accounts.errors import CredentialsInvalid, EmailUnverified, PasswordRefused
-from services.accounts.password_hashes import PasswordHashes
+from services.accounts.password_hashes import OWASP, PasswordHashes
 from services.accounts.password_policy import MAX_LENGTH, is_readable, normalised, problem_of
 from services.accounts.settings import AccountsSettings
 from services.accounts.store.attempts import AttemptStore
@@ -24,10 +26,12 @@ _LOGIN, _PASSWORD = "login", "password"
 class Passwords:
     """Checks and hashes passwords, at most two at the same time and off the event loop."""
 
-    def __init__(self, settings: AccountsSettings, database: Database) -> None:
+    def __init__(
+        self, settings: AccountsSettings, database: Database, hasher: PasswordHasher = OWASP
+    ) -> None:
         self._settings = settings
         self._store = CredentialStore(database)
-        self._hashes = PasswordHashes(queue=settings.accounts_password_queue)
+        self._hashes = PasswordHashes(queue=settings.accounts_password_queue, hasher=hasher)
         self.limits = AttemptLimits(AttemptStore(database))
 
     async def log_in(self, email: str, password: str, address: str) -> UUID:

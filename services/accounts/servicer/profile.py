@@ -22,7 +22,7 @@ class ProfileRpcs:
     """The caller's profile, password and e-mail address."""
 
     def __init__(self, parts: Parts) -> None:
-        self._accounts = parts.accounts
+        self._parts = parts
         self._profiles = Profiles(
             parts.settings,
             ProfileStore(parts.database),
@@ -47,7 +47,7 @@ class ProfileRpcs:
             prefix="account.",
         )
         await self._profiles.update(present.account_id, profile)
-        return converters.account_to(await self._accounts.get(present.account_id))
+        return converters.account_to(await self._parts.accounts.get(present.account_id))
 
     async def ChangePassword(self, request: pb.ChangePasswordRequest, context: Context) -> Empty:
         await self._profiles.change_password(
@@ -55,7 +55,7 @@ class ProfileRpcs:
             request.current_password,
             request.new_password,
             address=client_key(context),
-            session_id=session_id_of(context),
+            session_id=await session_id_of(self._parts, context),
         )
         return Empty()
 
@@ -70,4 +70,4 @@ class ProfileRpcs:
         return Empty()
 
     async def _me(self, context: Context) -> Account:
-        return await self._accounts.get(account_id_of(context))
+        return await self._parts.accounts.get(account_id_of(context))

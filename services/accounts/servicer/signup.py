@@ -6,9 +6,9 @@ from google.protobuf.empty_pb2 import Empty
 
 from services.accounts.parts import Parts
 from services.accounts.profile_fields import profile_of
-from services.accounts.servicer.common import guest_owner_id_of
 from services.accounts.sign_ups import Origin, SignUps
 from services.accounts.store import MailLinkStore, MailStore, SignUpStore
+from services.runtime.access import caller_of
 from services.runtime.client_address import client_key
 from services.runtime.interceptors import Context, call_language
 from services.runtime.language import LearnerMessage
@@ -64,4 +64,6 @@ class SignupRpcs:
 
 
 def _origin_of(context: Context) -> Origin:
-    return Origin(client_key(context), call_language(context), guest_owner_id_of(context))
+    caller = caller_of(context)
+    guest_owner_id = "" if caller.is_account else caller.owner_id
+    return Origin(client_key(context), call_language(context), guest_owner_id)

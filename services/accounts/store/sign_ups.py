@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
-from sqlalchemy import case, null
+from sqlalchemy import case, literal, null, select
 from sqlalchemy.dialects import postgresql
 
 from services.accounts.letters import Occasion
 from services.accounts.profile_fields import ProfileFields
-from services.accounts.store.adoptions import remember_guest
 from services.accounts.store.mails import queue_mail
-from services.accounts.tables import accounts
+from services.accounts.tables import accounts, adoptions
 from services.runtime.database import Database, retried_on_schema_change
 
 
@@ -51,10 +50,11 @@ class SignUpStore:
         }
         async with self._database.transaction() as connection:
             account_id = uuid4()
-            statement = _insert(account, account_id, is_verified_later=is_verified_later)
-            stored_id = await connection.scalar(statement)
-            if account.guest_owner_id and stored_id == account_id:
-                await remember_guest(connection, account.guest_owner_id, account_id)
+            await connection.execute(
+                _insert(account, account_id, is_verified_later=is_verified_later)
+            )
+            if account.guest_owner_id:
+                await connection.execute(_remember_guest(account.guest_owner_id, account_id))
             await queue_mail(
                 connection,
                 Occasion.SIGN_UP,
@@ -64,8 +64,8 @@ class SignUpStore:
             )
 
 
-def _insert(account: NewAccount, account_id: Any, *, is_verified_later: bool) -> Any:
-    """The statement that inserts an account; returns the id of the account with the address.
+def _insert(account: NewAccount, account_id: UUID, *, is_verified_later: bool) -> Any:
+    """The statement that inserts an account, unless the address has one.
 
     If two people sign up with an address that nobody has verified, neither password is stored
     with the account: only the link in the mail of a sign-up sets its password.
@@ -84,4 +84,16 @@ def _insert(account: NewAccount, account_id: Any, *, is_verified_later: bool) ->
         index_elements=[accounts.c.email],
         index_where=accounts.c.email.is_not(None),
         set_={"password_hash": contested if is_verified_later else kept},
-    ).returning(accounts.c.account_id)
+    )
+
+
+def _remember_guest(guest_owner_id: str, account_id: UUID) -> Any:
+    """The statement that notes the guest of a new account; does nothing if none was created."""
+    source = select(literal(guest_owner_id), accounts.c.account_id)
+    return (
+        postgresql.insert(adoptions)
+        .from_select(
+            ["guest_owner_id", "account_id"], source.where(accounts.c.account_id == account_id)
+        )
+        .on_conflict_do_nothing()
+    )
