@@ -203,7 +203,6 @@ signing_keys = Table(
     Column("public_key", JSONB, nullable=False),
     _now("publish_time"),
     _time("activate_time", nullable=False),
-    _time("revoke_time"),
     Index("ix_signing_keys_activate_time", "activate_time"),
 )
 
@@ -283,7 +282,8 @@ erasures = Table(
 )
 
 # Guests whose takes an account receives. `due_time` is when the next attempt begins; null before
-# the account's first login.
+# the account's first login. `adopt_time` is when the takes changed their owner; a second attempt
+# finds those that the guest was still uploading.
 adoptions = Table(
     "adoptions",
     metadata,
@@ -291,6 +291,7 @@ adoptions = Table(
     _account_id(nullable=False),
     _now("create_time"),
     _time("due_time"),
+    _time("adopt_time"),
     CheckConstraint("guest_owner_id LIKE 'guest:%'", name="guest_owner_id"),
     Index("ix_adoptions_account_id", "account_id"),
     Index("ix_adoptions_due_time", "due_time", postgresql_where=text("due_time IS NOT NULL")),

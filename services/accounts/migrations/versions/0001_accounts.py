@@ -139,7 +139,6 @@ TABLES = (
         public_key jsonb NOT NULL,
         publish_time timestamptz NOT NULL DEFAULT now(),
         activate_time timestamptz NOT NULL,
-        revoke_time timestamptz,
         CONSTRAINT pk_signing_keys PRIMARY KEY (kid)
     )
     """,
@@ -213,6 +212,7 @@ TABLES = (
         account_id uuid NOT NULL,
         create_time timestamptz NOT NULL DEFAULT now(),
         due_time timestamptz,
+        adopt_time timestamptz,
         CONSTRAINT pk_adoptions PRIMARY KEY (guest_owner_id),
         CONSTRAINT ck_adoptions_guest_owner_id CHECK (guest_owner_id LIKE 'guest:%'),
         CONSTRAINT fk_adoptions_account_id FOREIGN KEY (account_id)
