@@ -36,9 +36,7 @@ class ProfileRpcs:
 
     async def UpdateMe(self, request: pb.UpdateMeRequest, context: Context) -> pb.Account:
         present = await self._me(context)
-        updated = apply_update(
-            converters.account_to(present), request.account, request.update_mask
-        )
+        updated = apply_update(converters.account_to(present), request.account, request.update_mask)
         profile = profile_of(
             updated.name,
             updated.language,

@@ -53,9 +53,7 @@ class AttemptStore:
 
     async def forget(self, limits: Sequence[Limit]) -> None:
         """Clear the counts of accounts. Those of network addresses stay."""
-        await self._update(
-            [limit for limit in limits if limit.scope is not Scope.ADDRESS], count=0
-        )
+        await self._update([limit for limit in limits if limit.scope is not Scope.ADDRESS], count=0)
 
     async def _update(self, limits: Sequence[Limit], **values: Any) -> None:
         # All statements lock the keys in the same order, so they can't deadlock.

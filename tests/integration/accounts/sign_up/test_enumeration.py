@@ -37,7 +37,8 @@ async def known(service: Service) -> Service:
 
 
 async def idle(service: Service) -> None:
-    while await service.queued():
+    """Wait until the outbox of the service has sent its mails."""
+    while await service.queued():  # noqa: ASYNC110 (a database has no event)
         await asyncio.sleep(0.05)
 
 
@@ -54,9 +55,7 @@ async def test_a_login_costs_and_answers_the_same_for_unknown_addresses(known: S
             known, lambda: refusal(known.log_in(email, password="wrong-lamp-orbit"))
         )
 
-    right, unknown, unverified = [
-        await failed(email) for email in (EMAIL, UNKNOWN, UNVERIFIED)
-    ]
+    right, unknown, unverified = [await failed(email) for email in (EMAIL, UNKNOWN, UNVERIFIED)]
     assert right == unknown == unverified
     assert right[2] == 1
 
