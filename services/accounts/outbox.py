@@ -131,4 +131,5 @@ class Outbox:
 
 def delay_after(attempts: int) -> timedelta:
     """The pause after the attempt with this number, 1 or more."""
-    return min(FIRST_DELAY * 2 ** min(attempts - 1, _MAX_DOUBLINGS), MAX_DELAY)
+    factor: int = 2 ** min(attempts - 1, _MAX_DOUBLINGS)
+    return min(FIRST_DELAY * factor, MAX_DELAY)

@@ -53,7 +53,7 @@ class ProfileRpcs:
             request.current_password,
             request.new_password,
             address=client_key(context),
-            session_id=await session_id_of(self._parts, context),
+            session_id=session_id_of(context),
         )
         return Empty()
 

@@ -84,13 +84,13 @@ async def _locked(
         index_elements=[attempts.c.key], set_={"key": insertion.excluded.key}
     ).returning(
         attempts.c.key,
-        attempts.c.count,
+        attempts.c.count.label("attempts"),
         attempts.c.time,
         attempts.c.is_known,
         func.clock_timestamp().label("now"),
     )
     rows = (await connection.execute(statement)).all()
-    records = {by_key[row.key]: Record(row.count, row.time, row.is_known) for row in rows}
+    records = {by_key[row.key]: Record(row.attempts, row.time, row.is_known) for row in rows}
     return records, max(row.now for row in rows)
 
 

@@ -93,7 +93,7 @@ class MailStore:
         and a mail that arrived although its attempt failed keeps a valid link.
         """
         token = new_token()
-        values = {
+        values: dict[str, Any] = {
             "token_hash": literal(token_hash(token)),
             "purpose": literal(purpose.value),
             "account_id": accounts.c.account_id,
