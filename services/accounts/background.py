@@ -29,4 +29,7 @@ def background_of(parts: Parts) -> list[Background]:
             "erasure metrics", ErasureMetrics(parts.erasures).refresh, metrics.INTERVAL_SECONDS
         ),
     ]
-    return [Background(task.name, task.run) for task in tasks]
+    return [
+        Background("mail outbox", parts.outbox.run, parts.outbox.stop),
+        *(Background(task.name, task.run) for task in tasks),
+    ]

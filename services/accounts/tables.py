@@ -155,7 +155,7 @@ mail_tokens = Table(
     Column("purpose", Text, nullable=False),
     _account_id(),
     Column("email", Text, nullable=False),
-    Column("sign_up", JSONB),
+    Column("sign_up", JSONB(none_as_null=True)),
     _now("create_time"),
     _time("expire_time", nullable=False),
     CheckConstraint(
@@ -179,7 +179,7 @@ mails = Table(
     Column("occasion", Text, nullable=False),
     Column("recipient", Text, nullable=False),
     Column("language", Text, nullable=False),
-    Column("sign_up", JSONB),
+    Column("sign_up", JSONB(none_as_null=True)),
     Column("attempts", Integer, nullable=False, server_default="0"),
     _now("create_time"),
     _now("due_time"),
