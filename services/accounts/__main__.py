@@ -27,6 +27,7 @@ async def main(settings: AccountsSettings) -> None:
     async with AsyncExitStack() as resources:
         database = await resources.enter_async_context(Database(settings, ACCOUNTS.name))
         parts = Parts.assemble(settings, database)
+        await resources.enter_async_context(parts.provider_http)
         server = Server(
             settings,
             ACCOUNTS,

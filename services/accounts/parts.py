@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from services.accounts.passwords import Passwords
+from services.accounts.provider_http import ProviderHttp
+from services.accounts.provider_logins import ProviderLogins
 from services.accounts.sealing import Sealer
 from services.accounts.second_factor import SecondFactor
 from services.accounts.session_keeper import SessionKeeper
@@ -25,6 +27,8 @@ class Parts:
     sessions: SessionKeeper
     passwords: Passwords
     second_factor: SecondFactor
+    provider_http: ProviderHttp
+    provider_logins: ProviderLogins
 
     @classmethod
     def assemble(cls, settings: AccountsSettings, database: Database) -> Self:
@@ -33,6 +37,7 @@ class Parts:
             settings.accounts_secret.get_secret_value(),
             settings.accounts_secret_previous.get_secret_value(),
         )
+        provider_http = ProviderHttp()
         return cls(
             settings,
             database,
@@ -40,5 +45,7 @@ class Parts:
             AccountStore(database),
             SessionKeeper(),
             Passwords(settings, database),
-            SecondFactor(settings, database, sealer),
+            SecondFactor(database, sealer),
+            provider_http,
+            ProviderLogins.assemble(settings, database, sealer, provider_http),
         )
