@@ -7,16 +7,19 @@ import asyncio
 from contextlib import AsyncExitStack
 
 import services.runtime.quick_start  # noqa: F401 (first, for its effect)
+from services.accounts.background import background_of
+from services.accounts.clients import AnalysisOwnerClient, UploadOwnerClient
 from services.accounts.parts import Parts
 from services.accounts.servicer import AccountAdminServicer, AccountServicer
 from services.accounts.settings import AccountsSettings
 from services.registry import ACCOUNTS
 from services.runtime.allocator import configure_allocator
+from services.runtime.channels import open_channel
 from services.runtime.database import Database
 from services.runtime.logs import configure_logs
 from services.runtime.processes import add_processes_argument, become_parent
 from services.runtime.schema import SchemaProbe
-from services.runtime.server import Background, Server
+from services.runtime.server import Server
 from sori.accounts.v1 import accounts_pb2_grpc
 
 
@@ -26,20 +29,28 @@ async def main(settings: AccountsSettings) -> None:
     configure_logs(ACCOUNTS.name, settings.log_level)
     async with AsyncExitStack() as resources:
         database = await resources.enter_async_context(Database(settings, ACCOUNTS.name))
-        parts = Parts.assemble(settings, database)
+        analysis, upload = [
+            await resources.enter_async_context(open_channel(address, settings.tls))
+            for address in (settings.analysis_address, settings.upload_address)
+        ]
+        parts = Parts.assemble(
+            settings, database, AnalysisOwnerClient(analysis), UploadOwnerClient(upload)
+        )
         await resources.enter_async_context(parts.provider_http)
         server = Server(
             settings,
             ACCOUNTS,
-            probes={"database": SchemaProbe(database, ACCOUNTS.name)},
+            probes={
+                "database": SchemaProbe(database, ACCOUNTS.name),
+                "signing keys": parts.keys.probe,
+            },
             max_calls=settings.accounts_max_calls,
         )
         accounts_pb2_grpc.add_AccountServiceServicer_to_server(AccountServicer(parts), server.grpc)
         accounts_pb2_grpc.add_AccountAdminServiceServicer_to_server(
             AccountAdminServicer(parts), server.grpc
         )
-        background: list[Background] = []
-        await server.run(settings.accounts_listen, background=background)
+        await server.run(settings.accounts_listen, background=background_of(parts))
 
 
 if __name__ == "__main__":

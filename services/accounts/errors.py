@@ -193,3 +193,13 @@ class KeysUnavailable(
     english="The service is temporarily unavailable. Try again in a few seconds.",
 ):
     """The process has not read the signing keys yet."""
+
+
+class UploadUnavailable(
+    SoriError,
+    code=StatusCode.UNAVAILABLE,
+    developer="The upload service does not respond. Retry in a few seconds.",
+    korean="잠시 서비스를 이용할 수 없습니다. 잠시 후 다시 시도해 주세요.",
+    english="The service is temporarily unavailable. Try again in a few seconds.",
+):
+    """The upload service does not respond."""

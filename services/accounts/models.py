@@ -87,3 +87,23 @@ class Erasure:
     complete_time: datetime | None = None
     erased_analyses: int = 0
     erased_uploads: int = 0
+
+
+@dataclass(frozen=True)
+class Actor:
+    """The caller that makes a change.
+
+    actor_id: of an account or client; "command" for the command line. address: of the caller.
+    """
+
+    actor_id: str
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class Client:
+    """A program of an internal team. roles: of its tokens."""
+
+    client_id: UUID
+    secret_hash: bytes = field(repr=False)
+    roles: tuple[Role, ...] = ()

@@ -145,37 +145,53 @@ used_refresh_tokens = Table(
     Index("ix_used_refresh_tokens_use_time", "use_time"),
 )
 
-# Tokens of links in mails; each is valid once. `new_email` is the address of a change.
+# Tokens of links in mails. Using one deletes it, so each is valid once. `email` is the address
+# that the link was sent to. `sign_up` is what the account gets when the link of a sign-up
+# verifies its address: password hash, name, language, time zone and guest.
 mail_tokens = Table(
     "mail_tokens",
     metadata,
     Column("token_hash", LargeBinary, primary_key=True),
     Column("purpose", Text, nullable=False),
     _account_id(nullable=False),
-    Column("new_email", Text),
+    Column("email", Text, nullable=False),
+    Column("sign_up", JSONB),
     _now("create_time"),
     _time("expire_time", nullable=False),
-    _time("use_time"),
     CheckConstraint(
         "purpose IN ('verify_email', 'change_email', 'reset_password')", name="purpose"
     ),
-    CheckConstraint("(purpose = 'change_email') = (new_email IS NOT NULL)", name="new_email"),
+    CheckConstraint("sign_up IS NULL OR purpose = 'verify_email'", name="sign_up"),
+    _length("email", 3, 254),
     Index("ix_mail_tokens_account_id", "account_id", "purpose"),
     Index("ix_mail_tokens_expire_time", "expire_time"),
 )
 
-# Mails to be sent. `content` is sealed, because it has links with tokens. `due_time` is when the
-# next attempt begins.
+# Mails to be sent. `occasion` is why; the process that sends a mail looks up whether the recipient
+# has an account, writes the text and creates the token of the link. `account_id` is null where
+# only the recipient is known. `attempts` numbers the claims, so that a process with an expired
+# lease changes nothing. `due_time` is when the next attempt begins, or the lease of this one ends.
 mails = Table(
     "mails",
     metadata,
     Column("mail_id", Uuid, primary_key=True),
     Column("account_id", ForeignKey(accounts.c.account_id, ondelete="CASCADE")),
-    Column("content", LargeBinary, nullable=False),
+    Column("occasion", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("language", Text, nullable=False),
+    Column("sign_up", JSONB),
     Column("attempts", Integer, nullable=False, server_default="0"),
     _now("create_time"),
     _now("due_time"),
     _time("expire_time", nullable=False),
+    CheckConstraint(
+        "occasion IN ('sign_up', 'resend_verification', 'reset_password', 'change_email',"
+        " 'password_changed', 'email_changed')",
+        name="occasion",
+    ),
+    CheckConstraint("(occasion = 'sign_up') = (sign_up IS NOT NULL)", name="sign_up"),
+    CheckConstraint("language IN ('ko', 'en')", name="language"),
+    _length("recipient", 3, 254),
     Index("ix_mails_due_time", "due_time"),
     Index("ix_mails_account_id", "account_id"),
 )
@@ -190,19 +206,18 @@ signing_keys = Table(
     Column("public_key", JSONB, nullable=False),
     _now("publish_time"),
     _time("activate_time", nullable=False),
-    _time("revoke_time"),
     Index("ix_signing_keys_activate_time", "activate_time"),
 )
 
-# Counters of attempts, such as logins: `key` names what is limited and for whom. `next_time` is
-# when the next attempt is allowed.
+# Counters of attempts, such as logins. `key` is a hash of what is limited and for whom. `time` is
+# that of the last attempt; `is_known` is whether an attempt has succeeded.
 attempts = Table(
     "attempts",
     metadata,
-    Column("key", Text, primary_key=True),
-    Column("count", Integer, nullable=False, server_default="1"),
-    _now("first_time"),
-    _now("next_time"),
+    Column("key", LargeBinary, primary_key=True),
+    Column("count", Integer, nullable=False),
+    _now("time"),
+    Column("is_known", Boolean, nullable=False, server_default="false"),
     _time("expire_time", nullable=False),
     Index("ix_attempts_expire_time", "expire_time"),
 )
@@ -270,7 +285,8 @@ erasures = Table(
 )
 
 # Guests whose takes an account receives. `due_time` is when the next attempt begins; null before
-# the account's first login.
+# the account's first login. `adopt_time` is when the takes changed their owner; a second attempt
+# finds those that the guest was still uploading.
 adoptions = Table(
     "adoptions",
     metadata,
@@ -278,6 +294,7 @@ adoptions = Table(
     _account_id(nullable=False),
     _now("create_time"),
     _time("due_time"),
+    _time("adopt_time"),
     CheckConstraint("guest_owner_id LIKE 'guest:%'", name="guest_owner_id"),
     Index("ix_adoptions_account_id", "account_id"),
     Index("ix_adoptions_due_time", "due_time", postgresql_where=text("due_time IS NOT NULL")),

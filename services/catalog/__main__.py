@@ -26,6 +26,7 @@ from services.runtime.server import Background, Server
 from services.runtime.watch_limit import WatchLimit
 
 # Reflection finds the descriptors of imported modules only.
+from sori.accounts.v1 import accounts_pb2  # noqa: F401
 from sori.analysis.v1 import analysis_pb2  # noqa: F401
 from sori.catalog.v1 import catalog_pb2_grpc
 from sori.upload.v1 import tus_pb2, upload_pb2  # noqa: F401

@@ -10,7 +10,7 @@ and in `shared_errors.py`.
     ├── DatabaseUnavailable, StorageUnavailable, TooManyCalls, ShuttingDown   retry
     ├── InternalError           an unexpected exception
     ├── services.runtime.shared_errors
-    └── services.{catalog,upload,analysis}.errors
+    └── services.{catalog,upload,analysis,accounts}.errors
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from grpc_status import rpc_status
 from services.registry import SERVICES
 from services.runtime.interceptors import CallInterceptor
 from services.runtime.reflection import V1, V1ALPHA, enable_reflection
+from sori.accounts.v1 import accounts_pb2_grpc
 from sori.analysis.v1 import analysis_pb2_grpc
 from sori.catalog.v1 import catalog_pb2_grpc
 from sori.upload.v1 import tus_pb2_grpc, upload_pb2, upload_pb2_grpc
@@ -69,6 +70,22 @@ async def channel() -> AsyncIterator[grpc.aio.Channel]:
     )
     tus_pb2_grpc.add_TusServiceServicer_to_server(
         tus_pb2_grpc.TusServiceServicer(),  # type: ignore[abstract]
+        server,
+    )
+    accounts_pb2_grpc.add_AccountServiceServicer_to_server(
+        accounts_pb2_grpc.AccountServiceServicer(),  # type: ignore[abstract]
+        server,
+    )
+    accounts_pb2_grpc.add_AccountAdminServiceServicer_to_server(
+        accounts_pb2_grpc.AccountAdminServiceServicer(),  # type: ignore[abstract]
+        server,
+    )
+    analysis_pb2_grpc.add_AnalysisOwnerServiceServicer_to_server(
+        analysis_pb2_grpc.AnalysisOwnerServiceServicer(),  # type: ignore[abstract]
+        server,
+    )
+    upload_pb2_grpc.add_UploadOwnerServiceServicer_to_server(
+        upload_pb2_grpc.UploadOwnerServiceServicer(),  # type: ignore[abstract]
         server,
     )
     health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), server)

@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2 as pb
 
 from services.registry import ANALYSIS, SERVICES
 from services.runtime.reflection import V1, V1ALPHA, enable_reflection
+from sori.accounts.v1 import accounts_pb2  # noqa: F401
 from sori.analysis.v1 import analysis_pb2  # noqa: F401
 from sori.catalog.v1 import catalog_pb2  # noqa: F401
 from sori.upload.v1 import tus_pb2, upload_pb2  # noqa: F401

@@ -15,6 +15,7 @@ import pytest
 from services.registry import BY_NAME, MIGRATED_SERVICES
 from services.runtime.healthcheck import is_serving
 from services.runtime.revisions import older_revisions
+from sori.accounts.v1 import accounts_pb2, accounts_pb2_grpc
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from sori.upload.v1 import upload_pb2, upload_pb2_grpc
@@ -27,6 +28,9 @@ JOB_ID = "019d3f00-0000-7000-8000-000000000000"
 Call = Callable[[grpc.Channel], object]
 
 READS: dict[str, Call] = {
+    "accounts": lambda channel: accounts_pb2_grpc.AccountServiceStub(channel).GetErasure(
+        accounts_pb2.GetErasureRequest(erasure_id=JOB_ID)
+    ),
     "catalog": lambda channel: catalog_pb2_grpc.CatalogServiceStub(channel).ListTokens(
         catalog_pb2.ListTokensRequest()
     ),

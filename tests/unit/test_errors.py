@@ -11,6 +11,7 @@ from google.rpc import error_details_pb2, status_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
+import services.accounts.errors as accounts_errors
 import services.analysis.errors as analysis_errors
 import services.catalog.errors as catalog_errors
 import services.runtime.shared_errors as shared_errors
@@ -27,7 +28,7 @@ from services.runtime.language import Language
 from services.runtime.shared_errors import TokenNotFound
 
 # Importing a service's errors registers them.
-MODULES = (catalog_errors, upload_errors, analysis_errors, shared_errors)
+MODULES = (catalog_errors, upload_errors, analysis_errors, accounts_errors, shared_errors)
 CATALOGUE = SoriError.__subclasses__()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http.cookies import CookieError, SimpleCookie
 from uuid import UUID
 
 from services.accounts import converters
@@ -12,13 +11,19 @@ from services.runtime.access import caller_of
 from services.runtime.errors import FieldViolation, InvalidField
 from services.runtime.interceptors import Context, call_metadata
 from services.runtime.shared_errors import CredentialsMissing
+from services.runtime.text import nfc, text_problem
 from sori.accounts.v1 import accounts_pb2 as pb
+
+SESSION = "x-sori-session"
+"""Metadata of the gateway: `sid` of the access token."""
 
 REFRESH_COOKIE = "__Host-sori_refresh"
 """The cookie of the refresh token. Browsers demand the path "/" of a name with this prefix."""
 
 CUSTOM_HEADER = "x-requested-with"
 """Browsers let a page of another site send it only if the gateway's CORS settings allow that."""
+
+MAX_DEVICE_LENGTH = 100
 
 _SAME_SITE = ("same-origin", "same-site")
 
@@ -58,11 +63,12 @@ def refresh_token_of(context: Context, in_body: str) -> str:
 
 def cookie_of(context: Context, name: str) -> str:
     """The value of a cookie; empty without it."""
-    try:
-        cookies = SimpleCookie(call_metadata(context).get("cookie", ""))
-    except CookieError:
-        return ""
-    return cookies[name].value if name in cookies else ""
+    # http.cookies drops all cookies after one that it can't parse.
+    for cookie in call_metadata(context).get("cookie", "").split(";"):
+        found, _, value = cookie.strip().partition("=")
+        if found == name:
+            return value
+    return ""
 
 
 def check_same_site(context: Context) -> None:
@@ -97,3 +103,23 @@ async def send_tokens(
         headers.append(("set-cookie", refresh_cookie(tokens.refresh_token, lifetime_seconds)))
     await context.send_initial_metadata(tuple(headers))
     return converters.tokens_to(tokens, with_refresh_token=not use_cookie)
+
+
+def device_of(text: str) -> str:
+    """The name of a session in lists, in NFC. Errors: InvalidField."""
+    device = nfc(text, MAX_DEVICE_LENGTH).strip()
+    if problem := text_problem(device, MAX_DEVICE_LENGTH):
+        raise InvalidField(FieldViolation("device", problem))
+    return device
+
+
+def session_id_of(context: Context) -> UUID | None:
+    """The session of the caller's access token; None if the gateway does not state it."""
+    stated = call_metadata(context).get(SESSION, "")
+    return uuid_of(SESSION, stated) if stated else None
+
+
+def guest_owner_id_of(context: Context) -> str:
+    """The owner id of the guest who calls; empty for other callers."""
+    caller = caller_of(context)
+    return "" if caller.is_account else caller.owner_id

@@ -2,11 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
+from google.api.httpbody_pb2 import HttpBody
+
+from services.accounts import converters
+from services.accounts.errors import AccountNotFound
+from services.accounts.export import export_document
 from services.accounts.parts import Parts
+from services.accounts.servicer.common import account_id_of, uuid_of
+from services.runtime.client_address import client_key
+from services.runtime.interceptors import Context
+from services.runtime.shared_errors import CredentialsMissing
+from sori.accounts.v1 import accounts_pb2 as pb
+
+_DOWNLOAD = (
+    ("content-disposition", 'attachment; filename="sori-account.json"'),
+    ("cache-control", "no-store"),
+)
 
 
 class ErasureRpcs:
-    """Deletion and export of an account."""
+    """Deletes and exports everything of the caller's account."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+
+    async def DeleteMe(self, request: pb.DeleteMeRequest, context: Context) -> pb.Erasure:
+        account_id, address = account_id_of(context), client_key(context)
+        try:
+            await self._parts.passwords.check(account_id, request.password, address)
+            erasure = await self._parts.erasures.begin(account_id, address)
+        except AccountNotFound:
+            # The access token outlives the account for minutes.
+            raise CredentialsMissing from None
+        return converters.erasure_to(erasure)
+
+    async def GetErasure(self, request: pb.GetErasureRequest, context: Context) -> pb.Erasure:
+        erasure_id = uuid_of("erasure_id", request.erasure_id)
+        return converters.erasure_to(await self._parts.erasures.get(erasure_id))
+
+    async def ExportMe(
+        self, request: pb.ExportMeRequest, context: Context
+    ) -> AsyncIterator[HttpBody]:
+        account_id = account_id_of(context)
+        try:
+            account = await self._parts.accounts.get(account_id)
+        except AccountNotFound:
+            raise CredentialsMissing from None
+        sessions = await self._parts.sessions.list_open(account_id)
+        analyses = self._parts.analyses.export(str(account_id))
+        await context.send_initial_metadata(_DOWNLOAD)
+        async for piece in export_document(account, sessions, analyses):
+            yield HttpBody(content_type="application/json", data=piece)

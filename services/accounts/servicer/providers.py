@@ -16,20 +16,18 @@ from services.accounts.return_to import with_parameter
 from services.accounts.servicer.common import (
     check_same_site,
     cookie_of,
+    device_of,
     refresh_cookie,
     send_tokens,
 )
 from services.accounts.store.identities import Arrival
 from services.runtime.access import caller_of
 from services.runtime.client_address import client_key
-from services.runtime.errors import FieldViolation, InvalidField
 from services.runtime.interceptors import HTTP_STATUS, Context, call_language
-from services.runtime.text import nfc, text_problem
 from sori.accounts.v1 import accounts_pb2 as pb
 
 FOUND = 302
 SEE_OTHER = 303
-MAX_DEVICE_LENGTH = 100
 DECLINED = "access_denied"
 
 
@@ -45,7 +43,7 @@ class ProviderRpcs:
     ) -> pb.Tokens:
         if request.use_cookie:
             check_same_site(context)
-        device = _device(request.device)
+        device = device_of(request.device)
         account_id = await self._logins.account_of_id_token(
             request.provider, request.id_token, request.nonce, _arrival(context)
         )
@@ -84,7 +82,7 @@ class ProviderRpcs:
         check_same_site(context)
         cookie = cookie_of(context, self._logins.cookies.pending_name)
         account_id = self._logins.pending_account(cookie)
-        device = _device(request.device)
+        device = device_of(request.device)
         return await self._confirmed(
             context, account_id, request.totp_code, device, use_cookie=request.use_cookie
         )
@@ -127,14 +125,6 @@ def _arrival(context: Context) -> Arrival:
     caller = caller_of(context)
     guest = "" if caller.is_account else caller.owner_id
     return Arrival(call_language(context), guest, client_key(context))
-
-
-def _device(device: str) -> str:
-    """The name of a session in Unicode NFC. Errors: InvalidField."""
-    name = nfc(device, MAX_DEVICE_LENGTH)
-    if problem := text_problem(name, MAX_DEVICE_LENGTH):
-        raise InvalidField(FieldViolation("device", problem))
-    return name
 
 
 async def _redirect(

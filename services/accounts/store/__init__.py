@@ -1,7 +1,35 @@
-"""All SQL of the accounts service."""
+"""All SQL of the accounts service.
+
+Lock order, so that concurrent writes cannot deadlock: the account before its other rows, and a
+session before its used refresh tokens.
+"""
 
 from __future__ import annotations
 
 from services.accounts.store.accounts import AccountStore
+from services.accounts.store.adoptions import Adoption, AdoptionStore, remember_guest
+from services.accounts.store.audit import AuditStore
+from services.accounts.store.clients import ClientStore
+from services.accounts.store.erasures import ErasureClaim, ErasureStore
+from services.accounts.store.expired_rows import ExpiredRows
+from services.accounts.store.keys import KeyStore, StoredKey
+from services.accounts.store.operators import OperatorStore
+from services.accounts.store.roles import RoleStore
+from services.accounts.store.sessions import SessionStore
 
-__all__ = ["AccountStore"]
+__all__ = [
+    "AccountStore",
+    "Adoption",
+    "AdoptionStore",
+    "AuditStore",
+    "ClientStore",
+    "ErasureClaim",
+    "ErasureStore",
+    "ExpiredRows",
+    "KeyStore",
+    "OperatorStore",
+    "RoleStore",
+    "SessionStore",
+    "StoredKey",
+    "remember_guest",
+]

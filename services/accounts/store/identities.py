@@ -14,7 +14,8 @@ from services.accounts.models import AuditEntry
 from services.accounts.provider_identity import ProviderIdentity
 from services.accounts.store.adoptions import remember_guest
 from services.accounts.store.audit import record
-from services.accounts.tables import accounts, identities, mail_tokens, recovery_codes, sessions
+from services.accounts.store.sessions import end_sessions
+from services.accounts.tables import accounts, identities, mail_tokens, recovery_codes
 from services.runtime.database import Database, retried_on_schema_change
 from services.runtime.ids import random_uuid7
 
@@ -150,11 +151,7 @@ async def _reclaim(connection: AsyncConnection, account_id: UUID) -> None:
     )
     for table in (recovery_codes, identities, mail_tokens):
         await connection.execute(delete(table).where(table.c.account_id == account_id))
-    await connection.execute(
-        update(sessions)
-        .where(sessions.c.account_id == account_id, sessions.c.revoke_time.is_(None))
-        .values(revoke_time=func.now())
-    )
+    await end_sessions(connection, account_id)
 
 
 async def _new_account(

@@ -9,16 +9,18 @@ from sqlalchemy import Select, func, select
 from services.accounts.models import Account, Role
 from services.accounts.tables import accounts, identities, roles
 
-_ROLES = func.array(
+ROLES = func.array(
     select(roles.c.role)
     .where(roles.c.account_id == accounts.c.account_id)
     .order_by(roles.c.role)
+    .correlate(accounts)
     .scalar_subquery()
 )
 _PROVIDERS = func.array(
     select(identities.c.provider)
     .where(identities.c.account_id == accounts.c.account_id)
     .order_by(identities.c.provider)
+    .correlate(accounts)
     .scalar_subquery()
 )
 
@@ -35,7 +37,7 @@ def select_accounts() -> Select[Any]:
         accounts.c.create_time,
         accounts.c.password_hash.is_not(None).label("has_password"),
         accounts.c.totp_secret.is_not(None).label("has_totp"),
-        _ROLES.label("roles"),
+        ROLES.label("roles"),
         _PROVIDERS.label("providers"),
     ).where(accounts.c.delete_time.is_(None))
 

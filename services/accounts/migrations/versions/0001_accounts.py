@@ -97,15 +97,15 @@ TABLES = (
         token_hash bytea NOT NULL,
         purpose text NOT NULL,
         account_id uuid NOT NULL,
-        new_email text,
+        email text NOT NULL,
+        sign_up jsonb,
         create_time timestamptz NOT NULL DEFAULT now(),
         expire_time timestamptz NOT NULL,
-        use_time timestamptz,
         CONSTRAINT pk_mail_tokens PRIMARY KEY (token_hash),
         CONSTRAINT ck_mail_tokens_purpose
             CHECK (purpose IN ('verify_email', 'change_email', 'reset_password')),
-        CONSTRAINT ck_mail_tokens_new_email
-            CHECK ((purpose = 'change_email') = (new_email IS NOT NULL)),
+        CONSTRAINT ck_mail_tokens_sign_up CHECK (sign_up IS NULL OR purpose = 'verify_email'),
+        CONSTRAINT ck_mail_tokens_email CHECK (char_length(email) BETWEEN 3 AND 254),
         CONSTRAINT fk_mail_tokens_account_id FOREIGN KEY (account_id)
             REFERENCES accounts.accounts (account_id) ON DELETE CASCADE
     )
@@ -114,12 +114,22 @@ TABLES = (
     CREATE TABLE accounts.mails (
         mail_id uuid NOT NULL,
         account_id uuid,
-        content bytea NOT NULL,
+        occasion text NOT NULL,
+        recipient text NOT NULL,
+        language text NOT NULL,
+        sign_up jsonb,
         attempts integer NOT NULL DEFAULT 0,
         create_time timestamptz NOT NULL DEFAULT now(),
         due_time timestamptz NOT NULL DEFAULT now(),
         expire_time timestamptz NOT NULL,
         CONSTRAINT pk_mails PRIMARY KEY (mail_id),
+        CONSTRAINT ck_mails_occasion CHECK (
+            occasion IN ('sign_up', 'resend_verification', 'reset_password', 'change_email',
+                'password_changed', 'email_changed')
+        ),
+        CONSTRAINT ck_mails_sign_up CHECK ((occasion = 'sign_up') = (sign_up IS NOT NULL)),
+        CONSTRAINT ck_mails_language CHECK (language IN ('ko', 'en')),
+        CONSTRAINT ck_mails_recipient CHECK (char_length(recipient) BETWEEN 3 AND 254),
         CONSTRAINT fk_mails_account_id FOREIGN KEY (account_id)
             REFERENCES accounts.accounts (account_id) ON DELETE CASCADE
     )
@@ -131,16 +141,15 @@ TABLES = (
         public_key jsonb NOT NULL,
         publish_time timestamptz NOT NULL DEFAULT now(),
         activate_time timestamptz NOT NULL,
-        revoke_time timestamptz,
         CONSTRAINT pk_signing_keys PRIMARY KEY (kid)
     )
     """,
     """
     CREATE TABLE accounts.attempts (
-        key text NOT NULL,
-        count integer NOT NULL DEFAULT 1,
-        first_time timestamptz NOT NULL DEFAULT now(),
-        next_time timestamptz NOT NULL DEFAULT now(),
+        key bytea NOT NULL,
+        count integer NOT NULL,
+        time timestamptz NOT NULL DEFAULT now(),
+        is_known boolean NOT NULL DEFAULT false,
         expire_time timestamptz NOT NULL,
         CONSTRAINT pk_attempts PRIMARY KEY (key)
     )
@@ -205,6 +214,7 @@ TABLES = (
         account_id uuid NOT NULL,
         create_time timestamptz NOT NULL DEFAULT now(),
         due_time timestamptz,
+        adopt_time timestamptz,
         CONSTRAINT pk_adoptions PRIMARY KEY (guest_owner_id),
         CONSTRAINT ck_adoptions_guest_owner_id CHECK (guest_owner_id LIKE 'guest:%'),
         CONSTRAINT fk_adoptions_account_id FOREIGN KEY (account_id)

@@ -1,0 +1,163 @@
+"""Operate accounts: `python -m services.accounts.cli COMMAND`.
+
+create-operator EMAIL  makes the account with this address an operator, and creates it if there is
+                       none. Prints a link that sets the password, valid once, for a day.
+grant-role EMAIL ROLE  grants "catalog_editor" or "operator".
+revoke-role EMAIL ROLE revokes it, and ends the account's sessions.
+list [ROLE]            lists the accounts with a role; default: with any role.
+rotate-keys            creates the next signing key; it signs in ten minutes.
+rotate-keys --revoke   deletes all signing keys, for example after a theft: everyone gets new
+                       access tokens by a refresh, once the gateway has read the new keys.
+
+The command connects to PostgreSQL (DATABASE_URL). `rotate-keys` also needs ACCOUNTS_SECRET.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+
+from pydantic import Field, HttpUrl
+
+from services.accounts.key_ring import KeyRing
+from services.accounts.links import RESET_PASSWORD, link
+from services.accounts.models import Account, Actor, Role
+from services.accounts.sealing import Sealer
+from services.accounts.settings import AccountsSettings
+from services.accounts.store import AccountStore, KeyStore, OperatorStore, RoleStore
+from services.registry import ACCOUNTS
+from services.runtime.database import Database
+from services.runtime.errors import DatabaseUnavailable
+from services.runtime.settings import DatabaseSettings
+
+PAGE_SIZE = 500
+MAX_EMAIL_LENGTH = 254
+_ACTOR = Actor("command")
+
+
+class CliSettings(DatabaseSettings):
+    """The database, and where links lead."""
+
+    app_url: HttpUrl = Field(
+        HttpUrl("http://localhost:8000"),
+        description="URL of the web app, to which links in mails and logins at providers lead.",
+    )
+
+
+async def create_operator(database: Database, settings: CliSettings, email: str) -> int:
+    """Make an account an operator. Returns the exit status."""
+    if "@" not in email or len(email) > MAX_EMAIL_LENGTH:
+        print(f"{email} is not an e-mail address.", file=sys.stderr)
+        return 2
+    operator = await OperatorStore(database).create(email)
+    print(f"{email} is an operator: account {operator.account_id}")
+    if operator.token:
+        print(
+            "Set the password within a day. Open this link, or send its token as `token` with\n"
+            f"`new_password` to POST /auth/reset-password:\n"
+            f"{link(str(settings.app_url), RESET_PASSWORD, operator.token)}"
+        )
+    return 0
+
+
+async def change_role(database: Database, email: str, role: Role, *, is_granted: bool) -> int:
+    """Grant or revoke a role. Returns the exit status."""
+    account = await AccountStore(database).find(email)
+    if account is None:
+        print(f"No account has the address {email}.", file=sys.stderr)
+        return 1
+    store = RoleStore(database)
+    change = store.grant if is_granted else store.revoke
+    _print(await change(account.account_id, role, _ACTOR))
+    return 0
+
+
+async def list_accounts(database: Database, roles: Sequence[Role]) -> int:
+    """Print the accounts with any of the roles, once each. Returns the exit status."""
+    store, printed = AccountStore(database), set()
+    for role in roles:
+        before = None
+        while page := await store.page(PAGE_SIZE, before, role=role):
+            for account in page:
+                if account.account_id not in printed:
+                    printed.add(account.account_id)
+                    _print(account)
+            before = (page[-1].create_time, page[-1].account_id)
+    return 0
+
+
+async def rotate_keys(database: Database, *, revoke: bool) -> int:
+    """Create the next signing key. Returns the exit status."""
+    settings = AccountsSettings.read()
+    sealer = Sealer(
+        settings.accounts_secret.get_secret_value(),
+        settings.accounts_secret_previous.get_secret_value(),
+    )
+    await KeyRing(settings, KeyStore(database), sealer).rotate_now(revoke=revoke)
+    print("The new key signs now." if revoke else "The next key signs in ten minutes.")
+    return 0
+
+
+def main() -> int:
+    """Run one command. Returns the exit status."""
+    arguments, settings = _parser().parse_args(), CliSettings.read()
+    try:
+        return asyncio.run(_run(settings, _command(arguments, settings)))
+    except DatabaseUnavailable:
+        print("PostgreSQL does not respond. Run the command again.", file=sys.stderr)
+        return 1
+
+
+async def _run(settings: CliSettings, command: Callable[[Database], Awaitable[int]]) -> int:
+    async with Database(settings, f"{ACCOUNTS.name}-cli") as database:
+        return await command(database)
+
+
+def _command(
+    arguments: argparse.Namespace, settings: CliSettings
+) -> Callable[[Database], Awaitable[int]]:
+    match arguments.command:
+        case "create-operator":
+            return lambda database: create_operator(database, settings, arguments.email)
+        case "list":
+            return lambda database: list_accounts(database, arguments.role or tuple(Role))
+        case "rotate-keys":
+            return lambda database: rotate_keys(database, revoke=arguments.revoke)
+    is_granted = arguments.command == "grant-role"
+    return lambda database: change_role(
+        database, arguments.email, arguments.role, is_granted=is_granted
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m services.accounts.cli",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    create = commands.add_parser("create-operator")
+    create.add_argument("email", type=_email, metavar="EMAIL")
+    for name in ("grant-role", "revoke-role"):
+        change = commands.add_parser(name)
+        change.add_argument("email", type=_email, metavar="EMAIL")
+        change.add_argument("role", type=Role, choices=list(Role), metavar="ROLE")
+    listing = commands.add_parser("list")
+    listing.add_argument("role", type=Role, choices=list(Role), nargs="*", metavar="ROLE")
+    rotation = commands.add_parser("rotate-keys")
+    rotation.add_argument("--revoke", action="store_true")
+    return parser
+
+
+def _email(text: str) -> str:
+    return text.strip().lower()
+
+
+def _print(account: Account) -> None:
+    print(account.account_id, account.email or "(no address)", *account.roles)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""Rows that nobody needs any more."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import ColumnElement, Table, delete, func
+
+from services.accounts.tables import (
+    attempts,
+    mail_tokens,
+    mails,
+    provider_logins,
+    sessions,
+    used_refresh_tokens,
+)
+from services.runtime.database import Database, retried_on_schema_change
+
+ENDED_SESSION_LIFETIME = timedelta(days=1)
+"""How long a session stays stored after its end."""
+
+
+@retried_on_schema_change
+class ExpiredRows:
+    """Deletes sessions, tokens and counters that have expired."""
+
+    def __init__(self, database: Database, *, refresh_token_seconds: float) -> None:
+        """refresh_token_seconds: how long a refresh token is valid; a used one is kept as long."""
+        self._database = database
+        self._refresh_lifetime = timedelta(seconds=refresh_token_seconds)
+
+    async def delete(self) -> None:
+        """Delete what has expired."""
+        now = func.now()
+        expired: list[tuple[Table, ColumnElement[bool]]] = [
+            (sessions, sessions.c.expire_time < now),
+            (sessions, sessions.c.revoke_time < now - ENDED_SESSION_LIFETIME),
+            (used_refresh_tokens, used_refresh_tokens.c.use_time < now - self._refresh_lifetime),
+            *(
+                (table, table.c.expire_time < now)
+                for table in (mail_tokens, mails, attempts, provider_logins)
+            ),
+        ]
+        for table, condition in expired:
+            async with self._database.transaction() as connection:
+                await connection.execute(delete(table).where(condition))

@@ -1,0 +1,73 @@
+"""The accounts service on a real PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from services.accounts.clients import AnalysisOwnerClient, UploadOwnerClient
+from services.accounts.parts import Parts
+from services.accounts.servicer import AccountAdminServicer, AccountServicer
+from services.accounts.settings import AccountsSettings
+from services.runtime.access import AccessCheck
+from services.runtime.channels import open_channel
+from services.runtime.database import Database
+from services.runtime.interceptors import CallInterceptor
+from sori.accounts.v1 import accounts_pb2_grpc
+from sori.analysis.v1 import analysis_pb2_grpc
+from sori.upload.v1 import upload_pb2_grpc
+from tests.integration.accounts.peers import AnalysisOwner, UploadOwner
+from tests.integration.accounts.service import Service
+
+
+@pytest.fixture
+def settings(database_url: str) -> AccountsSettings:
+    return AccountsSettings(
+        database_url=SecretStr(database_url),
+        accounts_secret=SecretStr("a secret of at least 32 characters"),
+    )
+
+
+@asynccontextmanager
+async def listening(server: grpc.aio.Server) -> AsyncIterator[str]:
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    yield f"127.0.0.1:{port}"
+    await server.stop(None)
+
+
+@pytest.fixture
+async def service(settings: AccountsSettings, database: Database) -> AsyncIterator[Service]:
+    analyses, uploads, peer_server = AnalysisOwner(), UploadOwner(), grpc.aio.server()
+    analysis_pb2_grpc.add_AnalysisOwnerServiceServicer_to_server(analyses, peer_server)
+    upload_pb2_grpc.add_UploadOwnerServiceServicer_to_server(uploads, peer_server)
+    server = grpc.aio.server(interceptors=[CallInterceptor(), AccessCheck(guests=True)])
+    async with listening(peer_server) as peer, open_channel(peer) as peer_channel:
+        parts = Parts.assemble(
+            settings, database, AnalysisOwnerClient(peer_channel), UploadOwnerClient(peer_channel)
+        )
+        await parts.keys.refresh()
+        accounts_pb2_grpc.add_AccountServiceServicer_to_server(AccountServicer(parts), server)
+        accounts_pb2_grpc.add_AccountAdminServiceServicer_to_server(
+            AccountAdminServicer(parts), server
+        )
+        async with listening(server) as address, grpc.aio.insecure_channel(address) as channel:
+            yield Service(
+                parts,
+                accounts_pb2_grpc.AccountServiceStub(channel),
+                accounts_pb2_grpc.AccountAdminServiceStub(channel),
+                analyses.stored,
+                uploads.stored,
+            )
+    async with database.transaction() as connection:
+        await connection.execute(
+            text(
+                "TRUNCATE accounts.accounts, accounts.audit, accounts.erasures, accounts.clients,"
+                " accounts.signing_keys CASCADE"
+            )
+        )

@@ -1,0 +1,108 @@
+"""The command line makes the first operator, and changes roles and keys."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+from services.accounts.errors import SessionEnded
+from services.accounts.sealing import token_hash
+from tests.integration.accounts.service import HOME, Service
+
+EMAIL = "dana@example.com"
+
+
+@dataclass(frozen=True)
+class Command:
+    """The command line with a database."""
+
+    database_url: str
+
+    def run(self, *arguments: str, status: int = 0) -> str:
+        """Run a command; returns what it prints. status: the expected exit status."""
+        done = subprocess.run(
+            [sys.executable, "-m", "services.accounts.cli", *arguments],
+            env={
+                **os.environ,
+                "DATABASE_URL": self.database_url,
+                "ACCOUNTS_SECRET": "a secret of at least 32 characters",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == status, done.stderr
+        return done.stdout
+
+
+@pytest.fixture
+def command(database_url: str) -> Command:
+    return Command(database_url)
+
+
+async def test_the_first_operator_sets_a_password_with_the_printed_link(
+    service: Service, command: Command
+) -> None:
+    printed = command.run("create-operator", " Dana@Example.com")
+    token = printed.rpartition("#token=")[2].strip()
+    account = await service.parts.accounts.find(EMAIL)
+    assert account is not None
+    assert account.email_verified
+    assert account.roles == ("operator",)
+    purpose = await service.value(
+        "SELECT purpose FROM accounts.mail_tokens WHERE token_hash = :hash AND expire_time > now()",
+        hash=token_hash(token),
+    )
+    assert purpose == "reset_password"
+    actor = await service.value("SELECT actor_id FROM accounts.audit")
+    assert actor == "command"
+
+
+async def test_an_account_with_a_password_keeps_it(service: Service, command: Command) -> None:
+    account_id = await service.new_account(EMAIL)
+    await service.execute("UPDATE accounts.accounts SET password_hash = 'x'")
+    assert "#token=" not in command.run("create-operator", EMAIL)
+    assert (await service.parts.accounts.get(account_id)).has_password
+
+
+async def test_an_unverified_account_loses_its_password_before_it_becomes_an_operator(
+    service: Service, command: Command
+) -> None:
+    account_id = await service.new_account(EMAIL)
+    await service.execute(
+        "UPDATE accounts.accounts SET password_hash = 'x', email_verified = false"
+    )
+    begun = await service.logged_in(account_id)
+    assert "#token=" in command.run("create-operator", EMAIL)
+    assert not (await service.parts.accounts.get(account_id)).has_password
+    with pytest.raises(SessionEnded):
+        await service.parts.sessions.refresh(begun.refresh_token, HOME)
+
+
+async def test_roles_are_granted_listed_and_revoked(service: Service, command: Command) -> None:
+    account_id = await service.new_account(EMAIL)
+    line = f"{account_id} {EMAIL} catalog_editor\n"
+    assert command.run("grant-role", EMAIL, "catalog_editor") == line
+    assert command.run("list") == line
+    assert command.run("list", "operator") == ""
+    command.run("revoke-role", EMAIL, "catalog_editor")
+    assert command.run("list") == ""
+
+
+async def test_keys_are_revoked(service: Service, command: Command) -> None:
+    before = service.parts.keys.public_keys()
+    command.run("rotate-keys", "--revoke")
+    await service.parts.keys.refresh()
+    assert service.parts.keys.public_keys() != before
+
+
+def test_an_unknown_address_is_refused(command: Command) -> None:
+    command.run("grant-role", "nobody@example.com", "operator", status=1)
+
+
+def test_a_malformed_address_is_refused(command: Command) -> None:
+    command.run("create-operator", "dana", status=2)
