@@ -16,9 +16,7 @@ APPLE_SECRET_SECONDS = 300
 """Apple allows half a year; each secret is used at once."""
 
 
-def credentials(
-    provider: Provider, now: float
-) -> tuple[Mapping[str, str], Mapping[str, str]]:
+def credentials(provider: Provider, now: float) -> tuple[Mapping[str, str], Mapping[str, str]]:
     """The form fields and the headers that state the client id and its secret.
 
     now: Unix time in seconds.

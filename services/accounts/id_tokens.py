@@ -131,7 +131,7 @@ def check_claims(
     issuers: the accepted values of `iss`. audiences: the client ids for which the token may be.
     nonce: that of the login; empty if the client sent none. now: Unix time in seconds.
     """
-    if claims.get("iss") not in issuers:
+    if not _is_among(claims.get("iss"), issuers):
         raise InvalidIdToken("it has another issuer")
     _check_audience(claims, audiences)
     _check_times(claims, now)
@@ -146,11 +146,17 @@ def _check_audience(claims: Claims, audiences: Collection[str]) -> None:
     stated = claims.get("aud")
     stated = [stated] if isinstance(stated, str) else stated
     # A token that is also for a stranger may come from that stranger.
-    if not isinstance(stated, list) or not stated or any(each not in audiences for each in stated):
+    if not isinstance(stated, list) or not stated:
+        raise InvalidIdToken("it has no audience")
+    if not all(_is_among(each, audiences) for each in stated):
         raise InvalidIdToken("it has another audience")
     party = claims.get("azp")
-    if (len(stated) > 1 or party is not None) and party not in audiences:
+    if (len(stated) > 1 or party is not None) and not _is_among(party, audiences):
         raise InvalidIdToken("it was issued to another client")
+
+
+def _is_among(value: object, accepted: Collection[str]) -> bool:
+    return isinstance(value, str) and value in accepted
 
 
 def _check_times(claims: Claims, now: float) -> None:

@@ -123,9 +123,7 @@ class ProviderClient:
         if not url:
             return {}
         try:
-            return await self._http.get(
-                provider, url, {"Authorization": f"Bearer {access_token}"}
-            )
+            return await self._http.get(provider, url, {"Authorization": f"Bearer {access_token}"})
         except ProviderRefused as error:
             raise unavailable(provider, f"refused the profile: {error}", url) from error
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs, quote, urlencode
 from uuid import UUID
 
 from services.accounts.errors import LoginStateInvalid, ProviderNotFound
@@ -154,16 +154,15 @@ class ProviderLogins:
 
 
 def callback_path(name: str, form: bytes) -> str:
-    """The callback by GET that a callback by POST asks for; empty if the form can't be read.
+    """The callback by GET that has the parameters of a callback by POST.
 
-    Apple sends the browser back by POST. Browsers leave out cookies with SameSite=Lax there, but
-    not in the GET to which this path redirects.
+    Errors: LoginStateInvalid if the form can't be read.
     """
-    if len(form) > MAX_FORM_BYTES:
-        return ""
     try:
+        if len(form) > MAX_FORM_BYTES:
+            raise LoginStateInvalid
         fields = parse_qs(form.decode("ascii"), max_num_fields=MAX_FORM_FIELDS)
     except ValueError:
-        return ""
+        raise LoginStateInvalid from None
     kept = {field: fields[field][0] for field in ("code", "state", "error") if field in fields}
-    return f"/auth/{name}/callback?{urlencode(kept)}"
+    return f"/auth/{quote(name, safe='')}/callback?{urlencode(kept)}"

@@ -15,7 +15,15 @@ from typing import Any, Literal, Self
 
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from yarl import URL
 
 GOOGLE = "google"
@@ -104,9 +112,7 @@ class Provider(BaseModel):
         "", description="URL of the profile; default: the userinfo endpoint of discovery."
     )
     profile_fields: ProfileFields = Field(
-        ProfileFields(
-            sub="sub", email="email", email_verified="email_verified", name="name"
-        ),
+        ProfileFields(sub="sub", email="email", email_verified="email_verified", name="name"),
         description="Where the profile has the claims; default: as OpenID Connect names them.",
     )
     client_id: str = Field(min_length=1, description="The client id of this product.")
@@ -117,7 +123,7 @@ class Provider(BaseModel):
     )
     audiences: tuple[str, ...] = Field(
         (),
-        description="Further client ids whose id tokens are accepted, such as those of mobile apps.",
+        description="Further client ids whose id tokens are accepted: those of mobile apps.",
     )
     scopes: str = Field("openid email profile", description="Separated by spaces.")
     authorization_parameters: dict[str, str] = Field(
@@ -202,7 +208,5 @@ def _provider(name: str, values: dict[str, Any]) -> Provider:
         return Provider.model_validate({**PRESETS.get(name, {}), **values, "name": name})
     except ValidationError as error:
         # The error itself has the values, which may be secrets.
-        problems = (
-            " ".join((*map(str, each["loc"]), each["msg"])) for each in error.errors()
-        )
+        problems = (" ".join((*map(str, each["loc"]), each["msg"])) for each in error.errors())
         raise ValueError(f"{name}: {'; '.join(problems)}") from None

@@ -116,9 +116,7 @@ class SecondFactor:
         if len(code) > totp.MAX_CODE_LENGTH:
             return False
         entry = _entry(account_id, "use_recovery_code", address)
-        return await self._store.use_recovery_code(
-            account_id, totp.recovery_code_hash(code), entry
-        )
+        return await self._store.use_recovery_code(account_id, totp.recovery_code_hash(code), entry)
 
     def _step(self, account_id: UUID, sealed: bytes, code: str) -> int | None:
         secret = self._sealer.open(sealed, _purpose(account_id))

@@ -88,8 +88,8 @@ class AccountsSettings(DatabaseSettings):
         SecretStr("{}"),
         description=(
             "Login providers, as JSON: settings by provider name, such as "
-            '{"google": {"client_id": "…", "client_secret": "…"}}; docs/login-providers.md lists them; '
-            "default: none."
+            '{"google": {"client_id": "…", "client_secret": "…"}}; docs/login-providers.md lists '
+            "them; default: none."
         ),
     )
     accounts_return_origins: str = Field(

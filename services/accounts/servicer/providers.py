@@ -67,9 +67,6 @@ class ProviderRpcs:
     async def EndProviderLogin(
         self, request: pb.EndProviderLoginRequest, context: Context
     ) -> HttpBody:
-        if request.form.data:
-            path = callback_path(request.provider, request.form.data)
-            return await _redirect(context, path, status=SEE_OTHER)
         cookie_name = self._logins.cookies.state_name(request.state)
         cookie = cookie_of(context, cookie_name)
         state = self._logins.state_of(request.provider, request.state, cookie)
@@ -77,6 +74,12 @@ class ProviderRpcs:
         return await _redirect(
             context, location, (*cookies, self._logins.cookies.removal(cookie_name))
         )
+
+    async def ForwardProviderLogin(
+        self, request: pb.ForwardProviderLoginRequest, context: Context
+    ) -> HttpBody:
+        path = callback_path(request.provider, request.form.data)
+        return await _redirect(context, path, status=SEE_OTHER)
 
     async def ConfirmLogin(self, request: pb.ConfirmLoginRequest, context: Context) -> pb.Tokens:
         check_same_site(context)
@@ -95,9 +98,7 @@ class ProviderRpcs:
             error = DECLINED if request.error == DECLINED else "provider_error"
             return with_parameter(state.return_to, "login_error", error), ()
         try:
-            account_id = await self._logins.account_of_code(
-                state, request.code, _arrival(context)
-            )
+            account_id = await self._logins.account_of_code(state, request.code, _arrival(context))
         except (IdTokenInvalid, LoginStateInvalid, ProviderUnavailable) as error:
             # The person sees a page of the product, not JSON.
             return with_parameter(state.return_to, "login_error", error.reason.lower()), ()

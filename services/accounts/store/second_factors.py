@@ -14,7 +14,6 @@ from services.accounts.store.audit import record
 from services.accounts.tables import accounts, recovery_codes
 from services.runtime.database import Database, retried_on_schema_change
 
-
 FREE_ATTEMPTS = 5
 """Wrong codes in a row without a pause."""
 FIRST_DELAY_SECONDS = 30
@@ -107,24 +106,18 @@ class SecondFactors:
             seconds = await connection.scalar(select(wait).where(_is(account_id)))
         return max(int(seconds or 0), 1)
 
-    async def use_step(
-        self, account_id: UUID, secret: bytes, step: int, current: bytes
-    ) -> bool:
+    async def use_step(self, account_id: UUID, secret: bytes, step: int, current: bytes) -> bool:
         """Accept the code of a time step; False if that or a later step was accepted before.
 
         secret: the sealed secret that the code belongs to. current: replaces it.
         """
         return await self._change(
             update(accounts)
-            .where(
-                _is(account_id), accounts.c.totp_secret == secret, accounts.c.totp_step < step
-            )
+            .where(_is(account_id), accounts.c.totp_secret == secret, accounts.c.totp_step < step)
             .values(totp_secret=current, totp_step=step, **_NO_FAILURES)
         )
 
-    async def use_recovery_code(
-        self, account_id: UUID, code: bytes, entry: AuditEntry
-    ) -> bool:
+    async def use_recovery_code(self, account_id: UUID, code: bytes, entry: AuditEntry) -> bool:
         """Accept a recovery code, given by its hash; False if it is unknown or was used."""
         statement = (
             update(recovery_codes)

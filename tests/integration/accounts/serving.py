@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from base64 import b32decode
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from base64 import b32decode
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -197,9 +197,7 @@ async def serving(
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         resources.push_async_callback(server.stop, None)
-        own = await resources.enter_async_context(
-            grpc.aio.insecure_channel(f"127.0.0.1:{port}")
-        )
+        own = await resources.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
         yield Accounts(parts, clock, accounts_pb2_grpc.AccountServiceStub(own), database)
 
 

@@ -198,7 +198,5 @@ async def test_codes_hold_while_the_services_secret_is_replaced(
     replaced = SecondFactor(database, Sealer("a new secret of this service", SECRET))
     await replaced.check(ACCOUNT, service.code(secret, steps=1), "")
     service.clock.shift = 300.0
-    final = SecondFactor(
-        database, Sealer("a new secret of this service"), clock=service.clock.now
-    )
+    final = SecondFactor(database, Sealer("a new secret of this service"), clock=service.clock.now)
     await final.check(ACCOUNT, service.code(secret), "")
