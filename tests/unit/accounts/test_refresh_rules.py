@@ -97,7 +97,9 @@ class RefreshModel(RuleBasedStateMachine):
                 return token + 1
             case Verdict.REUSED:
                 self.revoked = self.now
-        return None
+                return None
+            case Verdict.ENDED:
+                return None
 
     def exchange(self, party: Party) -> None:
         assert party.token is not None
@@ -143,8 +145,10 @@ class RefreshModel(RuleBasedStateMachine):
 
     @invariant()
     def without_a_thief_the_learner_stays_logged_in(self) -> None:
-        assert self.thief.token is not None or self.revoked is not None or (
-            self.learner.token == self.current
+        assert (
+            self.thief.token is not None
+            or self.revoked is not None
+            or (self.learner.token == self.current)
         )
 
 
