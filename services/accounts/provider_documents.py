@@ -57,9 +57,9 @@ class CachedDocument(Generic[_T]):
         if (value := self._younger_than(FRESH_SECONDS)) is not None:
             return value
         async with self._lock:
-            if (value := self._younger_than(FRESH_SECONDS)) is not None:
-                return value
-            return await self._fetched()
+            # Another call may have fetched it meanwhile.
+            fresh = self._younger_than(FRESH_SECONDS)
+            return await self._fetched() if fresh is None else fresh
 
     async def refetched(self) -> _T:
         """The document, fetched again unless that was just done. Errors: ProviderUnavailable."""
@@ -75,14 +75,14 @@ class CachedDocument(Generic[_T]):
     async def _fetched(self) -> _T:
         if self._clock() - self._failure_time >= RETRY_SECONDS:
             try:
-                value = await self._fetch()
+                fetched = await self._fetch()
             except ProviderUnavailable:
                 self._failure_time = self._clock()
             else:
-                self._value, self._fetch_time = value, self._clock()
-                return value
-        if (value := self._younger_than(STALE_SECONDS)) is not None:
-            return value
+                self._value, self._fetch_time = fetched, self._clock()
+                return fetched
+        if (stale := self._younger_than(STALE_SECONDS)) is not None:
+            return stale
         raise ProviderUnavailable(provider=self._provider)
 
     def _younger_than(self, seconds: float) -> _T | None:

@@ -164,5 +164,5 @@ def callback_path(name: str, form: bytes) -> str:
         fields = parse_qs(form.decode("ascii"), max_num_fields=MAX_FORM_FIELDS)
     except ValueError:
         raise LoginStateInvalid from None
-    kept = {field: fields[field][0] for field in ("code", "state", "error") if field in fields}
+    kept = [(field, fields[field][0]) for field in ("code", "state", "error") if field in fields]
     return f"/auth/{quote(name, safe='')}/callback?{urlencode(kept)}"

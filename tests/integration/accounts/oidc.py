@@ -23,7 +23,9 @@ IS_INSTALLED = NODE is not None and (SCRIPTS / "node_modules" / "oidc-provider")
 CLIENT_ID = "sori"
 CLIENT_SECRET = "secret of sori"
 OTHER_CLIENT_ID = "another-product"
-REDIRECT_URI = "http://localhost:8000/auth/corp/callback"
+REDIRECT_URIS = tuple(
+    f"http://localhost:8000/auth/{provider}/callback" for provider in ("corp", "plain")
+)
 MAX_REDIRECTS = 10
 
 Person = Mapping[str, Any]
@@ -51,7 +53,7 @@ class OidcProvider:
         client = {
             "client_id": CLIENT_ID,
             "client_secret": CLIENT_SECRET,
-            "redirect_uris": [REDIRECT_URI],
+            "redirect_uris": REDIRECT_URIS,
             "token_endpoint_auth_method": "client_secret_post",
         }
         options = {
@@ -136,7 +138,7 @@ class Browser:
                 answer = client.get(url)
                 assert answer.status_code in (302, 303), answer.text
                 url = str(answer.next_request.url) if answer.next_request else ""
-                if url.startswith(REDIRECT_URI):
+                if url.startswith(REDIRECT_URIS):
                     return query_of(url)
         raise AssertionError("too many redirects")
 

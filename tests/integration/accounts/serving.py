@@ -14,6 +14,7 @@ from uuid import UUID
 
 import grpc
 from google.rpc import error_details_pb2
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from joserfc import jwt
 from joserfc.jwk import KeySet
@@ -29,12 +30,14 @@ from services.accounts.second_factor import SecondFactor
 from services.accounts.servicer import AccountServicer
 from services.accounts.servicer.common import REFRESH_COOKIE
 from services.accounts.settings import AccountsSettings
+from services.registry import ACCOUNTS
 from services.runtime.access import AccessCheck
 from services.runtime.database import Database
 from services.runtime.interceptors import CallInterceptor
 from sori.accounts.v1 import accounts_pb2 as pb
 from sori.accounts.v1 import accounts_pb2_grpc
 
+SERVING = health_pb2.HealthCheckResponse.SERVING
 SECRET = "a secret of the tests, thirty-two characters"
 
 Headers = Iterable[tuple[str, str]]
@@ -69,8 +72,9 @@ class Outcome:
 
 @dataclass
 class Accounts:
-    """The service as its callers see it."""
+    """The service as its callers see it. address: where it listens."""
 
+    address: str
     parts: Parts
     clock: Clock
     stub: accounts_pb2_grpc.AccountServiceAsyncStub
@@ -171,7 +175,7 @@ def _reason_in(error: grpc.aio.AioRpcError) -> str:
     info = error_details_pb2.ErrorInfo()
     for detail in status.details:
         if detail.Unpack(info):
-            return info.reason
+            return str(info.reason)
     raise AssertionError(f"no reason in {status}")
 
 
@@ -194,11 +198,16 @@ async def serving(
         parts = with_clock(parts, clock)
         server = grpc.aio.server(interceptors=[CallInterceptor(), AccessCheck(guests=True)])
         accounts_pb2_grpc.add_AccountServiceServicer_to_server(AccountServicer(parts), server)
+        health_servicer = health.aio.HealthServicer()
+        await health_servicer.set(ACCOUNTS.health_name, SERVING)
+        health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         resources.push_async_callback(server.stop, None)
         own = await resources.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
-        yield Accounts(parts, clock, accounts_pb2_grpc.AccountServiceStub(own), database)
+        yield Accounts(
+            f"127.0.0.1:{port}", parts, clock, accounts_pb2_grpc.AccountServiceStub(own), database
+        )
 
 
 def with_clock(parts: Parts, clock: Clock) -> Parts:

@@ -494,7 +494,7 @@ async def test_who_signs_up_with_a_foreign_address_loses_the_account_to_its_owne
                 token_hash=b"attacker",
                 purpose="change_email",
                 account_id=account_id,
-                new_email="attacker@evil.example",
+                email="attacker@evil.example",
                 expire_time=select(accounts.c.create_time).scalar_subquery(),
             )
         )
