@@ -1,8 +1,8 @@
 """What a browser carries through a provider login, in encrypted cookies.
 
 `LoginState` has the state, the nonce and the PKCE verifier from the beginning of a login to its
-callback. The callback is accepted only from the browser that has the cookie, so nobody can log
-another person in to an account of their own (login CSRF). `PendingLogin` is a login that waits
+callback. The callback is accepted only from the browser that has the cookie, so an attacker
+cannot log another person in to the attacker's account (login CSRF). `PendingLogin` is a login that waits
 for the code of the second factor.
 """
 

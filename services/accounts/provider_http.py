@@ -30,7 +30,10 @@ Answer = Mapping[str, Any]
 
 
 class ProviderRefused(Exception):
-    """A provider answered with a status below 500 that is no success; carries its error code."""
+    """A provider answered with a status below 500 other than 200.
+
+    error: the error code in the answer, such as "invalid_grant"; may be empty.
+    """
 
     def __init__(self, status: int, error: str) -> None:
         self.error = error
@@ -87,7 +90,9 @@ class ProviderHttp:
         if response.status != HTTPStatus.OK:
             raise ProviderRefused(response.status, str((answer or {}).get("error", ""))[:100])
         if answer is None:
-            raise unavailable(provider, "answered no JSON object, or too much", url)
+            raise unavailable(
+                provider, "answered without a JSON object, or with too many bytes", url
+            )
         return answer
 
     def _session(self) -> aiohttp.ClientSession:

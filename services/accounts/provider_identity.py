@@ -1,4 +1,4 @@
-"""Who a provider says that a person is."""
+"""The identity that a provider states for a person."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ def _text_at(answer: Mapping[str, Any], path: str) -> str:
 
 
 def _valid_name(name: str) -> str:
-    """The name in Unicode NFC, at most MAX_NAME_LENGTH; empty if it is no text for people."""
+    """The name in Unicode NFC, at most MAX_NAME_LENGTH; empty if it contains NUL or too many marks."""
     name = nfc(name[:MAX_NAME_LENGTH], MAX_NAME_LENGTH)
     return "" if text_problem(name, MAX_NAME_LENGTH) else name
 
 
 def _valid_email(email: str) -> str:
-    """The address in lower case; empty if it is none that an account can have."""
+    """The address in lower case; empty if it is not an e-mail address in ASCII."""
     is_valid = len(email) <= MAX_EMAIL_LENGTH and _EMAIL.fullmatch(email)
     return email.lower() if is_valid else ""

@@ -123,7 +123,7 @@ class SecondFactor:
         return totp.matching_step(secret, code, self._clock())
 
     def _sealed_anew(self, account_id: UUID, sealed: bytes) -> bytes:
-        """The secret, sealed with the present ACCOUNTS_SECRET."""
+        """The secret, encrypted with the present ACCOUNTS_SECRET."""
         purpose = _purpose(account_id)
         if self._sealer.is_current(sealed, purpose):
             return sealed

@@ -41,7 +41,7 @@ def matching_step(secret: bytes, code: str, now: float) -> int | None:
     """The time step that a code belongs to; None if the code is wrong.
 
     now: Unix time in seconds. A step at most DRIFT_STEPS before or after that of `now` matches.
-    A caller accepts a step only once, so that an observed code is worthless.
+    A caller must accept each step only once, so that an observed code is worthless.
     """
     present = int(now) // STEP_SECONDS
     steps = range(max(present - DRIFT_STEPS, 0), present + DRIFT_STEPS + 1)

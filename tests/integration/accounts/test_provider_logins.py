@@ -146,7 +146,7 @@ async def test_a_second_login_leads_to_the_same_account(
     assert await Login(service, provider, KIM).account_id() == first
 
 
-async def test_two_logins_of_one_browser_do_not_disturb_each_other(
+async def test_one_browser_can_log_in_in_two_tabs(
     service: Accounts, provider: OidcProvider
 ) -> None:
     first = Login(service, provider, KIM, return_to="/first")
@@ -157,7 +157,7 @@ async def test_two_logins_of_one_browser_do_not_disturb_each_other(
     assert [outcome.headers["location"] for outcome in ended] == ["/first", "/second"]
 
 
-async def test_a_plain_oauth_provider_is_asked_for_the_profile(
+async def test_the_profile_of_a_plain_oauth_provider_is_read(
     service: Accounts, provider: OidcProvider
 ) -> None:
     account_id = await Login(service, provider, KIM, name="plain").account_id()
@@ -326,7 +326,7 @@ async def test_an_app_logs_in_with_an_id_token(service: Accounts, provider: Oidc
     assert (await service.account_of(outcome)) is not None
 
 
-async def test_google_logs_in_at_the_path_of_the_former_service(
+async def test_google_login_works_at_the_path_of_the_former_service(
     service: Accounts, provider: OidcProvider
 ) -> None:
     request = pb.LogInWithGoogleRequest(id_token=provider.sign(provider.claims()))
@@ -478,7 +478,7 @@ async def test_an_address_that_the_provider_did_not_verify_links_nothing(
     assert (await service.me(own)).email is None
 
 
-async def test_who_signs_up_with_a_foreign_address_loses_the_account_to_its_owner(
+async def test_the_owner_of_an_address_locks_out_an_attacker_who_signed_up_with_it(
     service: Accounts, provider: OidcProvider, database: Database
 ) -> None:
     """Pre-hijacking: an attacker signs up first, and waits for the owner of the address."""

@@ -143,7 +143,7 @@ def test_any_text_can_be_checked(text: str) -> None:
         pytest.param({"exp": None}, id="no expiry"),
         pytest.param({"exp": "9999999999"}, id="an expiry as text"),
         pytest.param({"exp": True}, id="an expiry as truth"),
-        pytest.param({"exp": float("nan")}, id="an expiry that is no number"),
+        pytest.param({"exp": float("nan")}, id="an expiry that is not a number"),
         pytest.param({"iat": NOW + LEEWAY_SECONDS + 1}, id="of the future"),
         pytest.param({"iat": None}, id="no time of issue"),
         pytest.param({"nbf": NOW + LEEWAY_SECONDS + 1}, id="not yet valid"),
@@ -164,7 +164,7 @@ def test_claims_that_do_not_fit_are_refused(changes: Claims) -> None:
     "changes",
     [
         pytest.param({"aud": [CLIENT]}, id="a list of one audience"),
-        pytest.param({"azp": CLIENT}, id="the own party"),
+        pytest.param({"azp": CLIENT}, id="this product as the party"),
         pytest.param({"exp": NOW - LEEWAY_SECONDS + 1}, id="a clock that is late"),
         pytest.param({"iat": NOW + LEEWAY_SECONDS}, id="a clock that is early"),
         pytest.param({"exp": NOW + 0.5}, id="fractions of seconds"),

@@ -48,7 +48,7 @@ def test_a_setting_replaces_that_of_the_preset() -> None:
         pytest.param("corp", {"issuer": "https://login.example.com"}, id="no client"),
         pytest.param("corp", {**CORP, "issuer": "http://login.example.com"}, id="HTTP"),
         pytest.param("corp", {**CORP, "issuer": "http://[::1"}, id="no URL"),
-        pytest.param("corp", {**CORP, "jwks_uri": "http://127.0.0.1/"}, id="HTTP beside HTTPS"),
+        pytest.param("corp", {**CORP, "jwks_uri": "http://127.0.0.1/"}, id="HTTP for the keys"),
         pytest.param("corp", {**CORP, "scope": "openid"}, id="an unknown setting"),
         pytest.param("me", CORP, id="a reserved name"),
         pytest.param("Corp", CORP, id="an upper-case name"),
@@ -136,12 +136,12 @@ def email_in(provider: Provider, **answer: Any) -> str:
     ("verified", "known"),
     [(True, True), ("true", True), (False, False), ("false", False), (1, False), (None, False)],
 )
-def test_only_verified_addresses_are_known(verified: object, known: bool) -> None:
+def test_only_verified_addresses_are_kept(verified: object, known: bool) -> None:
     email = email_in(parsed("corp", **CORP), email="Kim@Example.com", email_verified=verified)
     assert email == ("kim@example.com" if known else "")
 
 
-def test_an_address_without_a_statement_is_unknown() -> None:
+def test_an_address_without_a_statement_is_left_out() -> None:
     assert email_in(parsed("corp", **CORP), email="kim@example.com") == ""
 
 
@@ -153,7 +153,7 @@ def test_an_operator_can_trust_all_addresses_of_a_provider() -> None:
 @pytest.mark.parametrize(
     "email", ["", "kim", "a@b", "kim@example.com\r\nBcc: all@example.com", "김@example.com", 7]
 )
-def test_odd_addresses_are_unknown(email: object) -> None:
+def test_invalid_addresses_are_left_out(email: object) -> None:
     assert email_in(parsed("corp", **CORP), email=email, email_verified=True) == ""
 
 
@@ -174,7 +174,7 @@ def test_the_profile_of_naver_is_read() -> None:
     "answer",
     [{}, {"sub": ""}, {"sub": None}, {"sub": True}, {"sub": "a\0b"}, {"sub": "a" * 256}],
 )
-def test_nobody_without_a_subject_is_known(answer: dict[str, Any]) -> None:
+def test_an_answer_without_a_subject_is_refused(answer: dict[str, Any]) -> None:
     provider = parsed("corp", **CORP)
     assert identity_of(provider, answer, provider.profile_fields) is None
 
@@ -186,7 +186,7 @@ def test_a_number_can_be_the_subject() -> None:
     assert identity.subject == "12345"
 
 
-def test_an_odd_name_is_left_out() -> None:
+def test_an_invalid_name_is_left_out() -> None:
     provider = parsed("corp", **CORP)
     identity = identity_of(provider, {"sub": "1", "name": "a\0b"}, provider.profile_fields)
     assert identity is not None

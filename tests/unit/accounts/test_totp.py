@@ -66,7 +66,7 @@ def test_recovery_codes_differ() -> None:
     assert len({totp.recovery_code_hash(code) for code in codes}) == totp.RECOVERY_CODES
 
 
-def test_recovery_codes_are_never_taken_for_codes_of_the_app() -> None:
+def test_recovery_codes_differ_in_form_from_codes_of_the_app() -> None:
     assert not any(map(totp.is_app_code, totp.new_recovery_codes()))
 
 
