@@ -61,7 +61,7 @@ class Plan:
     sha256: 32 bytes, verified at the end; None when the client declares none.
     request_id: names the request; empty when it has no name.
     client: the key of limits per client; "unknown" for callers without an address.
-    owner_id: the account or the guest to whom the upload belongs; empty if neither.
+    owner_id: the account or the guest that owns the upload; empty if neither.
     ends_at_size: the upload is complete when it reaches its size, without a finish message.
     client_metadata: metadata that the client gets back unchanged.
     client_concat: how the client described the concatenation; it gets this back unchanged.

@@ -43,7 +43,7 @@ class RecordingStart:
 
     file_name: on the client's device, at most 255 characters. request_id: as stored; empty
     when the client gives none. client: the key of limits per client. owner_id: the account or
-    the guest to whom it belongs; empty if neither.
+    the guest that owns it; empty if neither.
     """
 
     token_id: int

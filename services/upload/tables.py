@@ -34,7 +34,7 @@ metadata = metadata_of("upload")
 # `next_part` numbers the parts. No number is used twice, so that a late request to S3 cannot
 # replace a saved part.
 # `client` is the key of limits per client, such as an address.
-# `owner_id` is the account or the guest to whom the upload belongs; null if neither.
+# `owner_id` is the account or the guest that owns the upload; null if neither.
 # `tail` lists the objects that hold the bytes after the last part: [{key, size, crc}].
 uploads = Table(
     "uploads",

@@ -1,4 +1,4 @@
-"""With mutual TLS, certificates decide whom a service believes, on real gRPC connections."""
+"""With mutual TLS, certificates decide which caller a service believes, on real connections."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ from sori.access.v1.access_pb2 import Access
 T = TypeVar("T")
 Metadata = Mapping[str, str]
 
-ACCOUNT_ID, GUEST = "9f1b7c5e-1111-4222-8333-444455556666", new_guest_token()
+ACCOUNT_ID, GUEST = "9f1b7c5e-1111-4222-8333-444455556666", "x7fQ" * 10 + "-_A"
 NOBODY: Metadata = {"x-sori-caller": "nobody"}
 AS_GUEST: Metadata = {"x-sori-caller": "guest", "x-sori-guest-token": GUEST}
 AS_LEARNER: Metadata = {"x-sori-caller": "account", "x-sori-account": ACCOUNT_ID}

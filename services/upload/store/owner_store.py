@@ -17,7 +17,7 @@ _IS_KNOWN = or_(uploads.c.end_time.is_(None), uploads.c.expire_time > func.now()
 
 @dataclass(frozen=True)
 class Erasure:
-    """The uploads of an owner that are to be erased.
+    """The uploads of an owner that must be erased.
 
     upload_ids: some of them. has_more: whether there are others.
     """

@@ -294,7 +294,7 @@ async def row(backends: Backends, upload_id: str) -> dict[str, Any]:
 
 class TestGuests:
     @pytest.mark.parametrize("protocol", ["http", "https"])
-    async def test_the_first_upload_of_nobody_makes_a_guest(
+    async def test_the_first_upload_without_an_identity_makes_a_guest(
         self, backends: Backends, callers: Callers, protocol: str
     ) -> None:
         caller = {**NOBODY, "x-forwarded-proto": protocol}

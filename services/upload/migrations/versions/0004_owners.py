@@ -1,4 +1,4 @@
-"""owners: uploads name the account or the guest to whom they belong.
+"""owners: uploads name the account or the guest that owns them.
 
 The column takes a moment, however many rows the table holds, and its index is built
 concurrently. Services of the former release continue; their uploads have no owner.
