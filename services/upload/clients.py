@@ -113,10 +113,12 @@ class AnalysisClient:
         token_id: int,
         request_id: str = "",
         timeout: timedelta | None = None,
+        owner_id: str = "",
     ) -> EarlierRecording | None:
         """Open a job, or find the recording that an earlier request with this id uploaded.
 
         timeout: how long the job waits for a heartbeat of its upload.
+        owner_id: the owner of a new job; empty for none.
         Errors: RequestIdReused, AnalysisUnavailable.
         """
         with _translated(
@@ -128,6 +130,7 @@ class AnalysisClient:
                     token_id=token_id,
                     request_id=request_id,
                     upload_timeout=_optional(timeout),
+                    owner_id=owner_id,
                 )
             )
         if not answer.HasField("attached"):
@@ -168,9 +171,11 @@ class AnalysisClient:
         request_id: str = "",
         file_name: str = "",
         token_revision: int = 0,
+        owner_id: str = "",
     ) -> UUID:
         """Create a job that has its recording already; may be repeated.
 
+        owner_id: the owner of the job; empty for none.
         Returns the job: this one, or the job of an earlier request with this id and audio.
         Errors: RequestIdReused, JobEnded and RequestSuperseded, after which no job has the
         recording; AnalysisUnavailable, after which the job may have it; SubmissionUnsupported.
@@ -188,6 +193,7 @@ class AnalysisClient:
                     request_id=request_id,
                     recording=_recording_to(recording, file_name),
                     token_revision=token_revision,
+                    owner_id=owner_id,
                 )
             )
         return UUID(answer.job_id)

@@ -79,6 +79,7 @@ class Submission:
                 request_id=self._request_id,
                 file_name=record.plan.file_name,
                 token_revision=record.token_revision,
+                owner_id=record.plan.owner_id,
             )
         except (RequestIdReused, JobEnded, RequestSuperseded, SubmissionUnsupported):
             self._is_surplus = True
