@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import grpc
 from cachetools import LRUCache
 from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2
 from grpc import StatusCode
+from grpc_status import rpc_status
 
 from services.runtime.errors import SoriError
 from services.runtime.language import Language
@@ -22,6 +25,7 @@ from services.runtime.shared_errors import (
     RequestIdReused,
     RequestSuperseded,
     TokenNotFound,
+    TooManyJobs,
 )
 from services.runtime.times import duration_of
 from services.runtime.token_cache import TokenCache
@@ -119,7 +123,7 @@ class AnalysisClient:
 
         timeout: how long the job waits for a heartbeat of its upload.
         owner_id: the owner of a new job; empty for none.
-        Errors: RequestIdReused, AnalysisUnavailable.
+        Errors: RequestIdReused, TooManyJobs, AnalysisUnavailable.
         """
         with _translated(
             {StatusCode.INVALID_ARGUMENT: RequestIdReused()}, otherwise=AnalysisUnavailable()
@@ -177,8 +181,8 @@ class AnalysisClient:
 
         owner_id: the owner of the job; empty for none.
         Returns the job: this one, or the job of an earlier request with this id and audio.
-        Errors: RequestIdReused, JobEnded and RequestSuperseded, after which no job has the
-        recording; AnalysisUnavailable, after which the job may have it; SubmissionUnsupported.
+        Errors: RequestIdReused, TooManyJobs, JobEnded and RequestSuperseded, after which no job has
+        the recording; AnalysisUnavailable, after which the job may have it; SubmissionUnsupported.
         """
         refusals = {
             StatusCode.INVALID_ARGUMENT: RequestIdReused(),
@@ -258,4 +262,16 @@ def _translated(
     try:
         yield
     except grpc.aio.AioRpcError as error:
-        raise expected.get(error.code(), otherwise) from error
+        raise _too_many_jobs(error) or expected.get(error.code(), otherwise) from error
+
+
+def _too_many_jobs(error: grpc.aio.AioRpcError) -> TooManyJobs | None:
+    """The error of an owner with too many jobs; None for calls that are refused otherwise."""
+    if error.code() is not StatusCode.RESOURCE_EXHAUSTED:
+        return None
+    status: Any = rpc_status.from_call(error)  # type: ignore[arg-type]
+    info = error_details_pb2.ErrorInfo()
+    for detail in status.details if status else ():
+        if detail.Unpack(info) and info.reason == TooManyJobs.reason:
+            return TooManyJobs(limit=int(info.metadata["limit"]))
+    return None
