@@ -63,7 +63,11 @@ ANALYSIS = Service(
     roles=("api", "worker"),
 )
 
-SERVICES = (CATALOG, UPLOAD, ANALYSIS)
+ACCOUNTS = Service(
+    "accounts", ("sori.accounts.v1.AccountService", "sori.accounts.v1.AccountAdminService")
+)
+
+SERVICES = (CATALOG, UPLOAD, ANALYSIS, ACCOUNTS)
 
 BY_NAME = {service.name: service for service in SERVICES}
 
