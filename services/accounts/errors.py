@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from grpc import StatusCode
 
+from services.accounts.password_policy import Problem
 from services.runtime.errors import SoriError
+
+PASSWORD_CHECK_RETRY_SECONDS = 2
 
 
 class CredentialsInvalid(
@@ -76,16 +79,30 @@ class MailTokenInvalid(
 class PasswordRefused(
     SoriError,
     code=StatusCode.INVALID_ARGUMENT,
-    developer="The password is refused: {problem}.",
-    korean=(
-        "사용할 수 없는 비밀번호입니다. 8자 이상의, 흔하지 않고 이메일과 다른 비밀번호를 정해 주세요."
-    ),
-    english=(
-        "This password cannot be used. Choose one of at least 8 characters that is not common and "
-        "not your e-mail address."
-    ),
+    developer="The password is refused ({problem}). {english}",
+    korean="{korean}",
+    english="{english}",
 ):
-    """The policy refuses a new password; metadata: problem."""
+    """The policy refuses a new password; metadata: problem, and the advice in both languages."""
+
+    def __init__(self, problem: Problem) -> None:
+        advice = problem.advice
+        super().__init__(problem=problem.name, korean=advice.korean, english=advice.english)
+
+
+class PasswordChecksExhausted(
+    SoriError,
+    code=StatusCode.RESOURCE_EXHAUSTED,
+    developer="This server checks {limit} passwords, which is its limit. Retry in {seconds} s.",
+    korean="잠시 이용자가 많습니다. 잠시 후 다시 시도해 주세요.",
+    english="The service is busy. Try again in a moment.",
+    http_status=503,
+):
+    """A process checks as many passwords as it may; metadata: limit, seconds."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit=limit, seconds=PASSWORD_CHECK_RETRY_SECONDS)
+        self.retry_seconds = PASSWORD_CHECK_RETRY_SECONDS
 
 
 class IdTokenInvalid(

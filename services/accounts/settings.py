@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field, HttpUrl, SecretStr
+from email.utils import parseaddr
 
+from pydantic import Field, HttpUrl, SecretStr, field_validator
+
+from services.accounts.smtp_url import SmtpUrl
 from services.runtime.settings import DatabaseSettings
 
 
@@ -68,8 +71,34 @@ class AccountsSettings(DatabaseSettings):
     smtp_url: SecretStr = Field(
         SecretStr("smtp://localhost:15025"),
         description=(
-            "smtp://user:password@host:port of the mail server; smtps:// for TLS from the first "
-            "byte; smtp:// uses STARTTLS where the server offers it."
+            "Mail server, as smtp+starttls://user:password@host:587, smtps:// for TLS from the "
+            "first byte, or smtp://, which uses STARTTLS only where the server offers it. "
+            "Percent-encode special characters of the password."
+        ),
+    )
+    accounts_password_queue: int = Field(
+        64,
+        ge=1,
+        description=(
+            "How many passwords a process checks or keeps waiting, two at the same time; it "
+            "refuses further ones with 503."
+        ),
+    )
+    accounts_guesses_per_address: int = Field(
+        100,
+        ge=0,
+        description=(
+            "Wrong passwords that one client address may send before each further one must wait, "
+            "from 1 s up to 1 minute; the count falls by one every 10 s; 0: unlimited."
+        ),
+    )
+    accounts_mails_per_address: int = Field(
+        100,
+        ge=0,
+        description=(
+            "Sign-ups and requests for mails that one client address may send before each further "
+            "one must wait, from 5 s up to 10 minutes; the count falls by one every 30 s; 0: "
+            "unlimited."
         ),
     )
     mail_from: str = Field(
@@ -79,6 +108,20 @@ class AccountsSettings(DatabaseSettings):
         HttpUrl("http://localhost:8000"),
         description="URL of the web app, to which links in mails and logins at providers lead.",
     )
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _is_smtp_url(cls, value: SecretStr) -> SecretStr:
+        SmtpUrl.parse(value.get_secret_value())
+        return value
+
+    @field_validator("mail_from")
+    @classmethod
+    def _is_sender(cls, value: str) -> str:
+        address = parseaddr(value)[1]
+        if "\n" in value or "\r" in value or "@" not in address:
+            raise ValueError('must be a name and an address, such as "Sori <no-reply@example.com>"')
+        return value
 
     @property
     def issuer(self) -> str:

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from google.protobuf.empty_pb2 import Empty
+
+from services.accounts import converters
+from services.accounts.models import Account
 from services.accounts.parts import Parts
+from services.accounts.profile_fields import profile_of
+from services.accounts.profiles import Profiles
+from services.accounts.servicer.common import account_id_of, session_id_of
+from services.accounts.store import MailStore, ProfileStore
+from services.runtime.client_address import client_key
+from services.runtime.field_masks import apply_update
+from services.runtime.interceptors import Context, call_language
+from services.runtime.language import Language
+from sori.accounts.v1 import accounts_pb2 as pb
 
 
 class ProfileRpcs:
@@ -10,3 +23,51 @@ class ProfileRpcs:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._profiles = Profiles(
+            parts.settings,
+            ProfileStore(parts.database),
+            MailStore(parts.database),
+            parts.passwords,
+            parts.outbox,
+        )
+
+    async def GetMe(self, request: pb.GetMeRequest, context: Context) -> pb.Account:
+        return converters.account_to(await self._me(context))
+
+    async def UpdateMe(self, request: pb.UpdateMeRequest, context: Context) -> pb.Account:
+        present = await self._me(context)
+        updated = apply_update(
+            converters.account_to(present), request.account, request.update_mask
+        )
+        profile = profile_of(
+            updated.name,
+            updated.language,
+            updated.time_zone,
+            Language(present.language),
+            prefix="account.",
+        )
+        await self._profiles.update(present.account_id, profile)
+        return converters.account_to(await self._parts.accounts.get(present.account_id))
+
+    async def ChangePassword(self, request: pb.ChangePasswordRequest, context: Context) -> Empty:
+        await self._profiles.change_password(
+            account_id_of(context),
+            request.current_password,
+            request.new_password,
+            address=client_key(context),
+            session_id=await session_id_of(self._parts, context),
+        )
+        return Empty()
+
+    async def ChangeEmail(self, request: pb.ChangeEmailRequest, context: Context) -> Empty:
+        await self._profiles.change_email(
+            account_id_of(context),
+            request.email,
+            request.password,
+            address=client_key(context),
+            language=call_language(context),
+        )
+        return Empty()
+
+    async def _me(self, context: Context) -> Account:
+        return await self._parts.accounts.get(account_id_of(context))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.empty_pb2 import Empty
 
 from services.catalog import converters, validation
-from services.catalog.field_masks import apply_update
+from services.runtime.field_masks import apply_update
 from services.catalog.models import Script
 from services.catalog.servicer.common import create_options, split_page
 from services.catalog.slices import map_in_slices

@@ -12,7 +12,7 @@ from google.protobuf.empty_pb2 import Empty
 from services.catalog import converters, shuffle, validation
 from services.catalog.clients import AnalysisClient
 from services.catalog.errors import TokenInUse
-from services.catalog.field_masks import apply_update
+from services.runtime.field_masks import apply_update
 from services.catalog.models import Token, TokenFilter, TokenOrder
 from services.catalog.servicer.common import create_options, match_limit, search_query, split_page
 from services.catalog.slices import map_in_slices

@@ -7,7 +7,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.catalog.field_masks import apply_update
+from services.runtime.field_masks import apply_update
 from services.runtime.errors import InvalidField
 from sori.catalog.v1 import catalog_pb2 as pb
 
