@@ -86,7 +86,7 @@ def _table(service: str, methods: Iterable[MethodDescriptor]) -> str:
 
 def _row(method: MethodDescriptor) -> list[str]:
     rule = Rule.of(method)
-    access = Access.Name(rule.access).removeprefix("ACCESS_")
+    access = Access.DESCRIPTOR.values_by_number[rule.access].name.removeprefix("ACCESS_")
     is_report = rule.access == Access.ACCESS_ANALYSIS_SERVER
     nobody = outcome(rule, COLUMNS[0])
     return [

@@ -73,9 +73,7 @@ async def test_a_retry_after_a_lost_answer_gets_the_same_token(service: Service)
 
 async def test_concurrent_refreshes_of_one_token_get_the_same_token(service: Service) -> None:
     begun = await service.logged_in(await service.new_account())
-    answers = await asyncio.gather(
-        *(refreshed(service, begun.refresh_token) for _ in range(8))
-    )
+    answers = await asyncio.gather(*(refreshed(service, begun.refresh_token) for _ in range(8)))
     assert len({answer.refresh_token for answer in answers}) == 1
 
 

@@ -78,9 +78,7 @@ def test_guessable_passwords_are_refused(password: str, problem: Problem) -> Non
     assert problem_of(normalised(password), EMAIL) is problem
 
 
-@pytest.mark.parametrize(
-    "problem", [TOO_SHORT, TOO_LONG, UNREADABLE, COMMON, REPETITIVE, PERSONAL]
-)
+@pytest.mark.parametrize("problem", [TOO_SHORT, TOO_LONG, UNREADABLE, COMMON, REPETITIVE, PERSONAL])
 def test_every_refusal_says_what_to_do_in_both_languages(problem: Problem) -> None:
     assert problem.advice.korean.endswith(("주세요.", "보세요."))
     assert problem.advice.english.endswith(".")

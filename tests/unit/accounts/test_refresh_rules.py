@@ -143,8 +143,10 @@ class RefreshModel(RuleBasedStateMachine):
 
     @invariant()
     def without_a_thief_the_learner_stays_logged_in(self) -> None:
-        assert self.thief.token is not None or self.revoked is not None or (
-            self.learner.token == self.current
+        assert (
+            self.thief.token is not None
+            or self.revoked is not None
+            or (self.learner.token == self.current)
         )
 
 

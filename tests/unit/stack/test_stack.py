@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,13 @@ def test_workers_are_left_out_by_their_own_name(tmp_path: Path) -> None:
     stack = Stack.on_free_ports(tmp_path, without=("analysis",), analysis_workers=2)
     assert "analysis" not in stack.programs
     assert "analysis-worker-2" in stack.programs
+
+
+def test_the_gateway_of_a_stack_without_accounts_needs_none(tmp_path: Path) -> None:
+    def environment(*without: str) -> Mapping[str, str]:
+        return Stack.on_free_ports(tmp_path, without=without).environment
+
+    assert environment("accounts")["GATEWAY_ACCOUNTS"] == "false"
+    assert "GATEWAY_ACCOUNTS" not in environment()
+    # The caller runs both in another way, such as in containers.
+    assert "GATEWAY_ACCOUNTS" not in environment("accounts", "gateway")

@@ -54,9 +54,7 @@ async def test_a_login_costs_and_answers_the_same_for_unknown_addresses(known: S
             known, lambda: refusal(known.log_in(email, password="wrong-lamp-orbit"))
         )
 
-    right, unknown, unverified = [
-        await failed(email) for email in (EMAIL, UNKNOWN, UNVERIFIED)
-    ]
+    right, unknown, unverified = [await failed(email) for email in (EMAIL, UNKNOWN, UNVERIFIED)]
     assert right == unknown == unverified
     assert right[2] == 1
 

@@ -87,7 +87,10 @@ async def test_different_links_of_one_account_can_be_used_at_the_same_time(
     await service.verified()
     tokens = [await reset_token(service) for _ in range(3)]
     results = await asyncio.gather(
-        *(service.call("ResetPassword", token=token, new_password=NEW_PASSWORD) for token in tokens),
+        *(
+            service.call("ResetPassword", token=token, new_password=NEW_PASSWORD)
+            for token in tokens
+        ),
         return_exceptions=True,
     )
     codes = [each.code() for each in results if isinstance(each, grpc.aio.AioRpcError)]

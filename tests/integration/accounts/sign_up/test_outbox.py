@@ -40,9 +40,7 @@ class Replica:
     def __init__(self, database: Database, port: int) -> None:
         self.database = database
         self.store = MailStore(database)
-        self.outbox = Outbox(
-            self.store, Mailer(SmtpUrl("127.0.0.1", port), SENDER), APP_URL
-        )
+        self.outbox = Outbox(self.store, Mailer(SmtpUrl("127.0.0.1", port), SENDER), APP_URL)
 
     async def queue_notice(self, recipient: str) -> None:
         await self.store.queue(Occasion.PASSWORD_CHANGED, recipient, Language.ENGLISH)
@@ -83,9 +81,7 @@ async def test_a_sign_up_succeeds_while_the_mail_server_is_down(
         assert await service.queued() == 1
 
 
-async def test_mails_arrive_when_the_mail_server_is_back(
-    database_url: str, tmp_path: Path
-) -> None:
+async def test_mails_arrive_when_the_mail_server_is_back(database_url: str, tmp_path: Path) -> None:
     async with mail_sink.serving("127.0.0.1", 0, tmp_path) as port:
         pass
     async with replica(database_url, port) as own:
@@ -102,9 +98,7 @@ async def test_mails_arrive_when_the_mail_server_is_back(
 async def test_replicas_send_each_mail_once(database_url: str, tmp_path: Path, port: int) -> None:
     recipients = {f"learner{number}@example.com" for number in range(3 * BATCH)}
     async with AsyncExitStack() as stack:
-        replicas = [
-            await stack.enter_async_context(replica(database_url, port)) for _ in range(3)
-        ]
+        replicas = [await stack.enter_async_context(replica(database_url, port)) for _ in range(3)]
         for recipient in recipients:
             await replicas[0].queue_notice(recipient)
         await asyncio.gather(*(each.send_all() for each in replicas))
@@ -150,9 +144,7 @@ async def test_a_stopped_outbox_leaves_its_mails_to_others_at_once(
     assert len(Mailbox(tmp_path).mails(EMAIL)) == 1
 
 
-async def test_an_expired_mail_is_not_sent(
-    database_url: str, tmp_path: Path, port: int
-) -> None:
+async def test_an_expired_mail_is_not_sent(database_url: str, tmp_path: Path, port: int) -> None:
     async with replica(database_url, port) as own:
         await own.queue_notice(EMAIL)
         async with own.database.connection() as connection:

@@ -59,9 +59,7 @@ async def test_without_verification_a_learner_logs_in_at_once(
 
 
 @pytest.mark.parametrize("password", ["short1", "password1!", "minji2024"])
-async def test_a_guessable_password_is_refused_with_advice(
-    service: Service, password: str
-) -> None:
+async def test_a_guessable_password_is_refused_with_advice(service: Service, password: str) -> None:
     error = await refusal(service.sign_up(password=password))
     assert error.code is grpc.StatusCode.INVALID_ARGUMENT
     assert error.reason == "PASSWORD_REFUSED"
@@ -163,7 +161,9 @@ async def test_an_address_cannot_be_changed_to_that_of_another_account(service: 
     await service.verified(NEW_EMAIL)
     assert await reason(service.call("VerifyEmail", token=mail.token)) == "MAIL_TOKEN_INVALID"
     await me.call("ChangeEmail", email=NEW_EMAIL, password=PASSWORD)
-    assert (await service.mailbox.wait(NEW_EMAIL, 3)).subject == "[소리] 이미 가입된 이메일 주소예요"
+    assert (
+        await service.mailbox.wait(NEW_EMAIL, 3)
+    ).subject == "[소리] 이미 가입된 이메일 주소예요"
 
 
 async def test_a_profile_is_updated_by_its_mask(service: Service) -> None:
@@ -199,8 +199,7 @@ async def test_security_changes_are_in_the_audit_log(service: Service) -> None:
     me = service.of(account_id)
     await me.call("ChangePassword", current_password=PASSWORD, new_password=NEW_PASSWORD)
     entries = await service.sql(
-        "SELECT action || ' ' || account_id || ' ' || address FROM accounts.audit"
-        " ORDER BY entry_id"
+        "SELECT action || ' ' || account_id || ' ' || address FROM accounts.audit ORDER BY entry_id"
     )
     assert entries == [
         f"verify_email {account_id} 192.0.2.1",
