@@ -18,6 +18,7 @@ from email import message_from_bytes, policy
 from itertools import count
 from pathlib import Path
 from time import time_ns
+from typing import Any
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
@@ -34,11 +35,13 @@ class FolderHandler:
         self._numbers = count(1)
 
     async def handle_DATA(  # noqa: N802 (aiosmtpd's name)
-        self, server: SMTP, session: Session, envelope: Envelope
+        self,
+        server: SMTP,  # noqa: ARG002
+        session: Session,  # noqa: ARG002
+        envelope: Envelope,
     ) -> str:
         """Write a mail, then accept it."""
-        content = envelope.content
-        assert isinstance(content, bytes)
+        content: Any = envelope.content
         name = f"{time_ns()}-{next(self._numbers)}"
         # Readers see only files that are complete.
         draft = self._folder / f"{name}.draft"
@@ -63,7 +66,7 @@ async def serving(
 
     port: 0 for a free one. tls: offers STARTTLS, and demands it before a mail.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     handler = FolderHandler(folder)
     server = await asyncio.get_running_loop().create_server(
         lambda: SMTP(

@@ -61,7 +61,8 @@ class Mailbox:
     async def wait(self, recipient: str, number: int = 1) -> ReceivedMail:
         """The mail to a recipient with this number, from 1 on; waits until it arrives."""
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            while len(mails := self.mails(recipient)) < number:
+            # Another process may write the files.
+            while len(mails := self.mails(recipient)) < number:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         return mails[number - 1]
 

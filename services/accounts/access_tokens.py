@@ -50,6 +50,6 @@ def new_key() -> ECKey:
     return ECKey.import_key({**key.as_dict(private=True), "kid": key.thumbprint()})
 
 
-def public_jwk(key: ECKey) -> dict[str, object]:
+def public_jwk(key: ECKey) -> dict[str, str | list[str]]:
     """The public part of a key, as verifiers get it."""
     return {**key.as_dict(private=False), "use": "sig", "alg": ALGORITHM}

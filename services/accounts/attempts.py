@@ -40,8 +40,8 @@ class Policy:
         """The pause that follows the attempt with this number, 1 or more."""
         if not self.free or count < self.free:
             return _ZERO
-        doublings = min(count - self.free, _MAX_DOUBLINGS)
-        return min(self.first_delay * 2**doublings, self.max_delay)
+        factor: int = 2 ** min(count - self.free, _MAX_DOUBLINGS)
+        return min(self.first_delay * factor, self.max_delay)
 
 
 class Scope(StrEnum):

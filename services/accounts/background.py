@@ -16,9 +16,7 @@ REAPER_INTERVAL_SECONDS = 3600.0
 def background_of(parts: Parts) -> list[Background]:
     """All loops of the service."""
     eraser = Eraser(parts.erasures, uploads=parts.uploads, analyses=parts.analyses)
-    adopter = Adopter(
-        AdoptionStore(parts.database), uploads=parts.uploads, analyses=parts.analyses
-    )
+    adopter = Adopter(AdoptionStore(parts.database), uploads=parts.uploads, analyses=parts.analyses)
     expired = ExpiredRows(
         parts.database, refresh_token_seconds=parts.settings.refresh_token_seconds
     )
@@ -31,4 +29,7 @@ def background_of(parts: Parts) -> list[Background]:
             "erasure metrics", ErasureMetrics(parts.erasures).refresh, metrics.INTERVAL_SECONDS
         ),
     ]
-    return [Background(task.name, task.run) for task in tasks]
+    return [
+        Background("mail outbox", parts.outbox.run, parts.outbox.stop),
+        *(Background(task.name, task.run) for task in tasks),
+    ]

@@ -125,10 +125,10 @@ def _command(
             return lambda database: list_accounts(database, arguments.role or tuple(Role))
         case "rotate-keys":
             return lambda database: rotate_keys(database, revoke=arguments.revoke)
-    is_granted = arguments.command == "grant-role"
-    return lambda database: change_role(
-        database, arguments.email, arguments.role, is_granted=is_granted
-    )
+        case command:
+            return lambda database: change_role(
+                database, arguments.email, arguments.role, is_granted=command == "grant-role"
+            )
 
 
 def _parser() -> argparse.ArgumentParser:

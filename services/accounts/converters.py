@@ -12,7 +12,7 @@ _ROLES = {
 }
 
 
-def role_from(role: pb.Role) -> Role | None:
+def role_from(role: pb.Role.ValueType) -> Role | None:
     """The role of the API; None if it is unspecified or unknown."""
     return next((own for own, value in _ROLES.items() if value == role), None)
 

@@ -104,9 +104,9 @@ def letter_for(mail: QueuedMail, account: RecipientAccount | None) -> Letter | N
         case Occasion.CHANGE_EMAIL:
             return _confirmation(mail, account)
         case Occasion.SIGN_UP | Occasion.RESEND_VERIFICATION:
-            return account and _verification(mail, account)
+            return None if account is None else _verification(mail, account)
         case Occasion.RESET_PASSWORD:
-            return account and _reset(Kind.RESET_PASSWORD, account)
+            return None if account is None else _reset(Kind.RESET_PASSWORD, account)
 
 
 def _confirmation(mail: QueuedMail, account: RecipientAccount | None) -> Letter | None:

@@ -156,10 +156,10 @@ _TEMPLATES = {
     Kind.CHANGE_EMAIL: _Template(
         LearnerMessage("[소리] 새 이메일 주소를 확인해 주세요", "Confirm your new e-mail address"),
         LearnerMessage(
-            "소리 계정의 이메일 주소를 이 주소로 바꾸려고 해요.\n아래 링크를 누르면 주소가 바뀌어요. "
-            "링크는 24시간 동안 한 번만 쓸 수 있어요.",
-            "You are about to change the e-mail address of your Sori account to this one.\nOpen the "
-            "link below to confirm the change. The link works once, within 24 hours.",
+            "소리 계정의 이메일 주소를 이 주소로 바꾸려고 해요.\n아래 링크를 누르면 주소가 "
+            "바뀌어요. 링크는 24시간 동안 한 번만 쓸 수 있어요.",
+            "You are about to change the e-mail address of your Sori account to this one.\nOpen "
+            "the link below to confirm the change. The link works once, within 24 hours.",
         ),
         _IGNORE,
         LearnerMessage("이메일 주소 바꾸기", "Change e-mail address"),
@@ -175,7 +175,8 @@ _TEMPLATES = {
     Kind.EMAIL_CHANGED: _Template(
         LearnerMessage("[소리] 이메일 주소가 바뀌었어요", "Your Sori e-mail address was changed"),
         LearnerMessage(
-            "소리 계정의 이메일 주소가 다른 주소로 바뀌었어요. 이제 이 주소로는 로그인할 수 없어요.",
+            "소리 계정의 이메일 주소가 다른 주소로 바뀌었어요.\n이제 이 주소로는 로그인할 수 "
+            "없어요.",
             "The e-mail address of your Sori account was changed to another one. You can no longer "
             "log in with this address.",
         ),

@@ -17,9 +17,9 @@ from services.accounts.letters import Letter, QueuedMail, RecipientAccount, lett
 from services.accounts.links import link
 from services.accounts.mail_texts import mail_text
 from services.accounts.mailer import (
-    Mailer,
     MailConnection,
     MailDeferred,
+    Mailer,
     MailRefused,
     MailServerUnavailable,
 )
@@ -107,12 +107,12 @@ class Outbox:
     async def _send(self, connection: MailConnection, mail: QueuedMail, letter: Letter) -> bool:
         """Send one mail; returns whether the connection can send further ones."""
         url = ""
-        if letter.purpose is not None:
-            token = await self._store.add_token(mail, letter)
+        if (purpose := letter.purpose) is not None:
+            token = await self._store.add_token(mail, letter, purpose)
             if token is None:
                 await self._store.delete(mail)
                 return True
-            url = link(self._app_url, letter.purpose.page, token)
+            url = link(self._app_url, purpose.page, token)
         text = mail_text(letter.kind, letter.language, url)
         try:
             async with asyncio.timeout(SEND_SECONDS):
@@ -131,4 +131,5 @@ class Outbox:
 
 def delay_after(attempts: int) -> timedelta:
     """The pause after the attempt with this number, 1 or more."""
-    return min(FIRST_DELAY * 2 ** min(attempts - 1, _MAX_DOUBLINGS), MAX_DELAY)
+    factor: int = 2 ** min(attempts - 1, _MAX_DOUBLINGS)
+    return min(FIRST_DELAY * factor, MAX_DELAY)

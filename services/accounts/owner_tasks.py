@@ -20,9 +20,7 @@ INTERVAL_SECONDS = 5.0
 class Eraser:
     """Erases everything of deleted accounts."""
 
-    def __init__(
-        self, store: ErasureStore, *, uploads: OwnerClient, analyses: OwnerClient
-    ) -> None:
+    def __init__(self, store: ErasureStore, *, uploads: OwnerClient, analyses: OwnerClient) -> None:
         self._store = store
         self._uploads = uploads
         self._analyses = analyses

@@ -7,12 +7,21 @@ from typing import Self
 
 from services.accounts.clients import AnalysisOwnerClient, UploadOwnerClient
 from services.accounts.key_ring import KeyRing
+from services.accounts.mailer import Mailer
+from services.accounts.outbox import Outbox
 from services.accounts.passwords import Passwords
 from services.accounts.sealing import Sealer
 from services.accounts.second_factor import SecondFactor
 from services.accounts.session_keeper import SessionKeeper
 from services.accounts.settings import AccountsSettings
-from services.accounts.store import AccountStore, ErasureStore, KeyStore, SessionStore
+from services.accounts.smtp_url import SmtpUrl
+from services.accounts.store import (
+    AccountStore,
+    ErasureStore,
+    KeyStore,
+    MailStore,
+    SessionStore,
+)
 from services.runtime.database import Database
 
 
@@ -28,6 +37,7 @@ class Parts:
     keys: KeyRing
     sessions: SessionKeeper
     passwords: Passwords
+    outbox: Outbox
     second_factor: SecondFactor
     analyses: AnalysisOwnerClient
     uploads: UploadOwnerClient
@@ -51,6 +61,8 @@ class Parts:
             lifetime_seconds=settings.refresh_token_seconds,
             grace_seconds=settings.refresh_grace_seconds,
         )
+        smtp_url = SmtpUrl.parse(settings.smtp_url.get_secret_value())
+        mailer = Mailer(smtp_url, settings.mail_from)
         return cls(
             settings=settings,
             database=database,
@@ -60,6 +72,7 @@ class Parts:
             keys=keys,
             sessions=SessionKeeper(session_store, keys),
             passwords=Passwords(settings, database),
+            outbox=Outbox(MailStore(database), mailer, str(settings.app_url)),
             second_factor=SecondFactor(settings, database, sealer),
             analyses=analyses,
             uploads=uploads,

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 
 from services.accounts.email_addresses import domain_of, local_part_of
 from services.runtime.language import LearnerMessage
@@ -42,8 +43,10 @@ _ROWS = (
     "가나다라마바사아자차카타파하",
 )
 _NEIGHBOURS = frozenset(
-    pair for row in _ROWS for left, right in zip(row, row[1:], strict=False) for pair in
-    ((left, right), (right, left))
+    pair
+    for row in _ROWS
+    for left, right in pairwise(row)
+    for pair in ((left, right), (right, left))
 )
 _LEET = (
     str.maketrans("013457@$!", "oieastasi"),
@@ -163,9 +166,7 @@ def _is_repetition(folded: str) -> bool:
 
 def _runs(folded: str) -> int:
     """In how many runs of equal or neighbouring characters the password falls apart."""
-    return 1 + sum(
-        not _is_run(left, right) for left, right in zip(folded, folded[1:], strict=False)
-    )
+    return 1 + sum(not _is_run(left, right) for left, right in pairwise(folded))
 
 
 def _is_run(left: str, right: str) -> bool:

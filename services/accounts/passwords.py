@@ -92,7 +92,7 @@ class Passwords:
         await self.limits.forget(guess_limits(_LOGIN, email, address, 0))
 
     async def _verified(self, credentials: Credentials | None, password: str) -> Credentials:
-        stored = credentials and credentials.password_hash
+        stored = None if credentials is None else credentials.password_hash
         verification = await self._hashes.verify(password, stored)
         if credentials is None or stored is None or not verification.is_right:
             raise CredentialsInvalid

@@ -45,9 +45,7 @@ class Presented:
     use: Use | None
 
 
-def judge(
-    presented: Presented | None, *, now: datetime, address: str, grace: timedelta
-) -> Verdict:
+def judge(presented: Presented | None, *, now: datetime, address: str, grace: timedelta) -> Verdict:
     """Decide what becomes of a token.
 
     presented: None for an unknown token. address: of the client that presents it. grace: for how

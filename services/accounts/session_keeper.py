@@ -44,9 +44,7 @@ class SessionKeeper:
             raise SessionEnded
         session_id = str(refreshed.session_id)
         access_token = signer.sign(str(refreshed.account_id), refreshed.roles, session_id)
-        return IssuedTokens(
-            access_token, signer.lifetime_seconds, refreshed.successor, session_id
-        )
+        return IssuedTokens(access_token, signer.lifetime_seconds, refreshed.successor, session_id)
 
     async def end(self, token: str, *, everywhere: bool) -> None:
         """End the session of a refresh token, or all of its account; unknown tokens do nothing."""

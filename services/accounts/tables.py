@@ -43,8 +43,13 @@ def _length(column: str, minimum: int, maximum: int) -> CheckConstraint:
     return CheckConstraint(f"char_length({column}) BETWEEN {minimum} AND {maximum}", name=column)
 
 
-def _account_id(**options: bool) -> Column[object]:
-    return Column("account_id", ForeignKey(accounts.c.account_id, ondelete="CASCADE"), **options)
+def _account_id(*, primary_key: bool = False) -> Column[object]:
+    return Column(
+        "account_id",
+        ForeignKey(accounts.c.account_id, ondelete="CASCADE"),
+        primary_key=primary_key,
+        nullable=False,
+    )
 
 
 # `email` is in lower case. It is null if a provider states none, and after the deletion.
@@ -75,9 +80,7 @@ accounts = Table(
     _length("name", 0, 100),
     CheckConstraint("language IN ('ko', 'en')", name="language"),
     _length("time_zone", 1, 64),
-    Index(
-        "uq_accounts_email", "email", unique=True, postgresql_where=text("email IS NOT NULL")
-    ),
+    Index("uq_accounts_email", "email", unique=True, postgresql_where=text("email IS NOT NULL")),
     # Lists, the newest first.
     Index("ix_accounts_create_time", "create_time", "account_id"),
 )
@@ -97,7 +100,7 @@ identities = Table(
     metadata,
     Column("provider", Text, primary_key=True),
     Column("subject", Text, primary_key=True),
-    _account_id(nullable=False),
+    _account_id(),
     Column("email", Text, nullable=False, server_default=""),
     _now("create_time"),
     _time("login_time"),
@@ -112,7 +115,7 @@ sessions = Table(
     "sessions",
     metadata,
     Column("session_id", Uuid, primary_key=True),
-    _account_id(nullable=False),
+    _account_id(),
     Column("refresh_hash", LargeBinary, nullable=False, unique=True),
     Column("device", Text, nullable=False, server_default=""),
     Column("address", Text, nullable=False, server_default=""),
@@ -123,7 +126,9 @@ sessions = Table(
     _length("device", 0, 100),
     Index("ix_sessions_account_id", "account_id"),
     Index("ix_sessions_expire_time", "expire_time"),
-    Index("ix_sessions_revoke_time", "revoke_time", postgresql_where=text("revoke_time IS NOT NULL")),
+    Index(
+        "ix_sessions_revoke_time", "revoke_time", postgresql_where=text("revoke_time IS NOT NULL")
+    ),
 )
 
 # Refresh tokens that were exchanged. `successor` is the token that replaced it, encrypted with a
@@ -132,9 +137,7 @@ used_refresh_tokens = Table(
     "used_refresh_tokens",
     metadata,
     Column("token_hash", LargeBinary, primary_key=True),
-    Column(
-        "session_id", ForeignKey(sessions.c.session_id, ondelete="CASCADE"), nullable=False
-    ),
+    Column("session_id", ForeignKey(sessions.c.session_id, ondelete="CASCADE"), nullable=False),
     Column("successor", LargeBinary, nullable=False),
     Column("address", Text, nullable=False, server_default=""),
     _now("use_time"),
@@ -150,9 +153,9 @@ mail_tokens = Table(
     metadata,
     Column("token_hash", LargeBinary, primary_key=True),
     Column("purpose", Text, nullable=False),
-    _account_id(nullable=False),
+    _account_id(),
     Column("email", Text, nullable=False),
-    Column("sign_up", JSONB),
+    Column("sign_up", JSONB(none_as_null=True)),
     _now("create_time"),
     _time("expire_time", nullable=False),
     CheckConstraint(
@@ -176,7 +179,7 @@ mails = Table(
     Column("occasion", Text, nullable=False),
     Column("recipient", Text, nullable=False),
     Column("language", Text, nullable=False),
-    Column("sign_up", JSONB),
+    Column("sign_up", JSONB(none_as_null=True)),
     Column("attempts", Integer, nullable=False, server_default="0"),
     _now("create_time"),
     _now("due_time"),
@@ -288,7 +291,7 @@ adoptions = Table(
     "adoptions",
     metadata,
     Column("guest_owner_id", Text, primary_key=True),
-    _account_id(nullable=False),
+    _account_id(),
     _now("create_time"),
     _time("due_time"),
     _time("adopt_time"),

@@ -7,8 +7,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runtime.field_masks import apply_update
 from services.runtime.errors import InvalidField
+from services.runtime.field_masks import apply_update
 from sori.catalog.v1 import catalog_pb2 as pb
 
 ASSETS = pb.ReferenceAssets(

@@ -94,12 +94,10 @@ def _actor_of(context: Context) -> Actor:
     return Actor(caller_of(context).owner_id or COMMAND, client_key(context))
 
 
-def _role_of(value: pb.Role) -> Role:
+def _role_of(value: pb.Role.ValueType) -> Role:
     role = converters.role_from(value)
     if role is None:
-        raise InvalidField(
-            FieldViolation("role", "must be ROLE_CATALOG_EDITOR or ROLE_OPERATOR")
-        )
+        raise InvalidField(FieldViolation("role", "must be ROLE_CATALOG_EDITOR or ROLE_OPERATOR"))
     return role
 
 

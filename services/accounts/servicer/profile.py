@@ -36,9 +36,7 @@ class ProfileRpcs:
 
     async def UpdateMe(self, request: pb.UpdateMeRequest, context: Context) -> pb.Account:
         present = await self._me(context)
-        updated = apply_update(
-            converters.account_to(present), request.account, request.update_mask
-        )
+        updated = apply_update(converters.account_to(present), request.account, request.update_mask)
         profile = profile_of(
             updated.name,
             updated.language,
@@ -55,7 +53,7 @@ class ProfileRpcs:
             request.current_password,
             request.new_password,
             address=client_key(context),
-            session_id=await session_id_of(self._parts, context),
+            session_id=session_id_of(context),
         )
         return Empty()
 

@@ -13,9 +13,13 @@ from services.accounts.store.clients import ClientStore
 from services.accounts.store.erasures import ErasureClaim, ErasureStore
 from services.accounts.store.expired_rows import ExpiredRows
 from services.accounts.store.keys import KeyStore, StoredKey
+from services.accounts.store.mail_links import MailLinkStore
+from services.accounts.store.mails import MailStore
 from services.accounts.store.operators import OperatorStore
+from services.accounts.store.profiles import ProfileStore
 from services.accounts.store.roles import RoleStore
 from services.accounts.store.sessions import SessionStore
+from services.accounts.store.sign_ups import NewAccount, SignUpStore
 
 __all__ = [
     "AccountStore",
@@ -27,9 +31,14 @@ __all__ = [
     "ErasureStore",
     "ExpiredRows",
     "KeyStore",
+    "MailLinkStore",
+    "MailStore",
+    "NewAccount",
     "OperatorStore",
+    "ProfileStore",
     "RoleStore",
     "SessionStore",
+    "SignUpStore",
     "StoredKey",
     "remember_guest",
 ]

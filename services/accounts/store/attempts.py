@@ -53,9 +53,7 @@ class AttemptStore:
 
     async def forget(self, limits: Sequence[Limit]) -> None:
         """Clear the counts of accounts. Those of network addresses stay."""
-        await self._update(
-            [limit for limit in limits if limit.scope is not Scope.ADDRESS], count=0
-        )
+        await self._update([limit for limit in limits if limit.scope is not Scope.ADDRESS], count=0)
 
     async def _update(self, limits: Sequence[Limit], **values: Any) -> None:
         # All statements lock the keys in the same order, so they can't deadlock.
@@ -86,13 +84,13 @@ async def _locked(
         index_elements=[attempts.c.key], set_={"key": insertion.excluded.key}
     ).returning(
         attempts.c.key,
-        attempts.c.count,
+        attempts.c.count.label("attempts"),
         attempts.c.time,
         attempts.c.is_known,
         func.clock_timestamp().label("now"),
     )
     rows = (await connection.execute(statement)).all()
-    records = {by_key[row.key]: Record(row.count, row.time, row.is_known) for row in rows}
+    records = {by_key[row.key]: Record(row.attempts, row.time, row.is_known) for row in rows}
     return records, max(row.now for row in rows)
 
 

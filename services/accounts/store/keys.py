@@ -53,9 +53,7 @@ class KeyStore:
             wanted = kept(keys, now)
             ended = [key.kid for key in keys if key.kid not in wanted]
             if ended:
-                await connection.execute(
-                    delete(signing_keys).where(signing_keys.c.kid.in_(ended))
-                )
+                await connection.execute(delete(signing_keys).where(signing_keys.c.kid.in_(ended)))
         return [key for key in keys if key.kid in wanted]
 
     async def delete_all(self) -> None:

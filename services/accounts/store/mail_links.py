@@ -170,8 +170,6 @@ async def _queue_notice(
 
 async def _finish(connection: AsyncConnection, used: Any, action: str, address: str) -> None:
     """Make the account's other links invalid, and record what happened."""
-    await connection.execute(
-        delete(mail_tokens).where(mail_tokens.c.account_id == used.account_id)
-    )
+    await connection.execute(delete(mail_tokens).where(mail_tokens.c.account_id == used.account_id))
     actor = str(used.account_id)
     await record(connection, AuditEntry(actor, actor, action, "", address))

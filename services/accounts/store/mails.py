@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import delete, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.accounts.letters import Letter, Occasion, QueuedMail, RecipientAccount
+from services.accounts.letters import Letter, Occasion, Purpose, QueuedMail, RecipientAccount
 from services.accounts.sealing import new_token, token_hash
 from services.accounts.tables import accounts, mail_tokens, mails
 from services.runtime.database import Database, retried_on_schema_change
@@ -86,21 +86,20 @@ class MailStore:
             found = await _accounts_of(connection, {mail.recipient for mail in claimed})
         return [(mail, found.get(mail.recipient)) for mail in claimed]
 
-    async def add_token(self, mail: QueuedMail, letter: Letter) -> str | None:
+    async def add_token(self, mail: QueuedMail, letter: Letter, purpose: Purpose) -> str | None:
         """Create the token of a letter's link; None if the account was deleted meanwhile.
 
         Every attempt to send a mail creates a new token: the database has no token itself,
         and a mail that arrived although its attempt failed keeps a valid link.
         """
-        assert letter.purpose is not None
         token = new_token()
-        values = {
+        values: dict[str, Any] = {
             "token_hash": literal(token_hash(token)),
-            "purpose": literal(letter.purpose.value),
+            "purpose": literal(purpose.value),
             "account_id": accounts.c.account_id,
             "email": literal(mail.recipient),
             "sign_up": literal(letter.sign_up, mail_tokens.c.sign_up.type),
-            "expire_time": func.now() + letter.purpose.valid_for,
+            "expire_time": func.now() + purpose.valid_for,
         }
         source = select(*values.values()).where(
             accounts.c.account_id == letter.account_id, accounts.c.delete_time.is_(None)

@@ -70,9 +70,7 @@ async def _account(connection: AsyncConnection, email: str) -> tuple[UUID, bool]
     )
     row: Any = (
         await connection.execute(
-            select(
-                accounts.c.account_id, accounts.c.email_verified, accounts.c.password_hash
-            )
+            select(accounts.c.account_id, accounts.c.email_verified, accounts.c.password_hash)
             .where(accounts.c.email == email)
             .with_for_update()
         )
@@ -88,9 +86,7 @@ async def _take_over(connection: AsyncConnection, account_id: UUID) -> None:
     await connection.execute(
         update(accounts)
         .where(accounts.c.account_id == account_id)
-        .values(
-            email_verified=True, password_hash=None, totp_secret=None, totp_pending_secret=None
-        )
+        .values(email_verified=True, password_hash=None, totp_secret=None, totp_pending_secret=None)
     )
     for table in (identities, mail_tokens):
         await connection.execute(delete(table).where(table.c.account_id == account_id))

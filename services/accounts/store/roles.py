@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from uuid import UUID
+
 from sqlalchemy import delete
 from sqlalchemy.dialects.postgresql import insert
 
@@ -12,6 +13,7 @@ from services.accounts.store.audit import record
 from services.accounts.store.sessions import end_sessions
 from services.accounts.tables import roles
 from services.runtime.database import Database, retried_on_schema_change
+
 
 @retried_on_schema_change
 class RoleStore:
@@ -50,6 +52,7 @@ class RoleStore:
                 await end_sessions(connection, account_id)
                 await record(connection, _entry(actor, account_id, "revoke_role", role))
             return await read_account(connection, account_id)
+
 
 def _entry(actor: Actor, account_id: UUID, action: str, role: Role) -> AuditEntry:
     return AuditEntry(actor.actor_id, str(account_id), action, role, actor.address)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +25,7 @@ MAX_SESSIONS = 100
 
 _IS_OPEN = sessions.c.revoke_time.is_(None) & (sessions.c.expire_time > func.now())
 
+
 @dataclass(frozen=True)
 class Begun:
     """A session that a login began, and the roles of its account."""
@@ -32,12 +33,14 @@ class Begun:
     session_id: UUID
     roles: tuple[Role, ...]
 
+
 @dataclass(frozen=True)
 class Refreshed(Begun):
     """A session after a refresh. successor: its next refresh token."""
 
     account_id: UUID
     successor: str
+
 
 @retried_on_schema_change
 class SessionStore:
@@ -92,9 +95,7 @@ class SessionStore:
             row = await _locked(connection, token)
             if row is None:
                 return None
-            verdict = judge(
-                _presented(row, token), now=row.now, address=address, grace=self._grace
-            )
+            verdict = judge(_presented(row, token), now=row.now, address=address, grace=self._grace)
             match verdict:
                 case Verdict.ROTATE:
                     await self._rotate(connection, row.session_id, token, successor, address)
@@ -109,7 +110,12 @@ class SessionStore:
             return Refreshed(row.session_id, granted, row.account_id, successor)
 
     async def _rotate(
-        self, connection: AsyncConnection, session_id: UUID, token: str, successor: str, address: str
+        self,
+        connection: AsyncConnection,
+        session_id: UUID,
+        token: str,
+        successor: str,
+        address: str,
     ) -> None:
         await connection.execute(
             insert(used_refresh_tokens).values(
@@ -166,6 +172,7 @@ class SessionStore:
         async with self._database.transaction() as connection:
             await end_sessions(connection, account_id, except_session)
 
+
 async def end_sessions(
     connection: AsyncConnection, account_id: UUID, except_session: UUID | None = None
 ) -> None:
@@ -176,12 +183,14 @@ async def end_sessions(
     others = [] if except_session is None else [sessions.c.session_id != except_session]
     await connection.execute(_ended(sessions.c.account_id == account_id, *others))
 
+
 def _ended(*conditions: ColumnElement[bool]) -> Any:
     return (
         update(sessions)
         .where(sessions.c.revoke_time.is_(None), *conditions)
         .values(revoke_time=func.now())
     )
+
 
 def _logged_in(account_id: UUID) -> Any:
     """The statement that records a login; returns the roles if the account exists."""
@@ -192,6 +201,7 @@ def _logged_in(account_id: UUID) -> Any:
         .returning(ROLES.label("roles"))
     )
 
+
 async def _end_surplus(connection: AsyncConnection, account_id: UUID) -> None:
     surplus = (
         select(sessions.c.session_id)
@@ -201,12 +211,11 @@ async def _end_surplus(connection: AsyncConnection, account_id: UUID) -> None:
     )
     await connection.execute(_ended(sessions.c.session_id.in_(surplus)))
 
+
 async def _locked(connection: AsyncConnection, token: str) -> Any:
     """The locked session of a refresh token, and its exchange if it was used; None if unknown."""
     hashed = token_hash(token)
-    unused = _sessions(null(), null(), null()).where(
-        sessions.c.refresh_hash == hashed
-    )
+    unused = _sessions(null(), null(), null()).where(sessions.c.refresh_hash == hashed)
     row = (await connection.execute(unused.with_for_update(of=sessions))).one_or_none()
     if row is not None:
         return row
@@ -222,6 +231,7 @@ async def _locked(connection: AsyncConnection, token: str) -> Any:
     )
     used = used.where(used_refresh_tokens.c.token_hash == hashed)
     return (await connection.execute(used.with_for_update(of=sessions))).one_or_none()
+
 
 def _sessions(use_time: Any, use_address: Any, successor: Any) -> Select[Any]:
     return (
@@ -241,6 +251,7 @@ def _sessions(use_time: Any, use_address: Any, successor: Any) -> Select[Any]:
         .where(accounts.c.delete_time.is_(None))
     )
 
+
 def _presented(row: Any, token: str) -> Presented:
     use = None
     if row.use_time is not None:
@@ -248,6 +259,7 @@ def _presented(row: Any, token: str) -> Presented:
         is_latest = token_hash(successor) == row.refresh_hash
         use = Use(row.use_time, row.use_address, is_latest)
     return Presented(row.expire_time, row.revoke_time, use)
+
 
 async def _end_stolen(connection: AsyncConnection, row: Any, address: str) -> None:
     await connection.execute(_ended(sessions.c.session_id == row.session_id))

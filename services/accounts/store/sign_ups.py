@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlalchemy import case, literal, null, select
 from sqlalchemy.dialects import postgresql
@@ -14,6 +14,7 @@ from services.accounts.profile_fields import ProfileFields
 from services.accounts.store.mails import queue_mail
 from services.accounts.tables import accounts, adoptions
 from services.runtime.database import Database, retried_on_schema_change
+from services.runtime.ids import random_uuid7
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class SignUpStore:
             "guest_owner_id": account.guest_owner_id,
         }
         async with self._database.transaction() as connection:
-            account_id = uuid4()
+            account_id = random_uuid7()
             await connection.execute(
                 _insert(account, account_id, is_verified_later=is_verified_later)
             )

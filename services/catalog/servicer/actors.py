@@ -5,11 +5,11 @@ from __future__ import annotations
 from google.protobuf.empty_pb2 import Empty
 
 from services.catalog import converters, validation
-from services.runtime.field_masks import apply_update
 from services.catalog.models import Actor
 from services.catalog.servicer.common import create_options, match_limit, search_query, split_page
 from services.catalog.slices import map_in_slices
 from services.catalog.store import ActorStore, Search
+from services.runtime.field_masks import apply_update
 from services.runtime.interceptors import Context
 from services.runtime.paging import page_size_of, page_token, position_of
 from sori.catalog.v1 import catalog_pb2 as pb

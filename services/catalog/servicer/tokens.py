@@ -12,7 +12,6 @@ from google.protobuf.empty_pb2 import Empty
 from services.catalog import converters, shuffle, validation
 from services.catalog.clients import AnalysisClient
 from services.catalog.errors import TokenInUse
-from services.runtime.field_masks import apply_update
 from services.catalog.models import Token, TokenFilter, TokenOrder
 from services.catalog.servicer.common import create_options, match_limit, search_query, split_page
 from services.catalog.slices import map_in_slices
@@ -21,6 +20,7 @@ from services.catalog.token_messages import TokenMessages
 from services.catalog.token_watch import TokenWatch
 from services.catalog.view_counter import ViewCounter
 from services.runtime.client_address import client_key
+from services.runtime.field_masks import apply_update
 from services.runtime.interceptors import Context
 from services.runtime.paging import page_size_of, page_token, position_of
 from services.runtime.text import nfc

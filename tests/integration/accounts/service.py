@@ -29,8 +29,8 @@ class Service:
     """
 
     parts: Parts
-    rpcs: accounts_pb2_grpc.AccountServiceStub
-    admin: accounts_pb2_grpc.AccountAdminServiceStub
+    rpcs: accounts_pb2_grpc.AccountServiceAsyncStub
+    admin: accounts_pb2_grpc.AccountAdminServiceAsyncStub
     analyses: Stored
     uploads: Stored
 
@@ -81,4 +81,4 @@ def reason_of(error: grpc.aio.AioRpcError) -> str:
     assert status is not None
     info = error_details_pb2.ErrorInfo()
     assert any(detail.Unpack(info) for detail in status.details)
-    return info.reason
+    return str(info.reason)

@@ -25,7 +25,7 @@ OPERATOR = uuid4()
 AS_OPERATOR = (*of_account(OPERATOR, "operator"), ("x-envoy-external-address", HOME))
 
 
-async def granted(service: Service, account_id: UUID, role: pb.Role) -> pb.Account:
+async def granted(service: Service, account_id: UUID, role: pb.Role.ValueType) -> pb.Account:
     request = pb.GrantRoleRequest(account_id=str(account_id), role=role)
     account: pb.Account = await service.admin.GrantRole(request, metadata=AS_OPERATOR)
     return account
@@ -66,7 +66,7 @@ async def test_a_role_that_the_account_lacks_is_revoked_without_effect(service: 
     begun = await service.logged_in(account_id)
     request = pb.RevokeRoleRequest(account_id=str(account_id), role=pb.ROLE_OPERATOR)
     await service.admin.RevokeRole(request, metadata=AS_OPERATOR)
-    assert await service.parts.sessions.refresh(begun.refresh_token, HOME)
+    await service.parts.sessions.refresh(begun.refresh_token, HOME)
     assert not await entries(service)
 
 
@@ -85,8 +85,8 @@ async def test_a_deleted_account_does_not_exist(service: Service) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await granted(service, account_id, pb.ROLE_OPERATOR)
     assert reason_of(refused.value) == "ACCOUNT_NOT_FOUND"
+    request = pb.GetAccountRequest(account_id=str(account_id))
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        request = pb.GetAccountRequest(account_id=str(account_id))
         await service.admin.GetAccount(request, metadata=AS_OPERATOR)
     assert reason_of(refused.value) == "ACCOUNT_NOT_FOUND"
 
@@ -122,10 +122,10 @@ async def test_the_audit_log_is_listed_in_pages(service: Service) -> None:
         await granted(service, account_id, pb.ROLE_OPERATOR)
         request = pb.RevokeRoleRequest(account_id=str(account_id), role=pb.ROLE_OPERATOR)
         await service.admin.RevokeRole(request, metadata=AS_OPERATOR)
-    request = pb.ListAuditEntriesRequest(page_size=3, account_id=str(first))
-    page = await service.admin.ListAuditEntries(request, metadata=AS_OPERATOR)
-    request.page_token = page.next_page_token
-    rest = await service.admin.ListAuditEntries(request, metadata=AS_OPERATOR)
+    query = pb.ListAuditEntriesRequest(page_size=3, account_id=str(first))
+    page = await service.admin.ListAuditEntries(query, metadata=AS_OPERATOR)
+    query.page_token = page.next_page_token
+    rest = await service.admin.ListAuditEntries(query, metadata=AS_OPERATOR)
     found = [entry.action for entry in (*page.entries, *rest.entries)]
     assert found == ["revoke_role", "grant_role"] * 2
     assert not rest.next_page_token
@@ -145,7 +145,7 @@ async def test_the_audit_log_cannot_be_changed(service: Service, statement: str)
         await service.execute(statement)
 
 
-async def client(service: Service, *roles: pb.Role) -> pb.CreateClientResponse:
+async def client(service: Service, *roles: pb.Role.ValueType) -> pb.CreateClientResponse:
     request = pb.CreateClientRequest(name="nightly import", roles=roles)
     created: pb.CreateClientResponse = await service.admin.CreateClient(
         request, metadata=AS_OPERATOR
@@ -179,7 +179,7 @@ async def test_unknown_clients_and_wrong_secrets_get_the_same_answer(service: Se
 
 @pytest.mark.parametrize("page_token", ["x", "eyJ9", "é"])
 async def test_a_forged_page_token_is_refused(service: Service, page_token: str) -> None:
+    request = pb.ListAccountsRequest(page_token=page_token)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        request = pb.ListAccountsRequest(page_token=page_token)
         await service.admin.ListAccounts(request, metadata=AS_OPERATOR)
     assert reason_of(refused.value) == "INVALID_FIELD"

@@ -141,8 +141,9 @@ async def test_the_database_has_no_token_that_works(service: Service) -> None:
 async def test_the_oldest_sessions_end_when_there_are_too_many(service: Service) -> None:
     account_id = await service.new_account()
     oldest = await service.logged_in(account_id)
-    for _ in range(MAX_SESSIONS):
-        newest = await service.logged_in(account_id)
+    for _ in range(MAX_SESSIONS - 1):
+        await service.logged_in(account_id)
+    newest = await service.logged_in(account_id)
     assert await has_ended(service, oldest.refresh_token)
     assert not await has_ended(service, newest.refresh_token)
 

@@ -101,7 +101,7 @@ def test_an_address_that_no_mailbox_has_is_refused(text: str) -> None:
 
 
 def test_the_longest_address_is_accepted() -> None:
-    domain = f"{'b' * 62}.{'c' * 62}.{'d' * 58}.com"
+    domain = f"{'b' * 62}.{'c' * 62}.{'d' * 59}.com"
     address = f"{'a' * 64}@{domain}"
     assert len(address) == MAX_LENGTH
     assert email_of(address) == address

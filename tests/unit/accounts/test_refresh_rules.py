@@ -97,7 +97,9 @@ class RefreshModel(RuleBasedStateMachine):
                 return token + 1
             case Verdict.REUSED:
                 self.revoked = self.now
-        return None
+                return None
+            case Verdict.ENDED:
+                return None
 
     def exchange(self, party: Party) -> None:
         assert party.token is not None

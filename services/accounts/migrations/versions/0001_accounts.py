@@ -273,8 +273,7 @@ def upgrade() -> None:
     for table in TABLES:
         op.execute(table)
     op.execute(
-        "CREATE UNIQUE INDEX uq_accounts_email ON accounts.accounts (email)"
-        " WHERE email IS NOT NULL"
+        "CREATE UNIQUE INDEX uq_accounts_email ON accounts.accounts (email) WHERE email IS NOT NULL"
     )
     for table, indexes in INDEXES.items():
         for columns in indexes:

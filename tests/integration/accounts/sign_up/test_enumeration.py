@@ -37,7 +37,8 @@ async def known(service: Service) -> Service:
 
 
 async def idle(service: Service) -> None:
-    while await service.queued():
+    """Wait until the outbox of the service has sent its mails."""
+    while await service.queued():  # noqa: ASYNC110 (a database has no event)
         await asyncio.sleep(0.05)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -194,8 +195,8 @@ class DisconnectingHandler(FolderHandler):
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         if envelope.rcpt_tos == ["poison@example.com"]:
-            assert server.transport is not None
-            server.transport.abort()
+            transport: Any = server.transport
+            transport.abort()
         return await super().handle_DATA(server, session, envelope)
 
 
@@ -218,8 +219,8 @@ def test_pauses_grow_up_to_ten_minutes() -> None:
 
 
 @pytest.fixture(scope="module")
-def authority() -> Iterator[trustme.CA]:
-    yield trustme.CA()
+def authority() -> trustme.CA:
+    return trustme.CA()
 
 
 @asynccontextmanager
