@@ -44,7 +44,7 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 	@touch $@
 
 # The stubs in gen/, the descriptor set that the gateway transcodes by, its OpenAPI document.
-$(CONTRACT): $(PROTOS) $(CLIENT_FILES) protos/build.sh buf.yaml $(wildcard gateway/openapi*.py) gateway/local_replies.py gateway/docs.html gateway/docs.js $(INSTALLED)
+$(CONTRACT): $(PROTOS) $(CLIENT_FILES) protos/build.sh buf.yaml $(wildcard gateway/openapi*.py) gateway/access.py gateway/local_replies.py gateway/docs.html gateway/docs.js $(INSTALLED)
 	@protos/build.sh $(RUN)
 	@touch $@
 

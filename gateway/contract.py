@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from google.api import annotations_pb2, http_pb2
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pb2 import FileDescriptorSet, MethodDescriptorProto
 
 _VARIABLE = re.compile(r"{([^}=]+)(?:=[^}]*)?}")
 
@@ -36,19 +36,29 @@ class Binding:
         return tuple(_VARIABLE.findall(self.template))
 
 
-def read_bindings(descriptor: Path, services: Sequence[str]) -> list[Binding]:
+def methods(
+    files: FileDescriptorSet, services: Collection[str]
+) -> Iterator[tuple[str, MethodDescriptorProto]]:
+    """The rpcs of services, given by their full names, in the contract's order.
+
+    The first of each pair is the path of the rpc, as in `Binding.rpc`.
+    """
+    for file in files.file:
+        for service in file.service:
+            name = f"{file.package}.{service.name}"
+            if name in services:
+                for method in service.method:
+                    yield f"/{name}/{method.name}", method
+
+
+def read_bindings(descriptor: Path, services: Collection[str]) -> list[Binding]:
     """The HTTP bindings of services, given by their full names, in the contract's order."""
     files = FileDescriptorSet.FromString(descriptor.read_bytes())
     return [
         binding
-        for file in files.file
-        for service in file.service
-        if f"{file.package}.{service.name}" in services
-        for method in service.method
+        for rpc, method in methods(files, services)
         for binding in _bindings(
-            f"/{file.package}.{service.name}/{method.name}",
-            method.options.Extensions[annotations_pb2.http],
-            method.server_streaming,
+            rpc, method.options.Extensions[annotations_pb2.http], method.server_streaming
         )
     ]
 

@@ -27,7 +27,7 @@ end
 
 -- The transcoder matches verbs such as `:cancel` by a plain colon; some clients encode it.
 local function decode_verb(path)
-  return (path:gsub("^([^?]*)%%3[Aa](%l+)%f[?%z]", "%1:%2"))
+  return (path:gsub("^([^?]*)%%3[Aa](%a+)%f[?%z]", "%1:%2"))
 end
 
 -- The transcoder accepts an enum's full names only; `view=FULL` is the short form.
@@ -162,6 +162,12 @@ local function add_retry_after(handle)
   if seconds then handle:headers():replace("retry-after", seconds) end
 end
 
+-- A redirection that a service requests.
+local function requested_redirection(headers)
+  local status = headers:get("x-http-code")
+  return status and headers:get("location") and status:match("^30[237]$")
+end
+
 -- The HTTP status that a service requests for a success. Such a response has no body.
 local function requested_success_status(headers)
   local status = headers:get("x-http-code")
@@ -280,6 +286,8 @@ function envoy_on_response(handle)
     add_retry_after(handle)
   elseif method then
     status = requested_success_status(handle:headers())
+  else
+    status = requested_redirection(handle:headers())
   end
   if status then handle:headers():replace(":status", status) end
   if method == "HEAD" then drop_body(handle) end

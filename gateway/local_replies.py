@@ -16,6 +16,9 @@ class LocalReply:
     reason: for clients to decide by.
     message: the text for developers; may contain command operators of Envoy.
     retry_after_seconds: the header `retry-after`; 0 omits it.
+    challenge: the header `www-authenticate`; empty omits it.
+    korean, english: the sentences for the learner; empty for errors of programs.
+    without_account: only for callers without an account.
     sent_as: the status that clients receive; 0 for `http_status`.
     for_unparsed: only for requests that Envoy can't parse; they have no path.
     """
@@ -27,6 +30,10 @@ class LocalReply:
     retry_after_seconds: int = 0
     sent_as: int = 0
     for_unparsed: bool = False
+    without_account: bool = False
+    challenge: str = ""
+    korean: str = ""
+    english: str = ""
 
 
 _NO_RESPONSE = "The service does not respond at the moment. Try again in a few seconds."
@@ -47,6 +54,37 @@ LOCAL_REPLIES = (
         "REQUEST_MALFORMED",
         # The transcoder's text names the field or the position in the JSON.
         "The request does not match the contract. Correct it and send it again. %LOCAL_REPLY_BODY%",
+    ),
+    LocalReply(
+        401,
+        code_pb2.UNAUTHENTICATED,
+        "CREDENTIALS_INVALID",
+        # The text of `identity.lua` is the advice.
+        "The access token is invalid. %LOCAL_REPLY_BODY%",
+        challenge='Bearer error="invalid_token"',
+        korean="로그인이 만료되었거나 올바르지 않습니다. 다시 로그인해 주세요.",
+        english="Your login has expired or is invalid. Log in again.",
+    ),
+    # The filter `rbac` refuses every call with 403.
+    LocalReply(
+        403,
+        code_pb2.UNAUTHENTICATED,
+        "CREDENTIALS_MISSING",
+        "This call needs an access token. Log in (POST /auth/login), then send it as"
+        " `Authorization: Bearer …`.",
+        sent_as=401,
+        without_account=True,
+        challenge="Bearer",
+        korean="로그인이 필요합니다. 로그인한 뒤 다시 시도해 주세요.",
+        english="You need to log in. Log in, then try again.",
+    ),
+    LocalReply(
+        403,
+        code_pb2.PERMISSION_DENIED,
+        "ROLE_MISSING",
+        "This call needs a role that the account does not have. Ask an operator to grant it.",
+        korean="이 작업을 할 권한이 없습니다. 운영자에게 문의해 주세요.",
+        english="You are not allowed to do this. Ask an operator for access.",
     ),
     LocalReply(
         404,

@@ -16,7 +16,9 @@ from collections.abc import Collection, Iterator
 from itertools import chain
 from pathlib import Path
 
+from gateway.access import Access
 from gateway.local_replies import LOCAL_REPLIES
+from gateway.openapi_access import SECURITY_SCHEMES, described, may_return, security
 from gateway.openapi_contract import (
     HTTP_BODY,
     Contract,
@@ -35,6 +37,7 @@ from gateway.openapi_http import (
     OTHER_RESPONSES,
     PRECONDITION_FAILED,
     RAW_BODIES,
+    RAW_RESPONSES,
     REQUEST_HEADERS,
     REQUIRED_HEADERS,
     SUCCESSES,
@@ -107,22 +110,25 @@ class _Document:
                 "schemas": self._schemas.components,
                 "parameters": dict(_header_parameters()),
                 "headers": dict(_header_components()),
+                "securitySchemes": SECURITY_SCHEMES,
             },
         }
 
     def _operation(self, method: Descriptor, rule: Rule) -> Json:
         comment = self._contract.comment(method)
+        access = self._contract.access(method)
         operation: Json = {
             "operationId": method.name,
             "tags": [method.containing_service.name],
             "summary": _summary(comment),
-            "description": comment,
+            "description": described(comment, access),
             "parameters": [
                 *(self._path_parameter(method.input_type, name) for name in rule.variables),
                 *self._query_parameters(method.input_type, rule),
                 *_header_references(method, rule),
             ],
             "responses": {**self._success(method, rule), **self._errors(method, rule)},
+            "security": security(access, is_event_stream=_is_event_stream(method)),
         }
         body = self._body(method, rule)
         return operation | ({"requestBody": body} if body else {})
@@ -201,8 +207,11 @@ class _Document:
         if method.output_type.full_name != HTTP_BODY:
             schema = self._schemas.reference(method.output_type, Direction.RESPONSE)
             response["content"] = (
-                self._events(schema) if method.server_streaming else self._json(schema)
+                self._events(schema) if _is_event_stream(method) else self._json(schema)
             )
+        elif method.name in RAW_RESPONSES:
+            response["content"] = self._json(RAW_RESPONSES[method.name])
+            response["description"] = RAW_RESPONSES[method.name]["description"]
         responses = {str(success.status): response} | {
             str(status): {"description": text}
             for status, text in OTHER_RESPONSES.get(method.name, {}).items()
@@ -237,7 +246,9 @@ class _Document:
 
     def _errors(self, method: Descriptor, rule: Rule) -> Json:
         reasons: dict[int, list[str]] = defaultdict(list)
-        for status, reason in chain(self._reasons(method, rule), _gateway_reasons(rule)):
+        for status, reason in chain(
+            self._reasons(method, rule), _gateway_reasons(rule, self._contract.access(method))
+        ):
             if reason not in reasons[status]:
                 reasons[status].append(reason)
         return {str(status): _error(reasons[status], rule) for status in sorted(reasons)}
@@ -290,6 +301,11 @@ def _is_read(method: Descriptor, rule: Rule) -> bool:
     return rule.verb == "get" and is_message and not method.server_streaming
 
 
+def _is_event_stream(method: Descriptor) -> bool:
+    """Whether the response is a stream of server-sent events."""
+    return bool(method.server_streaming) and method.output_type.full_name != HTTP_BODY
+
+
 def _headers(names: Collection[str]) -> Json:
     """The headers of a response."""
     return {name: {"$ref": f"#/components/headers/{_header_component(name)}"} for name in names}
@@ -302,11 +318,13 @@ def _summary(comment: str) -> str:
     return (found[1] if found else paragraph).removesuffix(".")
 
 
-def _gateway_reasons(rule: Rule) -> Iterator[tuple[int, str]]:
+def _gateway_reasons(rule: Rule, access: Access) -> Iterator[tuple[int, str]]:
     """The statuses and reasons of the errors that the gateway returns itself."""
     for reply in LOCAL_REPLIES:
         status = reply.sent_as or reply.http_status
         if status in UNLISTED_STATUSES or (status in BODY_STATUSES and not rule.body):
+            continue
+        if not may_return(access, reply.reason):
             continue
         for each in (status,) if status else _GATEWAY_FAILURES:
             yield each, reply.reason

@@ -11,6 +11,8 @@ from google.api import annotations_pb2, field_behavior_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 
+from gateway.access import Access, AccessOption
+
 Json = dict[str, Any]
 Descriptor = Any
 """A message, field, enum, method or service. protobuf has two implementations and no common
@@ -50,7 +52,9 @@ class Contract:
     """The files of a descriptor set, with their comments."""
 
     def __init__(self, descriptor_set: bytes) -> None:
-        self._files = FileDescriptorSet.FromString(descriptor_set).file
+        files = FileDescriptorSet.FromString(descriptor_set)
+        self._files = files.file
+        self._access = AccessOption(files)
         self._pool = DescriptorPool()
         self._comments: dict[str, str] = {}
         for file in self._files:
@@ -69,6 +73,10 @@ class Contract:
     def message(self, full_name: str) -> Descriptor:
         """A message by its full name. Errors: KeyError."""
         return self._pool.FindMessageTypeByName(full_name)
+
+    def access(self, method: Descriptor) -> Access:
+        """Who may call a public method. Errors: ValueError if it does not state it."""
+        return self._access.of(method.full_name, method.GetOptions())
 
     def comment(self, descriptor: Descriptor) -> str:
         """The leading comment of an element; empty if it has none."""

@@ -110,7 +110,12 @@ HEADERS: Mapping[str, Header] = {
         Header(
             "Location",
             {"type": "string", "example": f"/uploads/{UPLOAD_ID}"},
-            "The path of the new upload.",
+            "The path of the new upload, or the page at which a login continues.",
+        ),
+        Header(
+            "Set-Cookie",
+            {"type": "string", "example": "sori_login_0f1e2d3c4b5a=…; Path=/; HttpOnly"},
+            "The state of a login, or the refresh token.",
         ),
         Header(
             "X-Job-Id",
@@ -221,6 +226,8 @@ SUCCESSES: Mapping[str, Success] = {
     ),
     "WriteTusUpload": Success(204, (*_TUS, "Upload-Offset"), ("Upload-Expires", "X-Job-Id")),
     "DeleteTusUpload": Success(204, _TUS),
+    "BeginProviderLogin": Success(302, ("Location", "Set-Cookie")),
+    "EndProviderLogin": Success(302, ("Location", "Set-Cookie")),
 }
 """The successful response of a method, where it is not 200 with JSON only."""
 
@@ -274,6 +281,25 @@ RAW_BODIES: Mapping[str, RawBody] = {
     "ReportAnalysis": RawBody("application/json", message="sori.analysis.v1.AnalysisReport"),
 }
 """The body of each method that maps it to an HttpBody."""
+
+RAW_RESPONSES: Mapping[str, Json] = {
+    "GetKeys": {
+        "type": "object",
+        "description": "The public keys (RFC 7517).",
+        "example": {"keys": [{"kty": "EC", "crv": "P-256", "kid": "1", "x": "…", "y": "…"}]},
+    },
+    "GetDiscovery": {
+        "type": "object",
+        "description": "The discovery document.",
+        "example": {"issuer": "https://sori.example", "jwks_uri": "…"},
+    },
+    "ExportMe": {
+        "type": "object",
+        "description": "All data of the account.",
+        "example": {"account": {}, "sessions": [], "analyses": []},
+    },
+}
+"""The JSON that a service writes itself as an HttpBody."""
 
 BODY_STATUSES = frozenset({413, 415, 460})
 """Errors that only a request with a body can cause."""

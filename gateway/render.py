@@ -15,14 +15,20 @@ from dotenv import dotenv_values, find_dotenv
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import ValidationError
 
+from gateway.access import policies, read_access
 from gateway.contract import Binding, bound_fields, methods_of_paths, read_bindings
+from gateway.issuers import FAILURE, Issuer
 from gateway.local_replies import LOCAL_REPLIES
 from gateway.settings import Endpoint, GatewaySettings, endpoints
-from services.registry import SERVICES, Service
+from services.registry import ACCOUNTS, SERVICES, Service
 from services.version import product_version
 
 _FOLDER = Path(__file__).parent
-_PUBLIC = [name for service in SERVICES for name in service.public]
+_ACCOUNT_SERVICE = f"/{ACCOUNTS.public[0]}"
+_KEYS_PATH = "/.well-known/jwks.json"
+_KEYS_CLUSTER = "keys"
+_CLOCK_SKEW_SECONDS = 10
+_KEYS_KEPT_SECONDS = 600
 
 PAGES = {
     "/openapi.json": ("openapi.json", "application/json"),
@@ -81,7 +87,6 @@ def write_configuration(settings: GatewaySettings, folder: Path) -> Path:
     for secret in secrets:
         text = environment.get_template("secret.yaml.j2").render(secret=secret)
         _write(folder / f"{secret.name}.yaml", text)
-    bindings = read_bindings(settings.gateway_descriptor, _PUBLIC)
     text = environment.get_template("envoy.yaml.j2").render(
         settings=settings,
         version=product_version(),
@@ -89,14 +94,47 @@ def write_configuration(settings: GatewaySettings, folder: Path) -> Path:
         upstreams=_upstreams(settings),
         local_replies=LOCAL_REPLIES,
         pages=PAGES,
-        http_compat_lua=_http_compat(settings),
-        body_budget_lua=f"BUDGET_BYTES = {settings.client_body_bytes}\n" + _script("body_budget"),
-        http_methods_lua=f"PATHS = {_lua_table(_methods(bindings))}\n" + _script("http_methods"),
-        bound_fields_lua=f"BOUND_FIELDS = {_lua_table(bound_fields(bindings))}\n"
-        + _script("bound_fields"),
         origin_patterns=[_pattern(origin) for origin in settings.allowed_origins],
+        keys_socket=folder.absolute() / "keys.sock",
+        **_access_values(settings),
+        **_scripts(settings),
     )
     return _write(folder / "envoy.yaml", text)
+
+
+def _access_values(settings: GatewaySettings) -> dict[str, object]:
+    """The values of the template about tokens and policies."""
+    services = _public_services(settings)
+    return {
+        "public_services": services,
+        "policies": policies(
+            read_access(settings.gateway_descriptor, services),
+            guests=settings.guests_admitted,
+            public_catalog=settings.catalog_public,
+        ),
+        "issuers": _issuers(settings),
+        "failure": FAILURE,
+        "clock_skew_seconds": _CLOCK_SKEW_SECONDS,
+        "account_service": _ACCOUNT_SERVICE,
+        "keys_path": _KEYS_PATH,
+    }
+
+
+def _scripts(settings: GatewaySettings) -> dict[str, str]:
+    """The Lua filters, each with its constants."""
+    bindings = read_bindings(settings.gateway_descriptor, _public_services(settings))
+    return {
+        "http_compat_lua": _http_compat(settings),
+        "credentials_lua": f"ACCESS_COOKIE = {_quoted(settings.gateway_access_cookie)}\n"
+        + _script("credentials"),
+        "identity_lua": _identity(settings),
+        "keys_lua": f"KEPT_SECONDS = {_KEYS_KEPT_SECONDS}\n" + _script("keys"),
+        "body_budget_lua": f"BUDGET_BYTES = {settings.client_body_bytes}\n"
+        + _script("body_budget"),
+        "http_methods_lua": f"PATHS = {_lua_table(_methods(bindings))}\n" + _script("http_methods"),
+        "bound_fields_lua": f"BOUND_FIELDS = {_lua_table(bound_fields(bindings))}\n"
+        + _script("bound_fields"),
+    }
 
 
 def read_settings() -> GatewaySettings:
@@ -137,8 +175,29 @@ def _http_compat(settings: GatewaySettings) -> str:
     return "".join(lines) + _script("http_compat")
 
 
+def _identity(settings: GatewaySettings) -> str:
+    issuers = (
+        f"[{_quoted(issuer.name)}] = {{ prefix = {_quoted(issuer.prefix)},"
+        f" roles_claim = {_quoted(issuer.roles_claim)}, roles = {_lua_map(issuer.roles)} }}"
+        for issuer in _issuers(settings)
+    )
+    roles = " ".join(settings.gateway_anonymous_roles.split())
+    constants = (
+        f"ISSUERS = {{ {', '.join(issuers)} }}",
+        f"ANONYMOUS_ROLES = {_quoted(roles)}",
+        f"CLOCK_SKEW_SECONDS = {_CLOCK_SKEW_SECONDS}",
+    )
+    return "\n".join(constants) + "\n" + _script("identity")
+
+
 def _script(name: str) -> str:
     return (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
+
+
+def _lua_map(values: Mapping[str, str]) -> str:
+    """A table in Lua. Control characters are not allowed; all others are the same in JSON."""
+    entries = (f"[{_quoted(key)}] = {_quoted(value)}" for key, value in values.items())
+    return f"{{ {', '.join(entries)} }}"
 
 
 def _lua_table(lists: Mapping[str, Sequence[str]]) -> str:
@@ -163,10 +222,25 @@ def _secrets(settings: GatewaySettings) -> list[Secret]:
     return secrets
 
 
+def _services(settings: GatewaySettings) -> list[Service]:
+    return [each for each in SERVICES if each != ACCOUNTS or settings.gateway_accounts]
+
+
+def _public_services(settings: GatewaySettings) -> list[str]:
+    return [name for service in _services(settings) for name in service.public]
+
+
+def _issuers(settings: GatewaySettings) -> list[Issuer]:
+    external = [Issuer.external(each) for each in settings.gateway_issuers]
+    if not settings.gateway_accounts:
+        return external
+    return [Issuer.own(settings.accounts_issuer.rstrip("/"), _KEYS_CLUSTER, _KEYS_PATH), *external]
+
+
 def _upstreams(settings: GatewaySettings) -> list[Upstream]:
     return [
         Upstream(service, endpoints(getattr(settings, f"{service.name}_address")))
-        for service in SERVICES
+        for service in _services(settings)
     ]
 
 

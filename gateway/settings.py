@@ -10,6 +10,9 @@ from typing import Annotated, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from gateway.access import ROLES
+from gateway.issuers import ExternalIssuers, Text
+
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
 
 
@@ -53,6 +56,13 @@ def _checked(addresses: str) -> str:
     return addresses
 
 
+def _known_roles(roles: str) -> str:
+    unknown = set(roles.split()) - set(ROLES)
+    if unknown:
+        raise ValueError(f"{', '.join(sorted(unknown))}: not one of {', '.join(ROLES)}")
+    return roles
+
+
 def _require_all(settings: BaseModel, *names: str) -> None:
     missing = [name.upper() for name in names if not getattr(settings, name)]
     if missing and len(missing) < len(names):
@@ -68,7 +78,7 @@ _CORS_HEADERS = (
     "grpc-timeout, idempotency-key, if-match, if-none-match, last-event-id, range, sentry-trace, "
     "traceparent, tracestate, tus-resumable, upload-checksum, upload-concat, "
     "upload-defer-length, upload-length, upload-metadata, upload-offset, x-api-key, x-grpc-web, "
-    "x-http-method-override, x-request-id, x-requested-with, x-user-agent"
+    "x-guest-token, x-http-method-override, x-request-id, x-requested-with, x-user-agent"
 )
 _BUILD = Path(__file__).parents[1] / "build"
 _DESCRIPTOR = _BUILD / "sori.binpb"
@@ -98,6 +108,55 @@ class GatewaySettings(BaseModel):
     )
     upload_address: Addresses = Field("127.0.0.1:50052", description="The same for upload.")
     analysis_address: Addresses = Field("127.0.0.1:50053", description="The same for analysis.")
+    accounts_address: Addresses = Field("127.0.0.1:50054", description="The same for accounts.")
+    gateway_accounts: bool = Field(
+        True,
+        description="Whether the accounts service is part of the suite; without it, only tokens of "
+        "GATEWAY_ISSUERS are accepted.",
+    )
+    accounts_issuer: Text = Field(
+        "http://localhost:8000",
+        description="Issuer (`iss`) of the accounts service's access tokens: the URL at which "
+        "clients reach the gateway.",
+    )
+    gateway_issuers: ExternalIssuers = Field(
+        (),
+        description="Other issuers of access tokens, as a JSON list of objects: name, issuer, "
+        "jwks_uri, audience, roles_claim (default: roles), roles (object: value of the claim to "
+        "catalog_editor or operator).",
+    )
+    gateway_issuers_ca_file: Path = Field(
+        Path("/etc/ssl/certs/ca-certificates.crt"),
+        description="Certificates (PEM) of the authorities that sign the certificates of these "
+        "issuers.",
+    )
+    gateway_jwks_seconds: float = Field(
+        300,
+        ge=1,
+        description="Interval in seconds in which the gateway fetches the public keys of each "
+        "issuer; it keeps those that it has while an issuer does not respond.",
+    )
+    gateway_access_cookie: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9_-]*$",
+        description="Cookie that may carry the access token instead of the header; default: none. "
+        "The program that sets it must make it HttpOnly, Secure and SameSite.",
+    )
+    gateway_anonymous_roles: Annotated[str, AfterValidator(_known_roles)] = Field(
+        "",
+        description="Roles of callers without credentials, separated by spaces: catalog_editor, "
+        "operator. Only for local use; never set it in production.",
+    )
+    guests_admitted: bool = Field(
+        True,
+        description="Whether callers without an account may upload takes, and use what they "
+        "uploaded; the services have the same setting.",
+    )
+    catalog_public: bool = Field(
+        True,
+        description="Whether everyone may read the catalog; otherwise only callers who may upload "
+        "takes.",
+    )
     gateway_descriptor: Path = Field(_DESCRIPTOR, description="Descriptor set of the contract.")
     gateway_pages: Path = Field(
         _PAGES, description="Folder with the OpenAPI document and the page that shows it."

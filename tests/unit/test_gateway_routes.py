@@ -12,6 +12,7 @@ from google.protobuf import descriptor_pool
 from gateway.render import write_configuration
 from gateway.settings import GatewaySettings
 from services.registry import SERVICES
+from sori.accounts.v1 import accounts_pb2  # noqa: F401
 from sori.analysis.v1 import analysis_pb2  # noqa: F401
 from sori.catalog.v1 import catalog_pb2  # noqa: F401
 from sori.upload.v1 import tus_pb2, upload_pb2  # noqa: F401
@@ -30,7 +31,8 @@ Route = dict[str, Any]
 @pytest.fixture(scope="module")
 def routes(tmp_path_factory: pytest.TempPathFactory) -> list[Route]:
     path = write_configuration(GatewaySettings(), tmp_path_factory.mktemp("gateway"))
-    (listener,) = yaml.safe_load(path.read_text(encoding="utf-8"))["static_resources"]["listeners"]
+    listeners = yaml.safe_load(path.read_text(encoding="utf-8"))["static_resources"]["listeners"]
+    (listener,) = [each for each in listeners if each["name"] == "gateway"]
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
     (host,) = manager["route_config"]["virtual_hosts"]
     found: list[Route] = host["routes"]

@@ -231,10 +231,47 @@ def test_an_operation_lists_the_statuses_of_its_errors() -> None:
 
 
 def test_an_operation_lists_the_errors_of_the_gateway() -> None:
-    always = {reply.sent_as or reply.http_status for reply in LOCAL_REPLIES} - {0, 404, 405, 413}
+    always = {reply.sent_as or reply.http_status for reply in LOCAL_REPLIES}
+    always -= {0, 401, 403, 404, 405, 413}
     for _, each in operations():
         body_only = {415} if "requestBody" not in each else set()
         assert {str(status) for status in always - body_only} <= set(each["responses"])
+
+
+def test_only_some_operations_need_credentials() -> None:
+    token: Json = {"accessToken": []}
+    assert operation("GetToken")["security"] == []
+    assert operation("ReportAnalysis")["security"] == []
+    assert operation("DeleteToken")["security"] == [token]
+    assert operation("GetMe")["security"] == [token]
+    optional = operation("ListAnalyses")["security"]
+    assert optional[0] == token
+    assert {} in optional
+    assert {"accessTokenParameter": []} in operation("WatchAnalysis")["security"]
+
+
+def test_every_credential_is_described() -> None:
+    schemes = DOCUMENT["components"]["securitySchemes"]
+    used = {name for _, each in operations() for way in each["security"] for name in way}
+    assert used == set(schemes)
+    assert all(scheme["description"] for scheme in schemes.values())
+
+
+def test_an_operation_lists_the_refusals_of_its_callers() -> None:
+    def reasons(name: str, status: str) -> str:
+        return str(operation(name)["responses"].get(status, {}).get("description", ""))
+
+    assert "`CREDENTIALS_INVALID`" in reasons("GetToken", "401")
+    assert "`CREDENTIALS_MISSING`" not in reasons("GetToken", "401")
+    assert "`CREDENTIALS_MISSING`" in reasons("ListAnalyses", "401")
+    assert "`ROLE_MISSING`" in reasons("DeleteToken", "403")
+    assert reasons("GetMe", "403") == ""
+    assert "CREDENTIALS" not in reasons("ReportAnalysis", "401")
+
+
+def test_an_operation_names_the_role_that_it_needs() -> None:
+    assert "`catalog_editor`" in operation("DeleteToken")["description"]
+    assert "`operator`" in operation("ListAccounts")["description"]
 
 
 @pytest.mark.parametrize("error", SoriError.__subclasses__(), ids=lambda error: error.reason)

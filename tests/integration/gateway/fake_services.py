@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 import grpc
+from google.api.httpbody_pb2 import HttpBody
 from google.protobuf import empty_pb2
 from google.protobuf.struct_pb2 import Struct
 from google.rpc import error_details_pb2, status_pb2
@@ -20,10 +21,12 @@ from grpc_status import rpc_status
 from services.analysis.report_parser import ReportParser
 from services.analysis.reports import Results
 from services.registry import SERVICES
+from sori.accounts.v1 import accounts_pb2, accounts_pb2_grpc
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from sori.upload.v1 import tus_pb2_grpc, upload_pb2, upload_pb2_grpc
 from stack.ports import free_ports
+from tests.integration.gateway.issuer import Key, jwks
 
 NAMES = [name for service in SERVICES for name in service.public]
 MIB = 1024 * 1024
@@ -130,16 +133,19 @@ class Analysis(analysis_pb2_grpc.AnalysisServiceServicer):
     and "failed" end.
 
     Reads return the results that were reported; or as many characters as the job id says.
+    watched: the metadata of the latest watch.
     """
 
     def __init__(self) -> None:
         self.cancelled = threading.Event()
+        self.watched: dict[str, str] = {}
         self._parser = ReportParser(8 * MIB)
         self._results: dict[str, Struct] = {}
 
     async def WatchAnalysis(
         self, request: Any, context: Context
     ) -> AsyncIterator[analysis_pb2.AnalysisProgress]:
+        self.watched = metadata_of(context)
         if request.job_id == "refused":
             await refuse(context, "410")
         result = self._results.get(request.job_id)
@@ -187,11 +193,63 @@ class Analysis(analysis_pb2_grpc.AnalysisServiceServicer):
         return analysis_pb2.ReportAnalysisResponse(received=True, job_id=str(len(body)))
 
 
+def metadata_of(context: Context) -> dict[str, str]:
+    """The metadata that reached the service; repeated names are joined."""
+    found: dict[str, str] = {}
+    for key, value in context.invocation_metadata() or ():
+        found[str(key)] = f"{found[str(key)]}, {value!s}" if str(key) in found else str(value)
+    return found
+
+
+class Accounts(accounts_pb2_grpc.AccountServiceServicer):
+    """Serves keys, and returns the metadata of a call as the name of the account.
+
+    keys: the JWKS. fails: whether they are unavailable. served, refused: number of reads.
+    """
+
+    def __init__(self, key: Key) -> None:
+        self.keys = jwks(key)
+        self.fails = False
+        self.served = 0
+        self.refused = 0
+
+    async def GetKeys(self, request: Any, context: Context) -> HttpBody:
+        if self.fails:
+            self.refused += 1
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "No keys.")
+        self.served += 1
+        return HttpBody(content_type="application/json", data=self.keys.encode())
+
+    async def GetMe(self, request: Any, context: Context) -> accounts_pb2.Account:
+        return accounts_pb2.Account(name=json.dumps(metadata_of(context)))
+
+    async def Refresh(self, request: Any, context: Context) -> accounts_pb2.Tokens:
+        return accounts_pb2.Tokens(access_token=json.dumps(metadata_of(context)))
+
+    async def ChangePassword(self, request: Any, context: Context) -> empty_pb2.Empty:
+        return empty_pb2.Empty()
+
+    async def BeginProviderLogin(self, request: Any, context: Context) -> HttpBody:
+        cookies = (("set-cookie", "a=1"), ("set-cookie", "b=2"))
+        headers = (("x-http-code", "302"), ("location", request.return_to), *cookies)
+        await context.send_initial_metadata(headers)
+        return HttpBody()
+
+
+class AccountAdmin(accounts_pb2_grpc.AccountAdminServiceServicer):
+    """Lists nothing."""
+
+    async def ListAccounts(self, request: Any, context: Context) -> Any:
+        return accounts_pb2.ListAccountsResponse()
+
+
 class Services:
-    """The fake services, running in a separate thread."""
+    """The fake services, running in a separate thread. key: signs access tokens."""
 
     def __init__(self, port: int) -> None:
         self.address = f"127.0.0.1:{port}"
+        self.key = Key("1")
+        self.accounts = Accounts(self.key)  # type: ignore[abstract]
         self.analysis = Analysis()
         self.catalog = Catalog()  # type: ignore[abstract]
         self.upload = Upload()  # type: ignore[abstract]
@@ -234,6 +292,11 @@ class Services:
         upload_pb2_grpc.add_UploadServiceServicer_to_server(self.upload, self._server)
         tus_pb2_grpc.add_TusServiceServicer_to_server(
             Tus(),  # type: ignore[abstract]
+            self._server,
+        )
+        accounts_pb2_grpc.add_AccountServiceServicer_to_server(self.accounts, self._server)
+        accounts_pb2_grpc.add_AccountAdminServiceServicer_to_server(
+            AccountAdmin(),  # type: ignore[abstract]
             self._server,
         )
         analysis_pb2_grpc.add_AnalysisServiceServicer_to_server(self.analysis, self._server)

@@ -17,6 +17,7 @@ from gateway.render import write_configuration
 from gateway.settings import GatewaySettings
 from stack.ports import free_ports
 from tests.integration.gateway.fake_services import Services
+from tests.integration.gateway.issuer import ISSUER
 
 
 class Gateway:
@@ -34,6 +35,10 @@ class Gateway:
                     "catalog_address": services.address,
                     "upload_address": services.address,
                     "analysis_address": services.address,
+                    "accounts_address": services.address,
+                    "accounts_issuer": ISSUER,
+                    # For the tests that are not about access.
+                    "gateway_anonymous_roles": "catalog_editor operator",
                     "gateway_health_interval_seconds": 0.2,
                     "gateway_call_seconds": 2,
                     **settings,

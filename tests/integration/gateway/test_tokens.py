@@ -1,0 +1,176 @@
+"""An access token that is not valid is refused, and no log contains one."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable
+
+import grpc
+import httpx
+import pytest
+
+from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
+from tests.integration.gateway.fake_services import Services
+from tests.integration.gateway.issuer import Key, bearer, claims, encoded, encoded_json
+from tests.integration.gateway.process import Gateway, reason
+
+PROGRESS = "/tokens/analysis-progress/completed"
+
+
+def without_signature(key: Key) -> str:
+    return f"{encoded_json({'alg': 'none', 'typ': 'JWT'})}.{encoded_json(claims('operator'))}."
+
+
+def signed_with_public_key(key: Key) -> str:
+    """HMAC whose secret is the public key, which everyone knows."""
+    head = {"alg": "HS256", "typ": "JWT", "kid": key.kid}
+    signed = f"{encoded_json(head)}.{encoded_json(claims('operator'))}"
+    secret = json.dumps(key.public()).encode()
+    return f"{signed}.{encoded(hmac.digest(secret, signed.encode(), hashlib.sha256))}"
+
+
+def with_other_claims(key: Key) -> str:
+    head, _, signature = key.signed(claims()).split(".")
+    return f"{head}.{encoded_json(claims('operator'))}.{signature}"
+
+
+def signed_with_key_in_header(_: Key) -> str:
+    own = Key("2")
+    return own.signed(claims("operator"), jwk=own.public())
+
+
+def in_seconds(seconds: float) -> int:
+    return int(time.time() + seconds)
+
+
+ATTACKS: dict[str, Callable[[Key], str]] = {
+    "no signature": without_signature,
+    "public key as secret": signed_with_public_key,
+    "other claims": with_other_claims,
+    "other key": lambda key: Key(key.kid).signed(claims("operator")),
+    "unknown key id": lambda key: key.signed(claims(), kid="2"),
+    "key in header": signed_with_key_in_header,
+    "expired": lambda key: key.signed(claims(exp=in_seconds(-60))),
+    "never expires": lambda key: key.signed(claims(exp=None)),
+    "not yet valid": lambda key: key.signed(claims(nbf=in_seconds(60))),
+    "issued in the future": lambda key: key.signed(claims(iat=in_seconds(60))),
+    "wrong audience": lambda key: key.signed(claims(aud="other")),
+    "no audience": lambda key: key.signed(claims(aud=None)),
+    "wrong issuer": lambda key: key.signed(claims(iss="http://other.test")),
+    "no issuer": lambda key: key.signed(claims(iss=None)),
+    "no subject": lambda key: key.signed(claims(sub=None)),
+    "subject of another issuer": lambda key: key.signed(claims(sub="keycloak|anna")),
+    "subject of a guest": lambda key: key.signed(claims(sub="guest:anna")),
+    "text": lambda _: "text",
+    "nothing": lambda _: "",
+    "two tokens": lambda key: f"{key.signed(claims())}, Bearer {key.signed(claims())}",
+    "token with a text": lambda key: f"{key.signed(claims())} text",
+}
+attacks = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, services: Services) -> Gateway:
+    return Gateway(tmp_path_factory.mktemp("gateway"), services)
+
+
+@attacks
+def test_an_invalid_token_is_refused_over_http(
+    client: httpx.Client, services: Services, attack: Callable[[Key], str]
+) -> None:
+    # Even where everyone may call.
+    answer = client.get("/tokens/1", headers=bearer(attack(services.key)))
+    assert (answer.status_code, reason(answer)) == (401, "CREDENTIALS_INVALID")
+    assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+
+
+@attacks
+def test_an_invalid_token_is_refused_over_grpc(
+    channel: grpc.Channel, services: Services, attack: Callable[[Key], str]
+) -> None:
+    stub = catalog_pb2_grpc.CatalogServiceStub(channel)
+    metadata = tuple(bearer(attack(services.key)).items())
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.GetToken(catalog_pb2.GetTokenRequest(id=1), metadata=metadata)
+    assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize(
+    ("changes", "advice"),
+    [
+        ({"exp": 1}, "POST /auth/refresh"),
+        ({"aud": "other"}, "audience"),
+        ({"sub": None}, "POST /auth/login"),
+    ],
+)
+def test_the_refusal_says_what_to_do(
+    client: httpx.Client, services: Services, changes: dict[str, object], advice: str
+) -> None:
+    token = services.key.signed(claims(**changes))
+    status = client.get("/tokens/1", headers=bearer(token)).json()
+    assert advice in status["message"]
+    assert status["details"][1]["message"].endswith("다시 로그인해 주세요.")
+
+
+def test_an_event_source_sends_its_token_as_a_parameter(
+    client: httpx.Client, services: Services
+) -> None:
+    valid = services.key.signed(claims())
+    assert client.get(f"{PROGRESS}?access_token={valid}").status_code == 200
+
+
+@pytest.mark.parametrize("token", ["", "text", "a%20b"])
+def test_an_event_source_with_an_invalid_token_is_refused(client: httpx.Client, token: str) -> None:
+    answer = client.get(f"{PROGRESS}?access_token={token}")
+    assert (answer.status_code, reason(answer)) == (401, "CREDENTIALS_INVALID")
+    assert token not in answer.headers["www-authenticate"] or not token
+
+
+def test_other_paths_accept_no_token_as_a_parameter(
+    client: httpx.Client, services: Services
+) -> None:
+    answer = client.get(f"/tokens/1?access_token={services.key.signed(claims())}")
+    assert (answer.status_code, reason(answer)) == (400, "REQUEST_MALFORMED")
+
+
+def test_no_log_contains_a_token(
+    client: httpx.Client, services: Services, gateway: Gateway
+) -> None:
+    tokens = [services.key.signed(claims()) for _ in range(2)]
+    expired = services.key.signed(claims(exp=1))
+    for token in (*tokens, expired):
+        client.get(f"{PROGRESS}?access_token={token}&x=1")
+        client.get(f"{PROGRESS}?%61ccess_token={token}")
+        client.get(f"/tokens/1?access_token={token}")
+        client.get("/tokens/1", headers=bearer(token))
+    # The access log is written in order, some time later.
+    client.get("/tokens/analysis-result/last")
+    deadline = time.monotonic() + 30
+    while "analysis-result/last" not in gateway.log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    log = gateway.log.read_text()
+    assert "analysis-result/last" in log
+    assert PROGRESS in log
+    for token in (*tokens, expired):
+        _, payload, signature = token.split(".")
+        assert payload not in log
+        assert signature not in log
+
+
+def test_the_service_of_a_watch_gets_no_parameter_with_a_token(
+    client: httpx.Client, services: Services
+) -> None:
+    token = services.key.signed(claims())
+    client.get(f"{PROGRESS}?access_token={token}")
+    metadata = services.analysis.watched
+    assert metadata["x-sori-caller"] == "account"
+    assert token not in json.dumps(metadata)
+
+
+def test_the_analysis_server_may_have_credentials_of_its_own(client: httpx.Client) -> None:
+    webhook = "/tokens/webhook/analysis-complete?job_id=unread"
+    answer = client.post(webhook, content=b"{}", headers={"authorization": "Bearer of-its-own"})
+    assert answer.status_code == 200
