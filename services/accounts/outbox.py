@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from contextlib import suppress
 from datetime import timedelta
 
 import structlog
@@ -64,10 +65,10 @@ class Outbox:
             self._woken.clear()
             if await self.send_due():
                 continue
-            try:
-                await asyncio.wait_for(self._woken.wait(), POLL_SECONDS)
-            except TimeoutError:
-                continue
+            # Not `wait_for`: in Python 3.11 it can lose a cancellation.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._woken.wait()
 
     async def send_due(self) -> bool:
         """Send some due mails; returns whether more may be due.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from sqlalchemy import event, text
 
 from services.accounts.clients import AnalysisOwnerClient, UploadOwnerClient
+from services.accounts.outbox import Outbox
 from services.accounts.parts import Parts
 from services.accounts.passwords import Passwords
 from services.accounts.servicer import AccountServicer
@@ -156,7 +157,7 @@ async def without_mail_server(
         )
         parts = replace(parts, passwords=Passwords(settings, database, hasher))
         await parts.keys.refresh()
-        async with _stub(parts) as stub, _background(parts.outbox.run()):
+        async with _stub(parts) as stub, _running(parts.outbox):
             hasher.count = 0
             yield Service(stub, parts, Mailbox(folder), hasher)
 
@@ -173,12 +174,11 @@ async def _stub(parts: Parts) -> AsyncIterator[Any]:
 
 
 @asynccontextmanager
-async def _background(loop: Any) -> AsyncIterator[None]:
-    task = asyncio.ensure_future(loop)
+async def _running(outbox: Outbox) -> AsyncIterator[None]:
+    task = asyncio.ensure_future(outbox.run())
     yield
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    await outbox.stop()
+    await task
 
 
 @dataclass(frozen=True)
