@@ -27,7 +27,7 @@ E2E := tests/e2e $(wildcard tests/docs)
 # Its uploads use both cores; with others next to them the services time out.
 ALONE := tests/chaos/test_uploads_at_scale.py
 
-.PHONY: help setup up down logs clean migrate import export erd demo test unit integration e2e one openapi-check cluster chaos soak fuzz attack drill bench bench-catalog capacity lint format breaking image-check lock
+.PHONY: help setup up down logs clean migrate import export erd access demo test unit integration e2e one openapi-check cluster chaos soak fuzz attack drill bench bench-catalog capacity lint format breaking image-check lock
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ export: setup ## Export the catalog as a JSON Lines file: FILE=…
 
 erd: setup ## Draw the catalog's schema into docs/catalog-schema.md.
 	@$(RUN) -m services.catalog.schema_page > docs/catalog-schema.md
+
+access: setup ## Write who may call each rpc into docs/access.md.
+	@$(RUN) -m services.runtime.access_page > docs/access.md
 
 demo: setup ## Send a real recording through the product and show its result.
 	@$(RUN) -m stack demo

@@ -192,7 +192,7 @@ async def bench(stack: Stack, console: Console) -> None:
 
 def main() -> None:
     """Run on a separate stack."""
-    unused = ("s3", "upload", "analysis", "analyzer", "gateway")
+    unused = ("s3", "upload", "analysis", "accounts", "analyzer", "gateway")
     with (
         tempfile.TemporaryDirectory() as folder,
         Stack.on_free_ports(folder, without=unused, seeded=False) as stack,

@@ -26,7 +26,7 @@ from stack.settings import StackSettings
 from stack.up import up
 
 # The stack creates these in its data directory, and deletes nothing else there.
-_CREATED_FOLDERS = ("postgres", "s3", "logs")
+_CREATED_FOLDERS = ("postgres", "s3", "mail", "logs")
 _CREATED_FILES = ("secrets.env", "stack.json", "lock")
 
 console = Console()

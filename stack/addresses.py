@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain
+from pathlib import Path
 
 import grpc
 
@@ -13,7 +14,7 @@ from services.runtime.tls import blocking_channel
 from stack.environment import hermetic_environment, service_environment, tls_of
 from stack.hosts import Hosts
 from stack.s3 import S3
-from stack.settings import StackSettings
+from stack.settings import MAIL_SINK, StackSettings
 
 
 class Addresses:
@@ -56,7 +57,8 @@ class Addresses:
         """Names of all programs that these settings describe."""
         gateways = self.settings.gateways
         balancer = () if self.entrance in gateways else (self.entrance,)
-        return ("postgres", "s3", *self.service_programs, "analyzer", *gateways, *balancer)
+        services = (*self.service_programs, "analyzer", MAIL_SINK)
+        return ("postgres", "s3", *services, *gateways, *balancer)
 
     @property
     def entrance(self) -> str:
@@ -90,6 +92,11 @@ class Addresses:
     def analyzer_url(self) -> str:
         """The URL of the reference analyzer."""
         return f"http://{self.hosts.address('analyzer')}:{self.settings.analyzer_port}"
+
+    @property
+    def mail_folder(self) -> Path:
+        """The folder in which the mail sink keeps the mails of accounts."""
+        return self.data_dir / "mail"
 
     @property
     def database_url(self) -> str:

@@ -14,7 +14,7 @@ from services.registry import SERVICE_NAMES
 from services.runtime.tls import Tls
 from stack.errors import StackError
 from stack.hosts import Hosts
-from stack.settings import StackSettings
+from stack.settings import MAIL_SINK, StackSettings
 
 ROOT = Path(__file__).parents[1]
 """The root of the repository."""
@@ -25,6 +25,7 @@ _GENERATED = (
     "AWS_SECRET_ACCESS_KEY",
     "WEBHOOK_SIGNING_KEY",
     "TARGET_SERVER_TOKEN",
+    "ACCOUNTS_SECRET",
 )
 
 
@@ -83,7 +84,7 @@ def _defaults(settings: StackSettings, hosts: Hosts, scheme: str) -> dict[str, s
         return hosts.target(service, addresses)
 
     entrance = settings.gateways[0] if len(settings.gateways) == 1 else "balancer"
-    webhook = f"{scheme}://{at(entrance, settings.gateway_port)}"
+    gateway = f"{scheme}://{at(entrance, settings.gateway_port)}"
     return {
         "DATABASE_URL": f"postgresql://sori@{at('postgres', settings.postgres_port)}/sori",
         "S3_ENDPOINT_URL": f"http://{at('s3', settings.s3_port)}",
@@ -94,7 +95,15 @@ def _defaults(settings: StackSettings, hosts: Hosts, scheme: str) -> dict[str, s
         "ANALYZER_HOST": hosts.bind,
         "ANALYZER_PORT": str(settings.analyzer_port),
         "TARGET_SERVER_URL": f"http://{at('analyzer', settings.analyzer_port)}/analyze-voice",
-        "WEBHOOK_URL": f"{webhook}/tokens/webhook/analysis-complete",
+        "WEBHOOK_URL": f"{gateway}/tokens/webhook/analysis-complete",
+        "ACCOUNTS_ISSUER": gateway,
+        # The documented session logs in without reading a mail.
+        "ACCOUNTS_EMAIL_VERIFICATION": "false",
+        "SMTP_URL": f"smtp://{at(MAIL_SINK, settings.mail_sink_port)}",
+        "MAIL_FROM": "Sori <sori@localhost>",
+        "APP_URL": gateway,
+        # Callers without credentials may change the catalog of a local stack.
+        "GATEWAY_ANONYMOUS_ROLES": "catalog_editor",
         "SHUTDOWN_GRACE_SECONDS": "3",
         # The gateway checks their health every half a second.
         "SHUTDOWN_DELAY_SECONDS": "0.6",

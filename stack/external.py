@@ -1,7 +1,8 @@
-"""PostgreSQL and S3 of others, which the user's variables name: used only if a setting says so.
+"""PostgreSQL, S3 and SMTP servers of others that the user's variables name.
 
-The stack migrates its database and seeds its catalog, and its list of programs shows its own
-servers. A variable that was set for something else must not send that to another database.
+The stack uses them only if a setting says so. It migrates its database, seeds its catalog and
+sends mails, and its list of programs shows its own servers. A variable that was set for
+something else must not send any of that elsewhere.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from stack.errors import StackError
-from stack.settings import StackSettings
+from stack.settings import MAIL_SINK, StackSettings
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _CONSEQUENCES = {
     "postgres": "`make up` would migrate and seed it",
     "s3": "`make up` would store recordings and samples there",
+    MAIL_SINK: "`make up` would send its mails there",
 }
 
 
@@ -44,6 +46,7 @@ def external_servers(
     candidates = {
         "postgres": ("DATABASE_URL", settings.postgres_port, settings.sori_use_database_url),
         "s3": ("S3_ENDPOINT_URL", settings.s3_port, settings.sori_use_s3_endpoint_url),
+        MAIL_SINK: ("SMTP_URL", settings.mail_sink_port, settings.sori_use_smtp_url),
     }
     found, problems = [], []
     for program, (variable, own_port, is_allowed) in candidates.items():

@@ -47,7 +47,7 @@ def command(folder: Path, listen: str, port: int, *, durable: bool) -> list[str]
         "unix_socket_directories": "",
         "log_timezone": "UTC",
         # Enough for the connection pools of five replicas of every service.
-        "max_connections": "200",
+        "max_connections": "300",
     }
     if not durable:
         options |= _NOT_DURABLE

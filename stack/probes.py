@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from smtplib import SMTP
 
 import asyncpg
 import grpc
@@ -61,6 +62,12 @@ def s3(s3: S3) -> None:
     if kept.status_code != httpx.codes.NOT_FOUND:
         kept.raise_for_status()
     s3.put(_MARKER, b"ready")
+
+
+def smtp(address: str) -> None:
+    """The SMTP server accepts commands."""
+    with SMTP(address, timeout=_TIMEOUT_SECONDS) as client:
+        client.noop()
 
 
 def grpc_service(channel: Callable[[], grpc.Channel], service: str) -> None:

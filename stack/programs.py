@@ -14,7 +14,7 @@ from stack import postgres
 from stack.addresses import Addresses
 from stack.processes import bound_to_parent
 from stack.seaweedfs import SeaweedFS
-from stack.settings import service_of
+from stack.settings import MAIL_SINK, service_of
 from stack.supervision import Program
 
 # Programs of a higher tier stop before those of a lower one.
@@ -31,6 +31,7 @@ def describe_programs(
         _postgres(addresses),
         Program("s3", seaweedfs.command(), _INFRASTRUCTURE, environment=seaweedfs.environment()),
         *(_service(addresses, name) for name in (*addresses.service_programs, "analyzer")),
+        _mail_sink(addresses),
         *(_gateway(addresses, name) for name in addresses.settings.gateways),
         Program("balancer", bound_to_parent(_envoy("balancer.yaml")), _ENTRANCE),
     ]
@@ -64,6 +65,13 @@ def _service(addresses: Addresses, name: str) -> Program:
     if name != service:
         own[f"{service.upper()}_LISTEN"] = f"{addresses.hosts.bind}:{settings.port(name)}"
     return Program(name, bound_to_parent(command), _SERVICE, stop_seconds=30, environment=own)
+
+
+def _mail_sink(addresses: Addresses) -> Program:
+    listen = f"{addresses.hosts.bind}:{addresses.settings.mail_sink_port}"
+    command = [sys.executable, "-m", "stack.mail_sink", listen, "data/mail"]
+    # It outlives the services, which send their last mails when they stop.
+    return Program(MAIL_SINK, bound_to_parent(command), _INFRASTRUCTURE)
 
 
 def _gateway(addresses: Addresses, name: str) -> Program:

@@ -91,6 +91,9 @@ class Readiness:
                 return partial(probes.postgres, f"postgresql://sori@{place}/sori")
             case "s3":
                 return partial(probes.s3, addresses.local_s3)
+            case "mail":
+                place = f"{addresses.hosts.address(name)}:{settings.mail_sink_port}"
+                return partial(probes.smtp, place)
             case "analyzer":
                 return partial(probes.http, f"{addresses.analyzer_url}/healthz")
             case "gateway" if name != addresses.entrance:

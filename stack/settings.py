@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, NamedTuple, Self
@@ -12,9 +13,13 @@ from services.registry import SERVICE_NAMES
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
+MAIL_SINK = "mail-sink"
+"""The program that keeps the mails of accounts in a folder instead of sending them."""
+
 # As many as one machine and the connections of its PostgreSQL allow.
 _MAX_REPLICAS = 5
 _PORT_DISTANCE = 100
+_NUMBER = re.compile(r"-\d+$")
 
 
 class GatewayPorts(NamedTuple):
@@ -46,16 +51,23 @@ class StackSettings(BaseModel):
         description="Whether the stack may use an S3 server that is not its own and that "
         "S3_ENDPOINT_URL names.",
     )
+    sori_use_smtp_url: bool = Field(
+        False,
+        description="Whether the stack may send mails by an SMTP server that is not its own "
+        "and that SMTP_URL names.",
+    )
     gateway_host: str = Field("127.0.0.1", description="Address on which the gateway listens.")
     gateway_port: Port = 8000
     postgres_port: Port = 15432
     s3_port: Port = 18333
+    mail_sink_port: Port = 15025
     catalog_port: Port = 50051
     upload_port: Port = 50052
     analysis_port: Port = 50053
     analyzer_port: Port = 8100
+    accounts_port: Port = 50054
     analysis_worker_port: Port = Field(
-        50054,
+        50055,
         description="Port for health checks of the first separate worker of analysis.",
     )
     sori_replicas: int = Field(
@@ -170,6 +182,11 @@ def service_of(program: str) -> str:
     return program.partition("-")[0]
 
 
+def kind_of(program: str) -> str:
+    """The kind of a program: "catalog" for "catalog-2"."""
+    return _NUMBER.sub("", program)
+
+
 def _numbered(name: str, count: int) -> tuple[str, ...]:
     return tuple(name if number == 1 else f"{name}-{number}" for number in range(1, count + 1))
 
@@ -188,9 +205,11 @@ PORT_OWNERS = {
     "GATEWAY_PORT": "the gateway",
     "POSTGRES_PORT": "PostgreSQL",
     "S3_PORT": "SeaweedFS (S3)",
+    "MAIL_SINK_PORT": "the mail sink",
     "CATALOG_PORT": "the catalog service",
     "UPLOAD_PORT": "the upload service",
     "ANALYSIS_PORT": "the analysis service",
+    "ACCOUNTS_PORT": "the accounts service",
     "ANALYZER_PORT": "the reference analysis server",
 }
 """The program of each port that every stack uses."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from services.registry import MIGRATED_SERVICES
+from services.registry import ACCOUNTS, MIGRATED_SERVICES
 from stack import postgres
 from stack.addresses import Addresses
 from stack.disk import require_space
@@ -25,18 +25,18 @@ from stack.programs import describe_programs
 from stack.readiness import READY_SECONDS, Readiness, wait_until
 from stack.seaweedfs import SeaweedFS
 from stack.seed import seed
-from stack.settings import StackSettings, service_of
+from stack.settings import MAIL_SINK, StackSettings, kind_of, service_of
 from stack.supervision import Supervisor
 
 
 class Stack(Addresses):
     """Everything that the product needs, running on this machine; a context manager.
 
-    Programs are named "postgres", "s3", "catalog", "upload", "analysis", "analyzer" and
-    "gateway". Further replicas of a service are "catalog-2", "catalog-3" and so on; separate
-    workers of analysis are "analysis-worker", "analysis-worker-2" and so on; further gateways
-    are "gateway-2" and so on, and all gateways are behind the "balancer". A program that dies
-    is restarted, unless it was stopped.
+    Programs are named "postgres", "s3", "catalog", "upload", "analysis", "accounts",
+    "analyzer", "mail-sink" and "gateway". Further replicas of a service are "catalog-2",
+    "catalog-3" and so on; separate workers of analysis are "analysis-worker",
+    "analysis-worker-2" and so on; further gateways are "gateway-2" and so on, and all gateways
+    are behind the "balancer". A program that dies is restarted, unless it was stopped.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Stack(Addresses):
         environment: variables of the services that take precedence over all others.
         base_environment: variables that take precedence over the stack's defaults; default:
             none of the caller's environment.
-        without: programs that are not started.
+        without: programs that are not started; "catalog" also names its further replicas.
         seeded: whether an empty catalog gets the samples.
         report: called often with a short description of the current step; may raise to
             abandon the start.
@@ -67,6 +67,9 @@ class Stack(Addresses):
         self._report = report
         self._logs = Logs(self.data_dir)
         self._exit = ExitStack()
+        if "gateway" in self.programs and ACCOUNTS.name not in self.programs:
+            # As in an installation with an external issuer; /healthz checks the other services.
+            self._overrides.setdefault("GATEWAY_ACCOUNTS", "false")
 
     @classmethod
     def on_free_ports(
@@ -123,8 +126,10 @@ class Stack(Addresses):
 
     @property
     def programs(self) -> tuple[str, ...]:
-        """Names of the programs that this stack runs."""
-        return tuple(name for name in self.every_program if name not in self._without)
+        """Names of the programs that this stack runs; no mail sink without accounts."""
+        wanted = [name for name in self.every_program if not {name, kind_of(name)} & self._without]
+        has_accounts = any(service_of(name) == ACCOUNTS.name for name in wanted)
+        return tuple(name for name in wanted if has_accounts or name != MAIL_SINK)
 
     def start(self, name: str) -> None:
         """Start a program that was stopped, without waiting until it is ready."""
@@ -198,6 +203,8 @@ class Stack(Addresses):
         write_holder(self.data_dir, Holder(os.getpid(), self.gateway_url, str(runtime)))
         (runtime / "data").symlink_to(self.data_dir, target_is_directory=True)
         self._logs.folder.mkdir(exist_ok=True)
+        if MAIL_SINK in self.programs:
+            self.mail_folder.mkdir(exist_ok=True, mode=0o700)
         seaweedfs = SeaweedFS(self.data_dir / "s3", runtime, self.local_s3, self.hosts.bind)
         seaweedfs.prepare()
         self._exit.callback(seaweedfs.remove_sockets)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import threading
 import time
@@ -18,12 +17,11 @@ from stack.disk import DiskWatch
 from stack.errors import StackError
 from stack.external import External, external_servers
 from stack.seed import SAMPLE_TAKE
-from stack.settings import StackSettings
+from stack.settings import MAIL_SINK, StackSettings, kind_of
 from stack.stack import Stack
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _CHECK_SECONDS = 0.5
-_NUMBER = re.compile(r"-\d+$")
 
 PURPOSES = {
     "postgres": "PostgreSQL",
@@ -32,7 +30,9 @@ PURPOSES = {
     "upload": "receives takes and stores them in S3",
     "analysis": "jobs, progress and results",
     "analysis-worker": "dispatches jobs to the analysis server",
+    "accounts": "sign-up, login, sessions and roles",
     "analyzer": "reference analysis server",
+    MAIL_SINK: "keeps mails in a folder",
     "gateway": "HTTP, JSON, SSE and gRPC",
     "balancer": "balances connections between the gateways",
 }
@@ -108,8 +108,9 @@ def _introduce(
     console.print(f"Ready after {seconds:.1f} s. Try:\n")
     for command in _commands(stack):
         console.print(f"  {escape(command)}", style="bold", highlight=False, soft_wrap=True)
+    mails = f"Mails: {stack.mail_folder} (none is sent).\n" if MAIL_SINK in stack.programs else ""
     console.print(
-        f"\nHTTP API: {stack.gateway_url}/docs\n"
+        f"\nHTTP API: {stack.gateway_url}/docs\n{mails}"
         f"Logs: {stack.data_dir / 'logs'} (`make logs` follows them). Ctrl-C stops everything.",
         highlight=False,
         soft_wrap=True,
@@ -122,6 +123,7 @@ def _table(stack: Stack, externals: Sequence[External]) -> Table:
         "postgres": settings.postgres_port,
         "s3": settings.s3_port,
         "analyzer": settings.analyzer_port,
+        MAIL_SINK: settings.mail_sink_port,
         "balancer": settings.gateway_port,
         **{name: ports.clients for name, ports in settings.gateway_ports.items()},
     }
@@ -133,7 +135,7 @@ def _table(stack: Stack, externals: Sequence[External]) -> Table:
         table.add_row(external.program, external.place, purpose)
     for name in stack.programs:
         address = f"127.0.0.1:{places[name]}" if name in places else stack.address(name)
-        table.add_row(name, address, PURPOSES[_NUMBER.sub("", name)])
+        table.add_row(name, address, PURPOSES[kind_of(name)])
     return table
 
 

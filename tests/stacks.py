@@ -17,6 +17,9 @@ from tests.databases import copy_database
 
 ON_CLUSTER = os.environ.get("SORI_TEST_CLUSTER") == "1"
 
+ANONYMOUS_ROLES = "catalog_editor operator"
+"""The roles of callers without credentials, unless a test sets others."""
+
 
 def new_stack(
     folder: Path,
@@ -27,12 +30,15 @@ def new_stack(
     replicas: int = 1,
     analysis_workers: int = 0,
 ) -> Stack:
-    """A stack that the caller enters; the arguments are those of `Stack.on_free_ports`."""
+    """A stack that the caller enters; the arguments are those of `Stack.on_free_ports`.
+
+    Callers without credentials have ANONYMOUS_ROLES, unless `environment` says otherwise.
+    """
     if "postgres" not in without:
         copy_database(folder)
     return Stack.on_free_ports(
         folder,
-        environment,
+        {"GATEWAY_ANONYMOUS_ROLES": ANONYMOUS_ROLES, **environment},
         without=without,
         durable=durable,
         replicas=max(2, replicas) if ON_CLUSTER else replicas,

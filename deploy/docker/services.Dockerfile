@@ -35,8 +35,9 @@ ENV PATH=/opt/venv/bin:$PATH \
     CATALOG_LISTEN=0.0.0.0:50051 \
     UPLOAD_LISTEN=0.0.0.0:50052 \
     ANALYSIS_LISTEN=0.0.0.0:50053 \
+    ACCOUNTS_LISTEN=0.0.0.0:50054 \
     HEALTH_LISTEN=127.0.0.1:50060
-EXPOSE 50051 50052 50053
+EXPOSE 50051 50052 50053 50054
 USER 65532:65532
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
@@ -47,7 +48,7 @@ CMD ["services.catalog"]
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="sori/services" \
-      org.opencontainers.image.description="Sori's gRPC services: catalog, upload and analysis." \
+      org.opencontainers.image.description="Sori's gRPC services: catalog, upload, analysis and accounts." \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"

@@ -2,10 +2,11 @@
 # Print the Secrets that the pods refer to, with random keys and values from the environment:
 #   deploy/k8s/make-secrets.sh | kubectl apply -f -
 #
-# For production, set DATABASE_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and TARGET_SERVER_TOKEN, the
-# bearer token that your analysis server requires (empty: none). The defaults are for PostgreSQL, S3 and
-# the analyzer of the overlay `local`. Run it once: a second run replaces the keys, and PostgreSQL
-# and S3 still have the old ones.
+# For production, set DATABASE_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, SMTP_URL, TARGET_SERVER_TOKEN,
+# the bearer token that your analysis server requires (empty: none), and ACCOUNTS_PROVIDERS, if learners log
+# in with Google and others. The defaults are for PostgreSQL, S3, the mail server and the analyzer of the
+# overlay `local`. Run it once: a second run replaces the keys, and PostgreSQL and S3 still have the old
+# ones.
 set -euo pipefail
 
 random() { head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n'; }
@@ -31,3 +32,5 @@ secret sori-s3 \
   secret-access-key="${AWS_SECRET_ACCESS_KEY:-$(random)}"
 secret sori-webhook signing-key="$(random)"
 secret sori-analyzer token="${TARGET_SERVER_TOKEN-$(random)}"
+secret sori-mail url="${SMTP_URL:-smtp://mail:1025}"
+secret sori-accounts secret="$(random)" ${ACCOUNTS_PROVIDERS:+"providers=$ACCOUNTS_PROVIDERS"}

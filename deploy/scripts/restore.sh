@@ -11,14 +11,14 @@ sql() { psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 
 
 stopped=$(pg_restore --list "$file" | sed -n 's/^; Archive created at //p')
 : "${stopped:?This is not a back-up: $file}"
-for table in catalog.tokens upload.uploads analysis.jobs; do
+for table in catalog.tokens upload.uploads analysis.jobs accounts.accounts; do
   [ -z "$(sql --command="SELECT to_regclass('$table')")" ] && continue
   if [ -n "$(sql --command="SELECT 1 FROM $table LIMIT 1")" ] && [ "${FORCE:-}" != 1 ]; then
     echo "$table is not empty. FORCE=1 deletes its content." >&2
     exit 1
   fi
 done
-sql --command="DROP SCHEMA IF EXISTS catalog, upload, analysis CASCADE"
+sql --command="DROP SCHEMA IF EXISTS catalog, upload, analysis, accounts CASCADE"
 # All or nothing.
 pg_restore --exit-on-error --single-transaction --no-owner --no-privileges \
   --dbname="$DATABASE_URL" "$file"

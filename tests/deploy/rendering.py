@@ -23,6 +23,7 @@ COMBINATIONS = {
     "production-mtls": ("production-mtls", ()),
     "production-plain-http": ("production-plain-http", ()),
     "production-plain-http with an Ingress": ("production-plain-http", ("ingress", "monitoring")),
+    "production with an external issuer": ("production", ("external-issuer",)),
     "production-plain-http with the Gateway API": (
         "production-plain-http",
         ("gateway-api", "mtls"),
@@ -119,6 +120,8 @@ class Rendering:
 SECRETS = {
     "DATABASE_URL": "postgresql://sori:secret@postgres:5432/sori",
     "WEBHOOK_SIGNING_KEY": "a-key-of-some-length",
+    "ACCOUNTS_SECRET": "a-secret-of-at-least-32-characters",
+    "SMTP_URL": "smtp://mail:1025",
 }
 
 

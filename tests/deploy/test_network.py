@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from gateway.settings import GatewaySettings
+from services.accounts.settings import AccountsSettings
 from services.analysis.settings import AnalysisSettings
 from services.catalog.settings import CatalogSettings
 from services.registry import ANALYSIS, MIGRATED_SERVICES, SERVICES
@@ -19,15 +20,23 @@ from tests.deploy.rendering import Pod, Rendering, Resource
 # The settings by which a program finds the others that it calls. The two roles of analysis share
 # their settings class, but the API role does not presign or dispatch.
 CLIENTS = {
-    "gateway": {"CATALOG_ADDRESS", "UPLOAD_ADDRESS", "ANALYSIS_ADDRESS"},
+    "gateway": {
+        *("CATALOG_ADDRESS", "UPLOAD_ADDRESS", "ANALYSIS_ADDRESS", "ACCOUNTS_ADDRESS"),
+        "GATEWAY_ISSUERS",
+    },
     "catalog": {"ANALYSIS_ADDRESS", "DATABASE_URL", "S3_BUCKET_NAME"},
     "upload": {"CATALOG_ADDRESS", "ANALYSIS_ADDRESS", "DATABASE_URL", "S3_BUCKET_NAME"},
+    "accounts": {
+        *("ANALYSIS_ADDRESS", "UPLOAD_ADDRESS", "DATABASE_URL", "SMTP_URL"),
+        "ACCOUNTS_PROVIDERS",
+    },
     "analysis-api": {"DATABASE_URL"},
     "analysis-worker": {"CATALOG_ADDRESS", "DATABASE_URL", "S3_BUCKET_NAME", "TARGET_SERVER_URL"},
     **{f"migrate-{name}": {"DATABASE_URL"} for name in MIGRATED_SERVICES},
 }
 PROGRAMS: dict[type[BaseModel], tuple[str, ...]] = {
     GatewaySettings: ("gateway",),
+    AccountsSettings: ("accounts",),
     CatalogSettings: ("catalog",),
     UploadSettings: ("upload",),
     AnalysisSettings: ANALYSIS.deployments,
@@ -39,7 +48,14 @@ NEEDS = {
     "DATABASE_URL": "sori-needs/database",
     "S3_BUCKET_NAME": "sori-needs/object-store",
     "TARGET_SERVER_URL": "sori-needs/analysis-server",
+    "SMTP_URL": "sori-needs/mail",
+    "ACCOUNTS_PROVIDERS": "sori-needs/identity-providers",
+    "GATEWAY_ISSUERS": "sori-needs/identity-providers",
 }
+
+
+# Without them, a program calls no issuer.
+OPTIONAL = {"GATEWAY_ISSUERS"}
 
 
 def called(name: str) -> set[str]:
@@ -56,10 +72,9 @@ def test_clients_lists_every_address_setting() -> None:
         addresses = {
             field.upper()
             for field in settings.model_fields
-            if field.endswith("_address") or field in ("target_server_url", "database_url")
+            if field.endswith("_address") or field.upper() in NEEDS
         }
-        buckets = {"S3_BUCKET_NAME"} & {field.upper() for field in settings.model_fields}
-        assert addresses | buckets == set().union(*(CLIENTS[name] for name in names))
+        assert addresses == set().union(*(CLIENTS[name] for name in names))
 
 
 def test_traffic_without_a_policy_is_denied(rendering: Rendering) -> None:
@@ -111,7 +126,12 @@ def test_egress_and_ingress_agree_on_ports(rendering: Rendering) -> None:
 def test_labels_name_the_external_needs_of_a_program(rendering: Rendering) -> None:
     for name, settings in CLIENTS.items():
         pod = rendering.pod(name)
-        wanted = {NEEDS[setting] for setting in settings if setting in NEEDS}
+        given = rendering.environment(pod.container)
+        wanted = {
+            NEEDS[setting]
+            for setting in settings & NEEDS.keys()
+            if setting in given or setting not in OPTIONAL
+        }
         assert {label for label in pod.labels if label.startswith("sori-needs/")} == wanted
         for label in wanted:
             assert [

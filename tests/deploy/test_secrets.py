@@ -13,7 +13,11 @@ import yaml
 
 from tests.deploy.rendering import K8S, Pod, Rendering, kubectl
 
-OPTIONAL = {("sori-webhook", "signing-key-previous")}
+OPTIONAL = {
+    ("sori-webhook", "signing-key-previous"),
+    ("sori-accounts", "secret-previous"),
+    ("sori-accounts", "providers"),
+}
 
 
 def run_script(**environment: str) -> dict[tuple[str, str], str]:
@@ -63,13 +67,20 @@ def test_values_come_from_the_environment() -> None:
         DATABASE_URL="postgresql://a:b@c/d?sslmode=verify-full",
         AWS_ACCESS_KEY_ID="id",
         AWS_SECRET_ACCESS_KEY="key",
+        SMTP_URL="smtps://user:password@mail.example.com",
+        ACCOUNTS_PROVIDERS='{"google": {"client_id": "an id"}}',
     )
     assert values["sori-database", "url"] == "postgresql://a:b@c/d?sslmode=verify-full"
     assert values["sori-s3", "access-key-id"] == "id"
     assert values["sori-s3", "secret-access-key"] == "key"
+    assert values["sori-mail", "url"] == "smtps://user:password@mail.example.com"
+    assert values["sori-accounts", "providers"] == '{"google": {"client_id": "an id"}}'
 
 
-@pytest.mark.parametrize("key", [("sori-webhook", "signing-key"), ("sori-analyzer", "token")])
+@pytest.mark.parametrize(
+    "key",
+    [("sori-webhook", "signing-key"), ("sori-analyzer", "token"), ("sori-accounts", "secret")],
+)
 def test_each_run_generates_new_keys(key: tuple[str, str]) -> None:
     first, second = run_script(), run_script()
     assert len(first[key]) == len(second[key]) == 48

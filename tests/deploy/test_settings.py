@@ -15,14 +15,17 @@ from pydantic_settings import BaseSettings
 
 from gateway.render import write_configuration
 from gateway.settings import GatewaySettings
+from services.accounts.settings import AccountsSettings
 from services.analysis.settings import AnalysisSettings
 from services.analyzer.settings import AnalyzerSettings
 from services.catalog.settings import CatalogSettings
+from services.registry import SERVICES
 from services.runtime.settings import DatabaseSettings
 from services.upload.settings import UploadSettings
 from tests.deploy.rendering import Pod, Rendering, Resource
 
 SETTINGS: dict[str, type[BaseSettings]] = {
+    "services.accounts": AccountsSettings,
     "services.catalog": CatalogSettings,
     "services.upload": UploadSettings,
     "services.analysis": AnalysisSettings,
@@ -30,7 +33,9 @@ SETTINGS: dict[str, type[BaseSettings]] = {
 }
 # Services share one ConfigMap, so a name may belong to any of them.
 KNOWN = {name.upper() for settings in SETTINGS.values() for name in settings.model_fields}
-SECRET = re.compile(r"password|secret|key(?!_FILE)|token|DATABASE_URL", re.IGNORECASE)
+SECRET = re.compile(
+    r"password|secret|key(?!_FILE)|token|DATABASE_URL|SMTP_URL|PROVIDERS", re.IGNORECASE
+)
 
 LISTENING_CONNECTIONS = 2
 """Connections of a process outside its pool, on which it listens for notifications."""
@@ -72,6 +77,27 @@ def test_the_environment_of_services_has_only_valid_settings(
             environment = rendering.environment(container)
             assert environment.keys() <= KNOWN
             read_as(settings_class(container), environment)
+
+
+def test_production_admits_only_learners_with_a_verified_account(rendering: Rendering) -> None:
+    is_trial = rendering.name == "local"
+    for pod in rendering.services:
+        settings = read_as(settings_class(pod.container), rendering.environment(pod.container))
+        assert settings.model_dump()["guests_admitted"] == is_trial
+        if isinstance(settings, AccountsSettings):
+            assert settings.accounts_email_verification != is_trial
+    gateway = GatewaySettings.from_environment(
+        rendering.environment(rendering.pod("gateway").container)
+    )
+    assert gateway.guests_admitted == is_trial
+    assert not gateway.gateway_anonymous_roles
+
+
+def test_the_gateway_accepts_the_tokens_that_accounts_issue(rendering: Rendering) -> None:
+    accounts = read_as(AccountsSettings, rendering.environment(rendering.pod("accounts").container))
+    assert isinstance(accounts, AccountsSettings)
+    environment = rendering.environment(rendering.pod("gateway").container)
+    assert GatewaySettings.from_environment(environment).accounts_issuer == accounts.issuer
 
 
 def test_production_hides_reflection(rendering: Rendering) -> None:
@@ -124,6 +150,7 @@ def test_a_pod_gets_only_the_secrets_that_it_needs(rendering: Rendering) -> None
     }
     assert given["gateway"] == set()
     assert given["catalog"] == given["upload"] == {"sori-database", "sori-s3"}
+    assert given["accounts"] == {"sori-accounts", "sori-database", "sori-mail"}
     assert given["analysis-api"] == {"sori-database", "sori-webhook"}
     assert given["analysis-worker"] == {
         *("sori-analyzer", "sori-database", "sori-s3", "sori-webhook")
@@ -141,16 +168,20 @@ def test_services_listen_on_the_ports_that_pods_and_callers_use(rendering: Rende
     gateway = rendering.environment(rendering.pod("gateway").container)
     assert int(gateway["GATEWAY_PORT"]) == rendering.pod("gateway").ports["http"]
     assert int(gateway["GATEWAY_OPS_PORT"]) == rendering.pod("gateway").ports["ops"]
-    for name in ("CATALOG", "UPLOAD", "ANALYSIS"):
-        host, port = gateway[f"{name}_ADDRESS"].split(":")
-        service = rendering.named("Service", host)
-        assert [each["port"] for each in service["spec"]["ports"]] == [int(port)]
+    for upstream in SERVICES:
+        host, port = gateway[f"{upstream.name.upper()}_ADDRESS"].split(":")
+        balanced = rendering.named("Service", host)
+        assert [each["port"] for each in balanced["spec"]["ports"]] == [int(port)]
         # Headless: callers balance over the addresses of all replicas.
-        assert service["spec"]["clusterIP"] == "None"
+        assert balanced["spec"]["clusterIP"] == "None"
 
 
 def test_ports_are_the_defaults_of_the_settings(rendering: Rendering) -> None:
-    for name, settings in (("catalog", CatalogSettings), ("upload", UploadSettings)):
+    for name, settings in (
+        ("accounts", AccountsSettings),
+        ("catalog", CatalogSettings),
+        ("upload", UploadSettings),
+    ):
         default = settings.model_fields[f"{name}_listen"].default
         assert default.endswith(f":{rendering.pod(name).ports['grpc']}")
     default = AnalysisSettings.model_fields["analysis_listen"].default
@@ -188,7 +219,7 @@ def test_the_idle_timeout_of_the_gateway_is_longer_than_that_of_upload(
 
 def test_postgresql_has_connections_for_the_maximum_of_pods(rendering: Rendering) -> None:
     # max_connections in the comment of the autoscalers and in the local PostgreSQL.
-    max_connections = 200 if rendering.name == "local" else 400
+    max_connections = 200 if rendering.name == "local" else 500
     scalers = {
         scaler["spec"]["scaleTargetRef"]["name"]: scaler["spec"]["maxReplicas"]
         for scaler in rendering.of_kind("HorizontalPodAutoscaler")
@@ -217,13 +248,24 @@ def test_certificates_contain_the_host_names_of_services(rendering: Rendering) -
             if volume["name"] == "tls":
                 assert volume["secret"]["secretName"] in certificates
     if "TLS_CA_FILE" in gateway:
-        for name, pod_name in (
-            ("catalog", "catalog"),
-            ("upload", "upload"),
-            ("analysis", "analysis-api"),
-        ):
-            host = gateway[f"{name.upper()}_ADDRESS"].partition(":")[0]
-            assert host in certificates[f"{pod_name}-tls"]
+        for service in SERVICES:
+            host = gateway[f"{service.name.upper()}_ADDRESS"].partition(":")[0]
+            assert host in certificates[f"{service.deployments[0]}-tls"]
+
+
+def test_a_certificate_identifies_its_service_as_the_contract_names_it(
+    rendering: Rendering,
+) -> None:
+    names = {
+        each["spec"]["secretName"]: each["spec"]["dnsNames"]
+        for each in rendering.of_kind("Certificate")
+        if not each["spec"].get("isCA")
+    }
+    for service in SERVICES:
+        for deployment in service.deployments:
+            if f"{deployment}-tls" in names:
+                # As `services.runtime.access` reads it.
+                assert min(names[f"{deployment}-tls"], key=len) == service.name
 
 
 def test_envoy_accepts_the_configuration_of_the_gateway(

@@ -11,7 +11,7 @@ from stack.environment import ROOT
 from tests.docs.markdown import blocks
 
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
-MODULE = re.compile(r"\b(?:upload|analysis|catalog|runtime)/(?:\w+/)*\w+\.py\b")
+MODULE = re.compile(r"\b(?:accounts|upload|analysis|catalog|runtime)/(?:\w+/)*\w+\.py\b")
 MAX_MODULES_OF_AN_UPLOAD = 10
 
 

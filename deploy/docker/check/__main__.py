@@ -119,8 +119,9 @@ class Scenario:
                 containers = [running.enter_context(each) for each in self._containers()]
                 for container in containers:
                     container.wait_healthy()
-            with step("calling the catalog through the gateway"):
+            with step("calling the services through the gateway"):
                 self._call()
+                self._log_in()
             with step("inspecting the containers"):
                 for container in containers:
                     _check_inside(container)
@@ -155,6 +156,15 @@ class Scenario:
             made = client.post("/actors", json={"name": "아이유"}).raise_for_status().json()
             found = client.get(f"/actors/{made['id']}").raise_for_status().json()
             require(found["name"] == "아이유", f"the catalog returns the created actor: {found}")
+
+    def _log_in(self) -> None:
+        learner = {"email": "learner@example.com", "password": "correct horse battery"}
+        with httpx.Client(base_url=self._stack.gateway_url, timeout=10) as client:
+            client.post("/auth/signup", json=learner).raise_for_status()
+            tokens = client.post("/auth/login", json=learner).raise_for_status().json()
+            bearer = {"authorization": f"Bearer {tokens['access_token']}"}
+            account = client.get("/auth/me", headers=bearer).raise_for_status().json()
+            require(account["email"] == learner["email"], f"a learner logs in: {account}")
 
 
 def _check_inside(container: Container) -> None:

@@ -63,6 +63,13 @@ def test_another_s3_in_dot_env_is_refused(tmp_path: Path) -> None:
         fails_with(run, "S3_ENDPOINT_URL names s3.example", "SORI_USE_S3_ENDPOINT_URL=true")
 
 
+def test_another_mail_server_in_dot_env_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("SMTP_URL=smtp://me:secret@mail.example:587\n")
+    with up(tmp_path) as run:
+        fails_with(run, "SMTP_URL names mail.example:587", "SORI_USE_SMTP_URL=true")
+        assert "secret" not in run.output
+
+
 def test_another_postgresql_is_used_if_a_setting_allows_it(tmp_path: Path) -> None:
     mine = Stack.on_free_ports(
         tmp_path / "mine", without=("s3", *PROGRAMS, "analyzer", "gateway"), seeded=False

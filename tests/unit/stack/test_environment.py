@@ -7,6 +7,8 @@ import pytest
 from stack.environment import kept_secrets, service_environment
 from stack.settings import StackSettings
 
+ACCOUNTS = "ACCOUNTS_SECRET"
+
 
 @pytest.fixture
 def settings(tmp_path: Path) -> StackSettings:
@@ -55,5 +57,27 @@ def test_overrides_take_precedence_over_all(settings: StackSettings) -> None:
 def test_secrets_are_generated_once_and_private(tmp_path: Path) -> None:
     first = kept_secrets(tmp_path)
     assert kept_secrets(tmp_path) == first
-    assert len(set(first.values())) == 4
+    assert len(set(first.values())) == len(first) == 5
     assert (tmp_path / "secrets.env").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_installation_from_before_accounts_gets_their_secret(tmp_path: Path) -> None:
+    before = {name: value for name, value in kept_secrets(tmp_path).items() if name != ACCOUNTS}
+    lines = (f"{name}={value}\n" for name, value in before.items())
+    (tmp_path / "secrets.env").write_text("".join(lines))
+    after = kept_secrets(tmp_path)
+    assert len(after.pop(ACCOUNTS)) >= 32
+    assert after == before
+
+
+def test_accounts_mail_to_the_sink_and_issue_tokens_of_the_gateway(settings: StackSettings) -> None:
+    environment = service_environment(settings, {}, {})
+    assert environment["SMTP_URL"] == "smtp://127.0.0.1:15025"
+    assert environment["ACCOUNTS_ISSUER"] == environment["APP_URL"] == "http://127.0.0.1:8001"
+
+
+def test_a_stack_can_refuse_changes_of_strangers(settings: StackSettings) -> None:
+    given = service_environment(settings, {}, {})["GATEWAY_ANONYMOUS_ROLES"]
+    assert given == "catalog_editor"
+    changed = service_environment(settings, {}, {"GATEWAY_ANONYMOUS_ROLES": ""})
+    assert changed["GATEWAY_ANONYMOUS_ROLES"] == ""

@@ -65,7 +65,7 @@ def test_further_programs_have_separate_ports() -> None:
         }
     )
     assert [settings.port(name) for name in settings.replicas["upload"]] == [6000, 6100, 7000]
-    assert [settings.port(name) for name in settings.analysis_workers] == [50054, 50154]
+    assert [settings.port(name) for name in settings.analysis_workers] == [50055, 50155]
 
 
 def test_ports_of_absent_programs_are_not_checked() -> None:
