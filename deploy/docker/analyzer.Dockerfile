@@ -14,6 +14,7 @@ COPY pyproject.toml /app/
 COPY services/__init__.py services/version.py /app/services/
 COPY services/analyzer /app/services/analyzer
 COPY services/runtime/__init__.py services/runtime/audio_formats.py services/runtime/logs.py \
+     services/runtime/metrics.py services/runtime/processes.py \
      /app/services/runtime/
 RUN --mount=type=bind,source=deploy/docker/compile.sh,target=compile.sh ./compile.sh
 
