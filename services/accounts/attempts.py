@@ -94,7 +94,7 @@ class Record:
         return replace(self, count=self._count_at(policy, now) + 1, time=now)
 
     def expire_time(self, policy: Policy) -> datetime:
-        """When nobody needs the record any more."""
+        """When the record has no effect any more, and can be deleted."""
         recovered = self.time + self.count * policy.recovery
         return max(recovered, self.time + KNOWN_FOR) if self.is_known else recovered
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from services.accounts import key_ring, metrics, owner_tasks
-from services.accounts.metrics import ErasureMetrics
+from services.accounts.metrics import ErasureMetrics, MailMetrics
 from services.accounts.owner_tasks import Adopter, Eraser
 from services.accounts.parts import Parts
-from services.accounts.store import AdoptionStore, ExpiredRows
+from services.accounts.store import AdoptionStore, ExpiredRows, MailStore
 from services.runtime.periodic import PeriodicTask
 from services.runtime.server import Background
 
@@ -27,6 +27,11 @@ def background_of(parts: Parts) -> list[Background]:
         PeriodicTask("account reaper", expired.delete, REAPER_INTERVAL_SECONDS, jitter=0.5),
         PeriodicTask(
             "erasure metrics", ErasureMetrics(parts.erasures).refresh, metrics.INTERVAL_SECONDS
+        ),
+        PeriodicTask(
+            "mail metrics",
+            MailMetrics(MailStore(parts.database)).refresh,
+            metrics.INTERVAL_SECONDS,
         ),
     ]
     return [

@@ -79,15 +79,15 @@ class MailTokenInvalid(
 class PasswordRefused(
     SoriError,
     code=StatusCode.INVALID_ARGUMENT,
-    developer="The password is refused ({problem}). {english}",
-    korean="{korean}",
-    english="{english}",
+    developer="The password is refused: {problem}. Send another one.",
+    korean="사용할 수 없는 비밀번호입니다. 다른 비밀번호를 정해 주세요.",
+    english="This password cannot be used. Choose another one.",
 ):
-    """The policy refuses a new password; metadata: problem, and the advice in both languages."""
+    """The policy refuses a new password; metadata: problem. The learner reads the advice for it."""
 
     def __init__(self, problem: Problem) -> None:
-        advice = problem.advice
-        super().__init__(problem=problem.name, korean=advice.korean, english=advice.english)
+        super().__init__(problem=problem.name)
+        self.learner = problem.advice
 
 
 class PasswordChecksExhausted(

@@ -8,9 +8,11 @@ bounded whatever arrives.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,6 +22,8 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from services.accounts.errors import PasswordChecksExhausted
 
 MAX_THREADS = 2
+NICENESS = 10
+"""The priority of the threads: the event loop and other programs come first."""
 
 OWASP = PasswordHasher(
     time_cost=2, memory_cost=19 * 1024, parallelism=1, hash_len=32, salt_len=16, type=Type.ID
@@ -43,7 +47,7 @@ class PasswordHashes:
     def __init__(self, *, queue: int, hasher: PasswordHasher = OWASP) -> None:
         """queue: how many passwords may be in work or wait; the next one is refused."""
         self._hasher = hasher
-        self._executor = ThreadPoolExecutor(MAX_THREADS, "password")
+        self._executor = ThreadPoolExecutor(MAX_THREADS, "password", _lower_priority)
         self._places = threading.Semaphore(queue)
         self._queue = queue
         # An unknown account costs one verification, too.
@@ -84,3 +88,9 @@ class PasswordHashes:
 
     def _release(self, _: Future[Result]) -> None:
         self._places.release()
+
+
+def _lower_priority() -> None:
+    """Lower the priority of this thread; only Linux has priorities of threads."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

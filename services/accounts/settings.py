@@ -76,7 +76,8 @@ class AccountsSettings(DatabaseSettings):
         description=(
             "Mail server, as smtp+starttls://user:password@host:587, smtps:// for TLS from the "
             "first byte, or smtp://, which uses STARTTLS only where the server offers it. "
-            "Percent-encode special characters of the password."
+            "Percent-encode special characters of the password. SSL_CERT_FILE names further "
+            "authorities of certificates."
         ),
     )
     accounts_password_queue: int = Field(

@@ -55,14 +55,15 @@ class SoriError(Exception):
     for developers and logs; `korean` and `english`, the texts for the learner; and
     `http_status`, if HTTP has a more exact status than that of the gRPC code. The
     texts are templates over the metadata given to the constructor. `reason` is the class's
-    name in UPPER_SNAKE_CASE. An instance sets `retry_seconds` if a retry helps only later.
-    Nothing else of an exception leaves the process.
+    name in UPPER_SNAKE_CASE. An instance sets `retry_seconds` if a retry helps only later, and
+    `learner` if it has a more exact text for the learner. Nothing else of an exception leaves
+    the process.
     """
 
     code: ClassVar[StatusCode]
     reason: ClassVar[str]
     developer: ClassVar[str]
-    learner: ClassVar[LearnerMessage]
+    learner: LearnerMessage
     http_status: ClassVar[int | None]
 
     def __init_subclass__(

@@ -7,6 +7,7 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, Table, delete, func
 
 from services.accounts.tables import (
+    accounts,
     attempts,
     mail_tokens,
     mails,
@@ -20,9 +21,19 @@ ENDED_SESSION_LIFETIME = timedelta(days=1)
 """How long a session stays stored after its end."""
 
 
+UNUSED_ACCOUNT_LIFETIME = timedelta(days=30)
+"""How long an account stays stored whose address nobody verified and that nobody logged in to."""
+
+_IS_UNUSED = (
+    accounts.c.email_verified.is_(False)
+    & accounts.c.login_time.is_(None)
+    & accounts.c.delete_time.is_(None)
+)
+
+
 @retried_on_schema_change
 class ExpiredRows:
-    """Deletes sessions, tokens and counters that have expired."""
+    """Deletes sessions, tokens, counters and unused accounts that have expired."""
 
     def __init__(self, database: Database, *, refresh_token_seconds: float) -> None:
         """refresh_token_seconds: how long a refresh token is valid; a used one is kept as long."""
@@ -36,6 +47,7 @@ class ExpiredRows:
             (sessions, sessions.c.expire_time < now),
             (sessions, sessions.c.revoke_time < now - ENDED_SESSION_LIFETIME),
             (used_refresh_tokens, used_refresh_tokens.c.use_time < now - self._refresh_lifetime),
+            (accounts, _IS_UNUSED & (accounts.c.create_time < now - UNUSED_ACCOUNT_LIFETIME)),
             *(
                 (table, table.c.expire_time < now)
                 for table in (mail_tokens, mails, attempts, provider_logins)

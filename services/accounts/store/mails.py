@@ -117,6 +117,12 @@ class MailStore:
         """Release a claimed mail for a further attempt."""
         await self._settle(update(mails).values(due_time=func.now() + delay), mail)
 
+    async def oldest_seconds(self) -> float:
+        """The age of the oldest mail that waits; 0 without one."""
+        age = func.extract("epoch", func.now() - func.min(mails.c.create_time))
+        async with self._database.transaction() as connection:
+            return float(await connection.scalar(select(age)) or 0)
+
     async def _settle(self, statement: Any, mail: QueuedMail) -> None:
         # Another process may have claimed it after the end of the lease.
         own = (mails.c.mail_id == mail.mail_id, mails.c.attempts == mail.attempts)

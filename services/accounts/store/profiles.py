@@ -1,4 +1,4 @@
-"""Changes that a learner makes to the own account."""
+"""Changes that learners make to their own accounts."""
 
 from __future__ import annotations
 

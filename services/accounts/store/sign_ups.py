@@ -68,8 +68,8 @@ class SignUpStore:
 def _insert(account: NewAccount, account_id: UUID, *, is_verified_later: bool) -> Any:
     """The statement that inserts an account, unless the address has one.
 
-    If two people sign up with an address that nobody has verified, neither password is stored
-    with the account: only the link in the mail of a sign-up sets its password.
+    If two people sign up with an unverified address, neither password is stored with the
+    account: only the link in the mail of a sign-up sets its password.
     """
     kept = accounts.c.password_hash
     contested = case((accounts.c.email_verified, kept), else_=null())

@@ -1,4 +1,4 @@
-"""Free attempts, growing delays, and who is exempt from which."""
+"""Free attempts, growing delays, and exemptions."""
 
 from __future__ import annotations
 

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from argon2 import PasswordHasher, extract_parameters
 from argon2.low_level import Type
 
 from services.accounts.errors import PasswordChecksExhausted
-from services.accounts.password_hashes import MAX_THREADS, PasswordHashes, Verification
+from services.accounts.password_hashes import (
+    MAX_THREADS,
+    NICENESS,
+    PasswordHashes,
+    Verification,
+)
 
 FAST = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
@@ -51,6 +60,26 @@ async def test_production_uses_the_parameters_of_owasp() -> None:
     hashes.close()
     assert (parameters.type, parameters.memory_cost) == (Type.ID, 19 * 1024)
     assert (parameters.time_cost, parameters.parallelism) == (2, 1)
+
+
+class PriorityHasher(PasswordHasher):
+    """Notes the priority of the thread that hashes."""
+
+    niceness = 0
+
+    def hash(self, password: Any, *, salt: Any = None) -> str:
+        self.niceness = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        return super().hash(password, salt=salt)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+async def test_hashes_give_way_to_the_event_loop() -> None:
+    hasher = PriorityHasher(time_cost=1, memory_cost=8, parallelism=1)
+    hashes = PasswordHashes(queue=1, hasher=hasher)
+    await hashes.hash("tidal-lamp-orbit")
+    hashes.close()
+    assert hasher.niceness >= os.getpriority(os.PRIO_PROCESS, os.getpid())
+    assert hasher.niceness >= NICENESS
 
 
 async def test_a_full_queue_refuses_and_then_recovers() -> None:

@@ -188,6 +188,7 @@ class Refusal:
     code: grpc.StatusCode
     reason: str
     message: str
+    learner_text: str
     retry_seconds: int
     trailers: tuple[tuple[str, str | bytes], ...]
 
@@ -198,16 +199,18 @@ async def refusal(call: Awaitable[Any]) -> Refusal:
         await call
     except grpc.aio.AioRpcError as error:
         status = rpc_status.from_call(error)  # type: ignore[arg-type]
-        info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
         assert status is not None
+        info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+        localized = error_details_pb2.LocalizedMessage()
         for detail in status.details:
-            if detail.Is(info.DESCRIPTOR):
-                detail.Unpack(info)
-            elif detail.Is(retry.DESCRIPTOR):
-                detail.Unpack(retry)
+            for kind in (info, retry, localized):
+                if detail.Is(kind.DESCRIPTOR):
+                    detail.Unpack(kind)
         trailers = tuple((each[0], each[1]) for each in error.trailing_metadata() or ())
         seconds = retry.retry_delay.seconds
-        return Refusal(error.code(), info.reason, status.message, seconds, trailers)
+        return Refusal(
+            error.code(), info.reason, status.message, localized.message, seconds, trailers
+        )
     raise AssertionError("the call succeeded")
 
 

@@ -9,12 +9,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import trustme
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from services.accounts.letters import Occasion
+from services.accounts.mail_texts import Kind, mail_text
 from services.accounts.mailer import Mailer, MailServerUnavailable
 from services.accounts.outbox import BATCH, LEASE, Outbox, delay_after
 from services.accounts.smtp_url import SmtpUrl
@@ -63,7 +65,7 @@ async def waiting(replica: Replica) -> int:
 
 
 async def make_due(replica: Replica) -> None:
-    """Let the time of the next attempts come."""
+    """End the leases and pauses of all mails."""
     async with replica.database.connection() as connection:
         await connection.execute("UPDATE accounts.mails SET due_time = now()")
 
@@ -260,6 +262,41 @@ async def test_a_server_without_starttls_gets_no_mail_if_it_is_demanded(port: in
     with pytest.raises(MailServerUnavailable):
         async with mailer.connection():
             pass
+
+
+async def test_a_mail_goes_through_tls_from_the_first_byte_with_a_login(
+    tmp_path: Path, authority: trustme.CA
+) -> None:
+    offered = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trusting = ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(offered)
+    authority.configure_trust(trusting)
+    logins: list[Any] = []
+
+    def authenticate(*arguments: Any) -> AuthResult:
+        logins.append(arguments[-1])
+        return AuthResult(success=True)
+
+    server = await asyncio.get_running_loop().create_server(
+        lambda: SMTP(
+            FolderHandler(tmp_path),
+            authenticator=authenticate,
+            auth_required=True,
+            auth_require_tls=False,
+        ),
+        "localhost",
+        0,
+        ssl=offered,
+    )
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        url = SmtpUrl.parse(f"smtps://me:p%40ss@localhost:{port}")
+        mailer = Mailer(url, SENDER, tls_context=trusting)
+        text = mail_text(Kind.PASSWORD_CHANGED, Language.ENGLISH)
+        async with mailer.connection() as connection:
+            await connection.send(UUID(int=1), EMAIL, text)
+    assert logins == [LoginPassword(b"me", b"p@ss")]
+    assert len(Mailbox(tmp_path).mails(EMAIL)) == 1
 
 
 async def test_mails_have_the_headers_of_an_automatic_mail(service: Service) -> None:
