@@ -35,6 +35,7 @@ from services.runtime.settings import DatabaseSettings
 PAGE_SIZE = 500
 MAX_EMAIL_LENGTH = 254
 _ACTOR = Actor("command")
+_ROLES = [role.value for role in Role]
 
 
 class CliSettings(DatabaseSettings):
@@ -122,7 +123,9 @@ def _command(
         case "create-operator":
             return lambda database: create_operator(database, settings, arguments.email)
         case "list":
-            return lambda database: list_accounts(database, arguments.role or tuple(Role))
+            return lambda database: list_accounts(
+                database, [arguments.role] if arguments.role else tuple(Role)
+            )
         case "rotate-keys":
             return lambda database: rotate_keys(database, revoke=arguments.revoke)
         case command:
@@ -143,9 +146,9 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("grant-role", "revoke-role"):
         change = commands.add_parser(name)
         change.add_argument("email", type=_email, metavar="EMAIL")
-        change.add_argument("role", type=Role, choices=list(Role), metavar="ROLE")
+        change.add_argument("role", type=Role, choices=_ROLES, metavar="ROLE")
     listing = commands.add_parser("list")
-    listing.add_argument("role", type=Role, choices=list(Role), nargs="*", metavar="ROLE")
+    listing.add_argument("role", type=Role, choices=_ROLES, nargs="?", metavar="ROLE")
     rotation = commands.add_parser("rotate-keys")
     rotation.add_argument("--revoke", action="store_true")
     return parser

@@ -70,7 +70,9 @@ class KeyRing:
         published = self._published(self._keys, datetime.now(UTC))
         if not published:
             raise KeysUnavailable
-        return json.dumps({"keys": [key.public for key in self._keys if key.kid in published]})
+        keys = [key.public for key in self._keys if key.kid in published]
+        # The same bytes from every replica.
+        return json.dumps({"keys": keys}, sort_keys=True)
 
     async def probe(self) -> None:
         """A health probe: return if this process can sign. Errors: KeysUnavailable."""

@@ -23,7 +23,7 @@ def new_token() -> str:
 def token_hash(token: str) -> bytes:
     """What the database stores of a random token.
 
-    A fast hash is enough: nobody can guess 256 random bits. Passwords need argon2id.
+    A fast hash is enough, because 256 random bits cannot be guessed. Passwords need argon2id.
     """
     return hashlib.sha256(token.encode()).digest()
 

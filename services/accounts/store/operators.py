@@ -43,8 +43,8 @@ class OperatorStore:
     async def create(self, email: str) -> NewOperator:
         """Grant the role "operator" to the account with this address; creates it if necessary.
 
-        email: in lower case. Its owner counts as verified. Whoever signed up with the address
-        before may be somebody else, so an unverified account loses its password and identities.
+        email: in lower case. It counts as verified. Somebody else may have signed up with it
+        before, so an unverified account loses its password and identities.
         """
         async with self._database.transaction() as connection:
             account_id, has_password = await _account(connection, email)
