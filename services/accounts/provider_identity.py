@@ -72,7 +72,7 @@ def _text_at(answer: Mapping[str, Any], path: str) -> str:
 
 
 def _valid_name(name: str) -> str:
-    """The name in Unicode NFC, at most MAX_NAME_LENGTH; empty if it contains NUL or too many marks."""
+    """The beginning of a name in Unicode NFC; empty if it contains NUL or too many marks."""
     name = nfc(name[:MAX_NAME_LENGTH], MAX_NAME_LENGTH)
     return "" if text_problem(name, MAX_NAME_LENGTH) else name
 

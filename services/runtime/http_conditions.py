@@ -12,8 +12,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from google.api.httpbody_pb2 import HttpBody
-
 from services.runtime.serialized import Serialized
 
 ORIGINAL_PATH = "x-envoy-original-path"
@@ -27,12 +25,8 @@ _SEPARATOR = ";"
 
 
 def etag_header(response: Any, metadata: Mapping[str, str]) -> Sequence[tuple[str, str]]:
-    """The header `etag` of a resource, or of any response to GET; otherwise nothing.
-
-    An empty body has none: the rpc has sent its headers itself, as for a redirect.
-    """
-    is_empty = isinstance(response, HttpBody) and not response.data
-    if ORIGINAL_PATH not in metadata or is_empty:
+    """The header `etag` of a resource, or of any response to GET; otherwise nothing."""
+    if ORIGINAL_PATH not in metadata:
         return ()
     etag = getattr(response, "etag", "")
     if metadata.get(ORIGINAL_METHOD) == "GET":
