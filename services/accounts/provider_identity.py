@@ -32,6 +32,19 @@ class ProviderIdentity:
     name: str = ""
 
 
+@dataclass(frozen=True)
+class Arrival:
+    """The circumstances of a login at a provider.
+
+    language: of a new account. guest_owner_id: of the guest who logs in; a new account receives
+        the guest's takes; empty for others. address: of the client, for the audit log.
+    """
+
+    language: str
+    guest_owner_id: str = ""
+    address: str = ""
+
+
 def identity_of(
     provider: Provider, answer: Mapping[str, Any], fields: ProfileFields
 ) -> ProviderIdentity | None:
