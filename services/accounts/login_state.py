@@ -2,8 +2,8 @@
 
 `LoginState` has the state, the nonce and the PKCE verifier from the beginning of a login to its
 callback. The callback is accepted only from the browser that has the cookie, so an attacker
-cannot log another person in to the attacker's account (login CSRF). `PendingLogin` is a login that waits
-for the code of the second factor.
+cannot log another person in to the attacker's account (login CSRF). `PendingLogin` is a login
+that waits for the code of the second factor.
 """
 
 from __future__ import annotations

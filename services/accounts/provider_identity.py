@@ -32,6 +32,19 @@ class ProviderIdentity:
     name: str = ""
 
 
+@dataclass(frozen=True)
+class Arrival:
+    """The circumstances of a login at a provider.
+
+    language: of a new account. guest_owner_id: of the guest who logs in; a new account receives
+        the guest's takes; empty for others. address: of the client, for the audit log.
+    """
+
+    language: str
+    guest_owner_id: str = ""
+    address: str = ""
+
+
 def identity_of(
     provider: Provider, answer: Mapping[str, Any], fields: ProfileFields
 ) -> ProviderIdentity | None:
@@ -72,7 +85,7 @@ def _text_at(answer: Mapping[str, Any], path: str) -> str:
 
 
 def _valid_name(name: str) -> str:
-    """The name in Unicode NFC, at most MAX_NAME_LENGTH; empty if it contains NUL or too many marks."""
+    """The beginning of a name in Unicode NFC; empty if it contains NUL or too many marks."""
     name = nfc(name[:MAX_NAME_LENGTH], MAX_NAME_LENGTH)
     return "" if text_problem(name, MAX_NAME_LENGTH) else name
 

@@ -14,11 +14,12 @@ from services.accounts.login_state import LoginCookies, LoginState, PendingLogin
 from services.accounts.provider_client import ProviderClient
 from services.accounts.provider_documents import ProviderDocuments
 from services.accounts.provider_http import ProviderHttp
+from services.accounts.provider_identity import Arrival
 from services.accounts.providers import Provider
 from services.accounts.return_to import origin_of, safe_return_to
 from services.accounts.sealing import Sealer
 from services.accounts.settings import AccountsSettings
-from services.accounts.store.identities import Arrival, Identities
+from services.accounts.store.identities import Identities
 from services.runtime.database import Database
 from services.runtime.errors import FieldViolation, InvalidField
 

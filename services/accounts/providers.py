@@ -190,10 +190,12 @@ def _is_loopback(host: str | None) -> bool:
 def parse_providers(text: str) -> dict[str, Provider]:
     """The providers by name. text: ACCOUNTS_PROVIDERS; presets fill in missing settings.
 
+    An empty text means no providers, because an optional key of a Secret may be empty.
+
     Errors: ValueError, which names the provider and the invalid settings, but no values.
     """
     try:
-        settings = json.loads(text)
+        settings = json.loads(text or "{}")
     except (ValueError, RecursionError):
         raise ValueError("must be a JSON object") from None
     if not isinstance(settings, dict) or not all(isinstance(v, dict) for v in settings.values()):

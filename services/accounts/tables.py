@@ -302,18 +302,3 @@ adoptions = Table(
     Index("ix_adoptions_account_id", "account_id"),
     Index("ix_adoptions_due_time", "due_time", postgresql_where=text("due_time IS NOT NULL")),
 )
-
-# Logins at OpenID providers that have begun. `secrets` is sealed: the nonce and the PKCE verifier.
-provider_logins = Table(
-    "provider_logins",
-    metadata,
-    Column("state_hash", LargeBinary, primary_key=True),
-    Column("provider", Text, nullable=False),
-    Column("secrets", LargeBinary, nullable=False),
-    Column("return_to", Text, nullable=False),
-    Column("guest_owner_id", Text, nullable=False, server_default=""),
-    _now("create_time"),
-    _time("expire_time", nullable=False),
-    _length("return_to", 0, 2000),
-    Index("ix_provider_logins_expire_time", "expire_time"),
-)

@@ -10,6 +10,7 @@ from google.api.httpbody_pb2 import HttpBody
 from services.accounts.errors import IdTokenInvalid, LoginStateInvalid, ProviderUnavailable
 from services.accounts.login_state import LoginState
 from services.accounts.parts import Parts
+from services.accounts.provider_identity import Arrival
 from services.accounts.provider_logins import callback_path
 from services.accounts.providers import GOOGLE
 from services.accounts.return_to import with_parameter
@@ -20,7 +21,6 @@ from services.accounts.servicer.common import (
     refresh_cookie,
     send_tokens,
 )
-from services.accounts.store.identities import Arrival
 from services.runtime.access import caller_of
 from services.runtime.client_address import client_key
 from services.runtime.interceptors import HTTP_STATUS, Context, call_language

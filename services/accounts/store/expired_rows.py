@@ -11,7 +11,6 @@ from services.accounts.tables import (
     attempts,
     mail_tokens,
     mails,
-    provider_logins,
     sessions,
     used_refresh_tokens,
 )
@@ -48,10 +47,7 @@ class ExpiredRows:
             (sessions, sessions.c.revoke_time < now - ENDED_SESSION_LIFETIME),
             (used_refresh_tokens, used_refresh_tokens.c.use_time < now - self._refresh_lifetime),
             (accounts, _IS_UNUSED & (accounts.c.create_time < now - UNUSED_ACCOUNT_LIFETIME)),
-            *(
-                (table, table.c.expire_time < now)
-                for table in (mail_tokens, mails, attempts, provider_logins)
-            ),
+            *((table, table.c.expire_time < now) for table in (mail_tokens, mails, attempts)),
         ]
         for table, condition in expired:
             async with self._database.transaction() as connection:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -11,26 +10,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.accounts.models import AuditEntry
-from services.accounts.provider_identity import ProviderIdentity
+from services.accounts.provider_identity import Arrival, ProviderIdentity
 from services.accounts.store.adoptions import remember_guest
 from services.accounts.store.audit import record
 from services.accounts.store.sessions import end_sessions
 from services.accounts.tables import accounts, identities, mail_tokens, recovery_codes
 from services.runtime.database import Database, retried_on_schema_change
 from services.runtime.ids import random_uuid7
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """The circumstances of a login at a provider.
-
-    language: of a new account. guest_owner_id: of the guest who logs in; a new account receives
-        the guest's takes; empty for others. address: of the client, for the audit log.
-    """
-
-    language: str
-    guest_owner_id: str = ""
-    address: str = ""
 
 
 @retried_on_schema_change

@@ -34,6 +34,7 @@ from tests.integration.accounts.serving import Accounts, Outcome, serving
 pytestmark = pytest.mark.skipif(not IS_INSTALLED, reason="Node.js and npm are not installed")
 
 KIM = {"sub": "kim", "email": "Kim@Example.com", "email_verified": True, "name": "김소리"}
+GUEST_TOKEN = "g" * 43
 UNVERIFIED_KIM = {**KIM, "email_verified": False}
 
 
@@ -169,12 +170,12 @@ async def test_the_profile_of_a_plain_oauth_provider_is_read(
 async def test_the_takes_of_the_guest_belong_to_a_new_account(
     service: Accounts, provider: OidcProvider, database: Database
 ) -> None:
-    guest = (("x-sori-caller", "guest"), ("x-sori-guest-token", "the secret of a guest"))
+    guest = (("x-sori-caller", "guest"), ("x-sori-guest-token", GUEST_TOKEN))
     account_id = await Login(service, provider, KIM, metadata=guest).account_id()
     async with database.transaction() as connection:
         row = (await connection.execute(select(adoptions))).one()
     assert (row.guest_owner_id, row.account_id) == (
-        guest_owner_id("the secret of a guest"),
+        guest_owner_id(GUEST_TOKEN),
         account_id,
     )
 

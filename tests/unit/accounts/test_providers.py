@@ -61,10 +61,14 @@ def test_unusable_settings_are_refused(name: str, settings: dict[str, Any]) -> N
         parse_providers(json.dumps({name: settings}))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"google": []}', '{"google": "the secret"}'])
+@pytest.mark.parametrize("text", ["[]", "{", '{"google": []}', '{"google": "the secret"}'])
 def test_settings_are_an_object_of_objects(text: str) -> None:
     with pytest.raises(ValueError, match="must be"):
         parse_providers(text)
+
+
+def test_no_providers_may_be_set() -> None:
+    assert parse_providers("") == parse_providers("{}") == {}
 
 
 def test_an_error_contains_no_secret() -> None:

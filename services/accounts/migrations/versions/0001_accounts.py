@@ -221,19 +221,6 @@ TABLES = (
             REFERENCES accounts.accounts (account_id) ON DELETE CASCADE
     )
     """,
-    """
-    CREATE TABLE accounts.provider_logins (
-        state_hash bytea NOT NULL,
-        provider text NOT NULL,
-        secrets bytea NOT NULL,
-        return_to text NOT NULL,
-        guest_owner_id text NOT NULL DEFAULT '',
-        create_time timestamptz NOT NULL DEFAULT now(),
-        expire_time timestamptz NOT NULL,
-        CONSTRAINT pk_provider_logins PRIMARY KEY (state_hash),
-        CONSTRAINT ck_provider_logins_return_to CHECK (char_length(return_to) BETWEEN 0 AND 2000)
-    )
-    """,
 )
 
 INDEXES = {
@@ -249,7 +236,6 @@ INDEXES = {
     "audit": ("account_id, entry_id", "actor_id"),
     "erasures": ("due_time",),
     "adoptions": ("account_id", "due_time"),
-    "provider_logins": ("expire_time",),
 }
 """The columns of each index; it is named after its table and first column."""
 
@@ -292,7 +278,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Migrate back to the previous revision."""
     for table in (
-        *("provider_logins", "adoptions", "erasures", "audit", "clients", "roles", "attempts"),
+        *("adoptions", "erasures", "audit", "clients", "roles", "attempts"),
         *("signing_keys", "mails", "mail_tokens", "used_refresh_tokens", "sessions"),
         *("identities", "recovery_codes", "accounts"),
     ):
