@@ -185,7 +185,7 @@ async def test_only_the_gateway_states_who_calls(
         assert await client.get_upload(AS_OPERATOR) == ""
     expected = Caller("learner-1", frozenset({"operator"}), is_account=True)
     assert service.uploads.callers[-1] == expected
-    for name in ("upload", "catalog", "gateway.example.com"):
+    for name in ("analysis", "catalog", "gateway.example.com"):
         async with service.called_by(certificates.of(name)) as client:
             assert await client.get_upload(AS_OPERATOR) == REFUSED
 
@@ -196,6 +196,17 @@ async def test_a_certificate_without_names_is_not_trusted(
     async with service.called_by(certificates.without_names("upload")) as client:
         assert await client.check_jobs() == REFUSED
         assert await client.get_upload(AS_OPERATOR) == REFUSED
+
+
+async def test_a_tool_with_the_certificate_of_the_service_itself_is_trusted(
+    service: Service, certificates: Certificates
+) -> None:
+    async with service.called_by(certificates.of("upload", "upload.sori")) as client:
+        assert await client.get_upload() == ""
+        assert service.uploads.callers[-1] == TRUSTED
+    async with service.called_by(certificates.of("analysis-worker")) as client:
+        assert await client.check_jobs() == ""
+        assert await client.get_upload() == REFUSED
 
 
 async def test_every_service_may_call_public_rpcs(
