@@ -13,6 +13,7 @@ import inspect
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -122,7 +123,9 @@ def _conditional(behaviour: Any) -> Any:
         apply_if_match(request, metadata)
         response = await behaviour(request, context)
         if header := etag_header(response, metadata):
-            await context.send_initial_metadata(header)
+            # A call that has sent headers of its own gets no etag.
+            with suppress(grpc.aio.UsageError):
+                await context.send_initial_metadata(header)
         return response
 
     return conditional
