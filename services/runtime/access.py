@@ -1,4 +1,4 @@
-"""Who calls an rpc, and whether the contract lets that caller use it.
+"""The caller of an rpc, and whether the contract admits that caller.
 
 The gateway verifies credentials and states the caller in metadata; it removes such metadata of
 clients. With mutual TLS, only the gateway's certificate makes a service believe them, and the
