@@ -161,9 +161,10 @@ def rig(
     analysis_port, sink_port = free_ports(2)
     variables = {
         "TARGET_SERVER_URL": f"http://127.0.0.1:{analysis_port}/analyze-voice",
-        # One client sends everything, and all reports come from one address.
+        # One address sends, watches and reports everything.
         "CLIENT_MAX_BYTES_PER_DAY": _LARGE,
         "CLIENT_MAX_OPEN_UPLOADS": "100000",
+        "MAX_WATCHES_PER_CLIENT": "0",
         "GATEWAY_WEBHOOK_REQUESTS_PER_SECOND": "1000000",
         "GATEWAY_WEBHOOK_BURST": "1000000",
     }

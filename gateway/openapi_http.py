@@ -226,6 +226,7 @@ SUCCESSES: Mapping[str, Success] = {
     ),
     "WriteTusUpload": Success(204, (*_TUS, "Upload-Offset"), ("Upload-Expires", "X-Job-Id")),
     "DeleteTusUpload": Success(204, _TUS),
+    "ForwardProviderLogin": Success(303, ("Location",)),
     "BeginProviderLogin": Success(302, ("Location", "Set-Cookie")),
     "EndProviderLogin": Success(302, ("Location", "Set-Cookie")),
 }
@@ -279,6 +280,21 @@ RAW_BODIES: Mapping[str, RawBody] = {
     "CreateTusUpload": RawBody(_TUS_MEDIA_TYPE, schema=_BINARY, required=False),
     "WriteTusUpload": RawBody(_TUS_MEDIA_TYPE, schema=_BINARY),
     "ReportAnalysis": RawBody("application/json", message="sori.analysis.v1.AnalysisReport"),
+    "ForwardProviderLogin": RawBody(
+        "application/x-www-form-urlencoded",
+        schema={
+            "type": "object",
+            "description": "The parameters of the provider.",
+            "properties": {
+                name: {"type": "string", "description": text}
+                for name, text in (
+                    ("code", "The authorization code."),
+                    ("state", "The state that BeginProviderLogin sent."),
+                    ("error", "The provider's error, if the login failed there."),
+                )
+            },
+        },
+    ),
 }
 """The body of each method that maps it to an HttpBody."""
 

@@ -133,8 +133,8 @@ class GatewaySettings(BaseModel):
     gateway_jwks_seconds: float = Field(
         300,
         ge=1,
-        description="Interval in seconds in which the gateway fetches the public keys of each "
-        "issuer; it keeps those that it has while an issuer does not respond.",
+        description="How long in seconds the gateway uses the public keys of an issuer; shortly "
+        "before, it fetches them again.",
     )
     gateway_access_cookie: str = Field(
         "",

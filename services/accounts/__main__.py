@@ -36,6 +36,7 @@ async def main(settings: AccountsSettings) -> None:
         parts = Parts.assemble(
             settings, database, AnalysisOwnerClient(analysis), UploadOwnerClient(upload)
         )
+        await resources.enter_async_context(parts.provider_http)
         server = Server(
             settings,
             ACCOUNTS,

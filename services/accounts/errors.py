@@ -115,6 +115,16 @@ class IdTokenInvalid(
     """The id token of a provider is refused; metadata: problem, without the token."""
 
 
+class ProviderUnavailable(
+    SoriError,
+    code=StatusCode.UNAVAILABLE,
+    developer="The login provider {provider} does not respond. Retry in a few seconds.",
+    korean="지금은 이 방법으로 로그인할 수 없습니다. 잠시 후 다시 시도해 주세요.",
+    english="This way to log in does not work at the moment. Try again in a few seconds.",
+):
+    """A provider does not respond, or its answer makes no sense; metadata: provider."""
+
+
 class ProviderNotFound(
     SoriError,
     code=StatusCode.NOT_FOUND,
@@ -143,6 +153,19 @@ class TotpCodeInvalid(
     english="The code is wrong. Enter the next code of your authenticator app.",
 ):
     """A code of the authenticator app is wrong or was used."""
+
+
+class SecondFactorExists(
+    SoriError,
+    code=StatusCode.FAILED_PRECONDITION,
+    developer=(
+        "The account has a second factor. Remove it (POST /auth/totp:remove) before you set up "
+        "another one."
+    ),
+    korean="이미 인증 앱을 사용하고 있습니다. 먼저 해제한 뒤 다시 등록해 주세요.",
+    english="You already use an authenticator app. Remove it, then set it up again.",
+):
+    """A second factor is set up while the account has one."""
 
 
 class AccountNotFound(

@@ -10,6 +10,8 @@ from services.accounts.key_ring import KeyRing
 from services.accounts.mailer import Mailer
 from services.accounts.outbox import Outbox
 from services.accounts.passwords import Passwords
+from services.accounts.provider_http import ProviderHttp
+from services.accounts.provider_logins import ProviderLogins
 from services.accounts.sealing import Sealer
 from services.accounts.second_factor import SecondFactor
 from services.accounts.session_keeper import SessionKeeper
@@ -39,6 +41,8 @@ class Parts:
     passwords: Passwords
     outbox: Outbox
     second_factor: SecondFactor
+    provider_http: ProviderHttp
+    provider_logins: ProviderLogins
     analyses: AnalysisOwnerClient
     uploads: UploadOwnerClient
 
@@ -63,6 +67,7 @@ class Parts:
         )
         smtp_url = SmtpUrl.parse(settings.smtp_url.get_secret_value())
         mailer = Mailer(smtp_url, settings.mail_from)
+        provider_http = ProviderHttp()
         return cls(
             settings=settings,
             database=database,
@@ -73,7 +78,9 @@ class Parts:
             sessions=SessionKeeper(session_store, keys),
             passwords=Passwords(settings, database),
             outbox=Outbox(MailStore(database), mailer, str(settings.app_url)),
-            second_factor=SecondFactor(settings, database, sealer),
+            second_factor=SecondFactor(database, sealer),
+            provider_http=provider_http,
+            provider_logins=ProviderLogins.assemble(settings, database, sealer, provider_http),
             analyses=analyses,
             uploads=uploads,
         )

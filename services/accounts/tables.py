@@ -54,7 +54,8 @@ def _account_id(*, primary_key: bool = False) -> Column[object]:
 
 # `email` is in lower case. It is null if a provider states none, and after the deletion.
 # `totp_secret` is sealed; `totp_pending_secret` waits for its confirmation. `totp_step` is the
-# time step of the last accepted code, so that no code is accepted twice.
+# time step of the last accepted code, so that no code is accepted twice. `totp_failures` counts
+# wrong codes in a row; `totp_retry_time` is when the next code is allowed.
 # `delete_time` is when the learner deleted the account; the row follows when all services have
 # erased what belongs to it.
 accounts = Table(
@@ -71,6 +72,8 @@ accounts = Table(
     Column("totp_secret", LargeBinary),
     Column("totp_pending_secret", LargeBinary),
     Column("totp_step", BigInteger, nullable=False, server_default="0"),
+    Column("totp_failures", Integer, nullable=False, server_default="0"),
+    _time("totp_retry_time"),
     _now("create_time"),
     _now("update_time"),
     _time("login_time"),

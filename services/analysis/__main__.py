@@ -16,12 +16,13 @@ from services.analysis.dispatched_tokens import DispatchedTokens
 from services.analysis.jobs import State
 from services.analysis.metrics import QueueMetrics
 from services.analysis.notifications import JobNotifications
+from services.analysis.owner_servicer import AnalysisOwnerServicer
 from services.analysis.progress import ProgressFeed
 from services.analysis.reaper import JobReaper
 from services.analysis.report_parser import ReportParser
 from services.analysis.servicer import AnalysisIntakeServicer, AnalysisServicer
 from services.analysis.settings import AnalysisSettings
-from services.analysis.store import Deletions, ExpiredJobs, JobQueue, JobStore
+from services.analysis.store import Deletions, ExpiredJobs, JobQueue, JobStore, OwnedJobs
 from services.analysis.webhook import WebhookSigner
 from services.analysis.worker import TIME_OUT_INTERVAL_SECONDS, Worker
 from services.registry import ANALYSIS
@@ -58,7 +59,8 @@ async def main(settings: AnalysisSettings, role: str) -> None:
     async with AsyncExitStack() as resources:
         database = await resources.enter_async_context(Database(settings, ANALYSIS.name))
         notifications = JobNotifications(database)
-        store = JobStore(database, notifications.notify)
+        store = JobStore(database, notifications.notify, settings.max_jobs_per_owner)
+        objects = await resources.enter_async_context(ObjectStore.connect(settings))
         server = Server(
             settings,
             ANALYSIS,
@@ -71,7 +73,7 @@ async def main(settings: AnalysisSettings, role: str) -> None:
         admission = None
         if role != "api":
             worker, tasks = await _worker(
-                resources, settings, database, store, notifications, webhook, parser
+                resources, settings, database, objects, store, notifications, webhook, parser
             )
             admission = Admission(lambda: worker.is_busy)
             background += tasks
@@ -79,6 +81,10 @@ async def main(settings: AnalysisSettings, role: str) -> None:
             deletions = Deletions(database, notifications.notify)
             servicers = (settings, store, deletions, notifications, webhook, parser, admission)
             background += _add_servicers(server, *servicers)
+            owned = OwnedJobs(database, notifications.notify)
+            analysis_pb2_grpc.add_AnalysisOwnerServiceServicer_to_server(
+                AnalysisOwnerServicer(store, owned, objects), server.grpc
+            )
         await server.run(settings.analysis_listen, background=background)
 
 
@@ -110,12 +116,12 @@ async def _worker(
     resources: AsyncExitStack,
     settings: AnalysisSettings,
     database: Database,
+    objects: ObjectStore,
     store: JobStore,
     notifications: JobNotifications,
     webhook: WebhookSigner,
     parser: ReportParser,
 ) -> tuple[Worker, list[Background]]:
-    objects = await resources.enter_async_context(ObjectStore.connect(settings))
     catalog = await resources.enter_async_context(
         open_channel(settings.catalog_address, settings.tls)
     )

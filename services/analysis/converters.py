@@ -22,6 +22,7 @@ from services.analysis.learner_messages import learner_message_of
 from services.analysis.reports import MAX_SENTENCE_LENGTH, Failure, Progress, Report
 from services.analysis.store import Filter, Submission, Transition
 from services.analysis.stored_results import readable_result
+from services.runtime.access import MAX_OWNER_ID_LENGTH, is_guest
 from services.runtime.errors import FieldViolation, InvalidField
 from services.runtime.language import Language
 from services.runtime.paging import position_of
@@ -67,10 +68,32 @@ def token_id_from(token_id: int) -> int:
     return token_id
 
 
+def owner_id_from(owner_id: str) -> str | None:
+    """The id of an account or a guest; None without one. Errors: InvalidField."""
+    if problem := _text_problem(owner_id, MAX_OWNER_ID_LENGTH, minimum=0):
+        raise InvalidField(FieldViolation("owner_id", problem))
+    return owner_id or None
+
+
+def required_owner_id_from(
+    owner_id: str, field: str = "owner_id", *, guest: bool | None = None
+) -> str:
+    """The id of an owner. guest: whether it must be that of a guest, or of an account.
+
+    Errors: InvalidField.
+    """
+    problem = _text_problem(owner_id, MAX_OWNER_ID_LENGTH)
+    if not problem and guest not in (None, is_guest(owner_id)):
+        problem = f"must be the id of {'a guest' if guest else 'an account'}"
+    if problem:
+        raise InvalidField(FieldViolation(field, problem))
+    return owner_id
+
+
 def request_id_from(request_id: str) -> str | None:
     """The client's name for its request; None without one. Errors: InvalidField."""
-    if len(request_id) > MAX_REQUEST_ID_LENGTH or "\0" in request_id:
-        problem = f"must have at most {MAX_REQUEST_ID_LENGTH} characters and no NUL"
+    if len(request_id) > MAX_REQUEST_ID_LENGTH or not request_id.isprintable():
+        problem = f"must have at most {MAX_REQUEST_ID_LENGTH} printable characters"
         raise InvalidField(FieldViolation("request_id", problem))
     return request_id or None
 
@@ -109,6 +132,7 @@ def submission_from(request: pb.SubmitRecordingRequest) -> Submission:
         recording=recording_from(request.recording),
         token_revision=request.token_revision,
         request_id=request_id_from(request.request_id),
+        owner_id=owner_id_from(request.owner_id),
     )
 
 
@@ -143,6 +167,7 @@ def filter_from(request: pb.ListAnalysesRequest) -> Filter:
         raise InvalidField(FieldViolation("status", f"must be one of {', '.join(STATUSES)}"))
     return Filter(
         token_id=request.token_id or None,
+        owner_id=owner_id_from(request.owner_id),
         status=request.status or None,
         created_from=_time_from(request, "created_from"),
         created_before=_time_from(request, "created_before"),
@@ -210,6 +235,7 @@ def analysis_to(analysis: Analysis, language: Language) -> pb.Analysis:
         update_time=timestamp_of(analysis.update_time),
         end_time=None if analysis.end_time is None else timestamp_of(analysis.end_time),
         attempts=map(_attempt_to, analysis.attempts),
+        owner_id=_account_to(job.owner_id),
     )
 
 
@@ -258,6 +284,11 @@ def _read(job: Job) -> tuple[Job, Struct | None]:
     if result is None:
         job = replace(job, state=State.FAILED, failure_reason=RESULT_UNREADABLE, result=None)
     return job, result
+
+
+def _account_to(owner_id: str | None) -> str:
+    """The id of an account. That of a guest says nothing to clients."""
+    return "" if owner_id is None or is_guest(owner_id) else owner_id
 
 
 def _job_id_to(job_id: UUID | None) -> str:

@@ -167,7 +167,8 @@ class Recording:
 class Job:
     """An analysis job as its watchers see it.
 
-    progress: 0 to 100. revision: increases with every change. stage: the step that the
+    owner_id: the account or the guest that owns it; None for callers without an
+    identity. progress: 0 to 100. revision: increases with every change. stage: the step that the
     analysis server reported: one of `reports.STAGES`, or a sentence; may be empty. result:
     a serialized google.protobuf.Struct; set once completed. failure_reason:
     UPPER_SNAKE_CASE; set once failed or cancelled. failure_message: the sentence for the
@@ -186,6 +187,7 @@ class Job:
     failure_reason: str | None = None
     failure_message: str = ""
     failure_messages: Mapping[str, str] = field(default_factory=dict)
+    owner_id: str | None = None
 
     @property
     def has_ended(self) -> bool:

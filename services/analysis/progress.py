@@ -15,7 +15,7 @@ from uuid import UUID
 from services.analysis.errors import JobNotFound
 from services.analysis.heartbeats import Heartbeats
 from services.analysis.jobs import Job, State
-from services.analysis.store import JobStore
+from services.analysis.store import JobStore, MayUse, everybody
 from services.runtime.errors import DatabaseUnavailable, ShuttingDown
 from services.runtime.ids import unix_seconds_of
 
@@ -106,17 +106,19 @@ class ProgressFeed:
         self._has_news = asyncio.Event()
         self._is_stopping = False
 
-    async def watch(self, job_id: UUID) -> AsyncGenerator[Job]:
+    async def watch(self, job_id: UUID, may_use: MayUse = everybody) -> AsyncGenerator[Job]:
         """Yield the job's state, then every newer one, until the job has ended.
 
         The same state is repeated as a heartbeat. If the id is new and has no job, waits for
-        the job.
+        the job. So it does if the watcher may not use the job: a job of another owner is like an
+        unknown one. may_use: checked once, at the start.
+
         Errors: JobNotFound and DatabaseUnavailable at the start; ShuttingDown; JobNotFound
         when the job is deleted and its end was missed.
         """
         with self._subscribed(job_id) as watcher:
             # Read after subscribing, or a change in between would be missed.
-            job = await self._first_state(job_id, watcher)
+            job = await self._first_state(job_id, watcher, may_use)
             self._watched[job_id].has_read(job.revision)
             self._heartbeats.postpone(watcher)
             yield job
@@ -173,7 +175,7 @@ class ProgressFeed:
         """Repeat the states of unchanged jobs until cancelled."""
         await self._heartbeats.run()
 
-    async def _first_state(self, job_id: UUID, watcher: _Watcher) -> Job:
+    async def _first_state(self, job_id: UUID, watcher: _Watcher, may_use: MayUse) -> Job:
         """Read a job, or wait until it is created."""
         age = time.time() - unix_seconds_of(job_id)
         is_new = abs(age) < self._new_job_seconds
@@ -182,16 +184,17 @@ class ProgressFeed:
         while True:
             watcher.job_is_gone = False
             try:
-                return await self._store.get(job_id)
+                return await self._store.get(job_id, may_use)
             except JobNotFound:
-                if not is_new or await self._store.is_deleted(job_id):
+                if not is_new or await self._store.is_deleted(job_id, may_use):
                     raise
                 seconds = end - time.monotonic()
                 if seconds <= 0:
                     raise
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    if (job := await watcher.receive()) is not None:
+                    job = await watcher.receive()
+                    if job is not None and may_use(job.owner_id):
                         return job
             if self._is_stopping:
                 raise ShuttingDown

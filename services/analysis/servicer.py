@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from services.analysis.converters import (
     job_id_from,
     job_ids_from,
     learner_messages_from,
+    owner_id_from,
     position_from,
     progress_to,
     recording_from,
@@ -33,8 +35,8 @@ from services.analysis.report_parser import ReportParser
 from services.analysis.reports import REASON, Failure, Progress, Report, Results
 from services.analysis.settings import AnalysisSettings
 from services.analysis.store import Deletions, JobStore, Reuse, Transition
+from services.analysis.viewers import Viewer
 from services.analysis.webhook import WebhookSigner
-from services.runtime.client_address import client_key
 from services.runtime.errors import FieldViolation, InvalidField
 from services.runtime.ids import random_uuid7
 from services.runtime.interceptors import Context, call_language
@@ -73,25 +75,32 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
     async def GetAnalysisResult(
         self, request: pb.GetAnalysisResultRequest, context: Context
     ) -> pb.AnalysisResult:
-        job = await self._store.get(job_id_from(request.job_id))
+        viewer = self._viewer(context)
+        job = await self._store.get(job_id_from(request.job_id), viewer.may_use)
         return result_to(job, call_language(context))
 
     async def WatchAnalysis(
         self, request: pb.WatchAnalysisRequest, context: Context
     ) -> AsyncIterator[pb.AnalysisProgress]:
         language = call_language(context)
-        with self._watch_limit.watch(client_key(context)):
-            async with aclosing(self._feed.watch(job_id_from(request.job_id))) as states:
+        viewer, job_id = self._viewer(context), job_id_from(request.job_id)
+        with self._watch_limit.watch(viewer.limited_as):
+            async with aclosing(self._feed.watch(job_id, viewer.may_use)) as states:
                 async for job in states:
                     yield progress_to(job, language)
 
     async def GetAnalysis(self, request: pb.GetAnalysisRequest, context: Context) -> pb.Analysis:
-        return await self._analysis(job_id_from(request.job_id), context)
+        may_use = self._viewer(context).may_use
+        analysis = await self._store.get_analysis(job_id_from(request.job_id), may_use)
+        return analysis_to(analysis, call_language(context))
 
     async def ListAnalyses(
         self, request: pb.ListAnalysesRequest, context: Context
     ) -> pb.ListAnalysesResponse:
         wanted, size = filter_from(request), page_size_of(request.page_size)
+        wanted = replace(wanted, owner_id=self._viewer(context).listed_owner(wanted.owner_id))
+        # A page token is for the list of one owner.
+        request.owner_id = wanted.owner_id or ""
         # One more than the page shows whether another page follows.
         found = await self._store.list_page(wanted, size + 1, position_from(request))
         answer = pb.ListAnalysesResponse()
@@ -105,7 +114,7 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
     async def CancelAnalysis(
         self, request: pb.CancelAnalysisRequest, context: Context
     ) -> pb.Analysis:
-        job_id = job_id_from(request.job_id)
+        job_id = await self._usable(request.job_id, context)
         transition = await self._store.cancel(job_id)
         if not transition.applied and transition.before is not State.CANCELLED:
             raise AnalysisEnded(job_id=job_id, status=transition.before)
@@ -114,7 +123,7 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
     async def RetryAnalysis(
         self, request: pb.RetryAnalysisRequest, context: Context
     ) -> pb.Analysis:
-        job_id = job_id_from(request.job_id)
+        job_id = await self._usable(request.job_id, context)
         timeout = timedelta(seconds=self._settings.dispatch_deadline_seconds)
         retry_id = await self._store.retry(job_id, random_uuid7(), timeout)
         if retry_id is None:
@@ -125,8 +134,8 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
         return await self._analysis(retry_id, context)
 
     async def DeleteAnalysis(self, request: pb.DeleteAnalysisRequest, context: Context) -> Empty:
-        job_id = job_id_from(request.job_id)
         try:
+            job_id = await self._usable(request.job_id, context)
             await self._deletions.delete(job_id)
         except JobNotFound:
             if not request.allow_missing:
@@ -156,6 +165,15 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
             case Progress(percent, stage):
                 return await self._store.advance(job_id, progress_of(percent), stage)
 
+    def _viewer(self, context: Context) -> Viewer:
+        return Viewer.of(context, guests=self._settings.guests_admitted)
+
+    async def _usable(self, job_id: str, context: Context) -> UUID:
+        """The id of a job that the caller may use. Errors: InvalidField, JobNotFound."""
+        parsed = job_id_from(job_id)
+        await self._store.require(parsed, self._viewer(context).may_use)
+        return parsed
+
     async def _analysis(self, job_id: UUID, context: Context) -> pb.Analysis:
         return analysis_to(await self._store.get_analysis(job_id), call_language(context))
 
@@ -181,6 +199,7 @@ class AnalysisIntakeServicer(analysis_pb2_grpc.AnalysisIntakeServiceServicer):
             token_id_from(request.token_id),
             self._timeout_from(request),
             request_id_from(request.request_id),
+            owner_id_from(request.owner_id),
         )
         answer = pb.OpenAnalysisResponse()
         if attached is not None:

@@ -115,8 +115,8 @@ class AnalysisSettings(DatabaseSettings, ObjectStoreSettings):
     result_reuse: bool = Field(
         True,
         description=(
-            "Whether a recording that was analysed before, for the same token revision, gets the "
-            "stored result."
+            "Whether a recording that its owner had analysed before, for the same token revision, "
+            "gets the stored result."
         ),
     )
     analyzer_version: str = Field(
@@ -138,12 +138,20 @@ class AnalysisSettings(DatabaseSettings, ObjectStoreSettings):
     recording_url_seconds: int = Field(
         3600, ge=1, le=604_800, description="How long the presigned URL of a recording is valid."
     )
+    max_jobs_per_owner: int = Field(
+        1000,
+        ge=0,
+        description=(
+            "Analyses that one account or guest may have under way, from the start of the upload "
+            "to the end of the analysis; 0: unlimited."
+        ),
+    )
     max_watches_per_client: int = Field(
         500,
         ge=0,
         description=(
-            "Analyses that one client address can watch at the same time at each process; a "
-            "school shares one address; 0: unlimited."
+            "Analyses that one account, or the address of a client without one, can watch at the "
+            "same time at each process; a school shares one address; 0: unlimited."
         ),
     )
     analysis_max_watches: int = Field(

@@ -24,6 +24,10 @@ from services.runtime.tables import metadata_of
 
 metadata = metadata_of("analysis")
 
+# Jobs without an owner share one key, so that one comparison finds them in an index.
+_OWNER_KEY = "coalesce(owner_id, '')"
+_READY_TIME = "coalesce(due_time, 'infinity')"
+
 # The row is the work item. `due_time` is when the job next needs a worker: at its next
 # dispatch, the end of its lease, the next look at its status, or its deadline; NULL once
 # the job has ended. `deadline` limits the time in the current state. `dispatches` counts
@@ -31,13 +35,17 @@ metadata = metadata_of("analysis")
 # may have seen, `silences` those that it accepted and never reported. `failure_message`
 # is the sentence for the learner from the analysis server, `failure_messages` are those
 # from the upload service, by language. `delete_time` is when a client deleted the job:
-# reads no longer find it, and the reaper soon deletes the recording and the row.
+# reads no longer find it, and the reaper soon deletes the recording and the row. `owner_id` is
+# the account or the guest that owns the job; NULL for callers without an identity, and
+# for jobs from before accounts. `turn` orders the claims of queued jobs (`store/turns.py`).
+# `request_id` contains the account to which it belongs (`store/request_ids.py`).
 jobs = Table(
     "jobs",
     metadata,
     Column("job_id", Uuid, primary_key=True),
     Column("token_id", Integer, nullable=False),
-    Column("request_id", Text, unique=True),
+    Column("owner_id", Text),
+    Column("request_id", Text),
     Column("state", Text, nullable=False),
     Column("progress", SmallInteger, nullable=False),
     Column("stage", Text, nullable=False, server_default=""),
@@ -46,6 +54,7 @@ jobs = Table(
     Column("counted_attempts", Integer, nullable=False, server_default="0"),
     Column("silences", Integer, nullable=False, server_default="0"),
     Column("due_time", DateTime(timezone=True)),
+    Column("turn", BigInteger, nullable=False, server_default=text("0")),
     Column("deadline", DateTime(timezone=True)),
     Column("lease_token", Uuid),
     Column("worker", Text, nullable=False, server_default=""),
@@ -60,7 +69,7 @@ jobs = Table(
     Column("result", LargeBinary),
     Column("analyzer_version", Text, nullable=False, server_default=""),
     Column("reused_job_id", Uuid),
-    Column("retried_job_id", Uuid, unique=True),
+    Column("retried_job_id", Uuid),
     Column("failure_reason", Text),
     Column("failure_message", Text, nullable=False, server_default=""),
     Column("failure_messages", JSONB, nullable=False, server_default=text("'{}'")),
@@ -87,6 +96,19 @@ jobs = Table(
         "state NOT IN ('queued', 'dispatched', 'completed') OR object_key IS NOT NULL",
         name="recording",
     ),
+    # Each name of a request, and each retried job, belongs to one job. Most jobs have neither.
+    Index(
+        "ix_jobs_request_id",
+        "request_id",
+        unique=True,
+        postgresql_where=text("request_id IS NOT NULL"),
+    ),
+    Index(
+        "ix_jobs_retried_job_id",
+        "retried_job_id",
+        unique=True,
+        postgresql_where=text("retried_job_id IS NOT NULL"),
+    ),
     # Due jobs. It has only jobs that have not ended, so claims cost the same with a long history.
     Index(
         "ix_jobs_state_due_time",
@@ -94,9 +116,26 @@ jobs = Table(
         "due_time",
         postgresql_where=text("due_time IS NOT NULL"),
     ),
-    # Lists, newest first: all jobs, those of a token, under way, failed, cancelled.
+    # Queued jobs in the order of their claims. Other indexes serve no condition on the expression:
+    # by outdated statistics, PostgreSQL would sort all due jobs for each claim.
+    Index("ix_jobs_turn", "turn", text(_READY_TIME), postgresql_where=text("state = 'queued'")),
+    # The jobs of an owner under way: how many there are, and the last turn of them.
+    Index(
+        "ix_jobs_owner_under_way",
+        text(_OWNER_KEY),
+        "turn",
+        postgresql_where=text("due_time IS NOT NULL"),
+    ),
+    # Lists, newest first: all jobs, those of a token, of an owner, under way, failed, cancelled.
     Index("ix_jobs_create_time", "create_time", "job_id"),
     Index("ix_jobs_token_id", "token_id", "create_time", "job_id"),
+    Index(
+        "ix_jobs_owner_id",
+        "owner_id",
+        "create_time",
+        "job_id",
+        postgresql_where=text("owner_id IS NOT NULL"),
+    ),
     Index(
         "ix_jobs_under_way",
         "create_time",
@@ -119,12 +158,13 @@ jobs = Table(
     Index("ix_jobs_end_time", "end_time", postgresql_where=text("end_time IS NOT NULL")),
     # Deleted jobs.
     Index("ix_jobs_delete_time", "delete_time", postgresql_where=text("delete_time IS NOT NULL")),
-    # Results that can be reused, and the analyzer version of the newest.
+    # Results that their owners can reuse, and the analyzer version of the newest.
     Index(
-        "ix_jobs_sha256",
+        "ix_jobs_reusable",
         "sha256",
         "token_id",
         "token_revision",
+        text(_OWNER_KEY),
         postgresql_where=text("state = 'completed' AND reused_job_id IS NULL"),
     ),
     Index(

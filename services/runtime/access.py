@@ -1,25 +1,29 @@
-"""The caller of an rpc, and whether the contract admits that caller.
+"""The caller of an rpc, and whether the contract lets it use the rpc.
 
 The gateway verifies credentials and states the caller in metadata; it removes such metadata of
 clients. With mutual TLS, only the gateway's certificate makes a service believe them, and the
-name in the certificate of another service of the suite identifies that service. Without it, as
+names in the certificate of another service of the suite identify that service. Without it, as
 in the local stack, a call that did not pass the gateway is trusted.
 """
 
 from __future__ import annotations
 
+import contextvars
 import hashlib
 import inspect
+import re
+import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
 
+from services.registry import SERVICES
 from services.runtime.handlers import WrappedHandlers, inside, is_own_method, with_behaviour
 from services.runtime.interceptors import Context, call_metadata
 from services.runtime.shared_errors import CredentialsMissing, RoleMissing
@@ -41,12 +45,32 @@ GUEST_TOKEN = "x-sori-guest-token"  # noqa: S105 (a name)
 CATALOG_EDITOR = "catalog_editor"
 OPERATOR = "operator"
 
+MAX_OWNER_ID_LENGTH = 255
+
 _GUEST_PREFIX = "guest:"
+_GUEST_TOKEN_BYTES = 32
+_GUEST_TOKEN_FORM = re.compile(r"[A-Za-z0-9_-]{43}")
+
 _SAN = "x509_subject_alternative_name"
-_ROLES_OF = {
+_SECURITY = "transport_security_type"
+_SERVICE_OF = {
+    program: service.name
+    for service in SERVICES
+    for program in (*service.programs, *service.deployments)
+}
+"""The services by the names of their programs and deployments, some of which have certificates."""
+
+# The attributes of a protobuf enum are slow.
+_ACCOUNTS_ONLY = Access.ACCESS_ACCOUNT
+_OPEN_TO_ALL = (Access.ACCESS_PUBLIC, Access.ACCESS_ANALYSIS_SERVER)
+_ROLES_OF: dict[int, str] = {
     Access.ACCESS_CATALOG_EDITOR: CATALOG_EDITOR,
     Access.ACCESS_OPERATOR: OPERATOR,
 }
+_OF_PEOPLE = (
+    *(Access.ACCESS_LEARNER, Access.ACCESS_OWNER, Access.ACCESS_ACCOUNT),
+    *_ROLES_OF,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +79,26 @@ class Caller:
 
     owner_id: the owner of what the caller creates: the id of an account, or that of a guest;
         empty for callers without either. roles: what the caller may do. is_account: whether it
-        has an account. is_trusted: whether the caller is part of the suite, or reached the
-        service without the gateway where there is no mutual TLS. service: the name of the
-        calling service where its certificate states it.
+        has an account. is_trusted: whether the caller reached the service without the gateway
+        where there is no mutual TLS. services: with mutual TLS, the names in the certificate of
+        a caller other than the gateway, those of the suite's services among them.
     """
 
     owner_id: str = ""
-    roles: frozenset[str] = field(default_factory=frozenset)
+    roles: frozenset[str] = frozenset()
     is_account: bool = False
     is_trusted: bool = False
-    service: str = ""
+    services: frozenset[str] = frozenset()
 
     @property
     def is_operator(self) -> bool:
         """Whether the caller may see and change what belongs to others."""
         return self.is_trusted or OPERATOR in self.roles
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether the caller came through the gateway and has neither an account nor a secret."""
+        return not (self.owner_id or self.is_trusted or self.services)
 
     def may_use(self, owner_id: str | None, *, guests: bool) -> bool:
         """Whether a resource exists for the caller.
@@ -79,7 +108,28 @@ class Caller:
         """
         if self.is_operator or (owner_id and owner_id == self.owner_id):
             return True
-        return guests and (not owner_id or owner_id.startswith(_GUEST_PREFIX))
+        return guests and (not owner_id or is_guest(owner_id))
+
+
+TRUSTED = Caller(is_trusted=True)
+"""The callers without the gateway, and the service itself."""
+
+_NOBODY = Caller()
+_UNKNOWN_PEER = frozenset({"unknown"})
+
+_known: contextvars.ContextVar[tuple[Context, Caller] | None] = contextvars.ContextVar(
+    "caller", default=None
+)
+
+
+def is_guest(owner_id: str) -> bool:
+    """Whether an owner is a guest, not an account."""
+    return owner_id.startswith(_GUEST_PREFIX)
+
+
+def new_guest_token() -> str:
+    """A secret for a new guest: 32 random bytes in base64url."""
+    return secrets.token_urlsafe(_GUEST_TOKEN_BYTES)
 
 
 def guest_owner_id(token: str) -> str:
@@ -89,28 +139,45 @@ def guest_owner_id(token: str) -> str:
 
 
 def caller_of(context: Context) -> Caller:
-    """The caller of the rpc."""
-    return _caller(call_metadata(context), _certificate_names(context))
+    """The caller of the rpc, found out once for each call."""
+    known = _known.get()
+    if known is not None and known[0] is context:
+        return known[1]
+    caller = _caller(call_metadata(context), _certificate_names(context))
+    _known.set((context, caller))
+    return caller
 
 
-def _caller(metadata: Mapping[str, str], certificate_names: frozenset[str] | None) -> Caller:
+def _caller(metadata: Mapping[str, str], certificate_names: Iterable[str] | None) -> Caller:
     """certificate_names: of the peer; None without mutual TLS."""
-    if certificate_names is not None and GATEWAY not in certificate_names:
-        return Caller(service=min(certificate_names, key=len, default=""))
     kind = metadata.get(CALLER)
-    if kind is None and certificate_names is None:
-        return Caller(is_trusted=True)
+    # A certificate may have the names of all programs; the gateway always states the caller.
+    if certificate_names is not None and (kind is None or GATEWAY not in certificate_names):
+        names = {_SERVICE_OF.get(each, each) for each in certificate_names if each != GATEWAY}
+        return Caller(services=frozenset(names) or _UNKNOWN_PEER)
+    if kind is None:
+        return TRUSTED
     roles = frozenset(metadata.get(ROLES, "").split())
     if kind == "account":
-        return Caller(metadata.get(ACCOUNT, ""), roles, is_account=True)
-    token = metadata.get(GUEST_TOKEN, "") if kind == "guest" else ""
-    return Caller(guest_owner_id(token) if token else "", roles)
+        account = metadata.get(ACCOUNT, "")
+        return Caller(account, roles, is_account=True) if _is_account_id(account) else _NOBODY
+    if kind == "guest":
+        token = metadata.get(GUEST_TOKEN, "")
+        is_valid = _GUEST_TOKEN_FORM.fullmatch(token) is not None
+        return Caller(guest_owner_id(token) if is_valid else "", roles)
+    return Caller(roles=roles) if kind == "nobody" else _NOBODY
 
 
-def _certificate_names(context: Context) -> frozenset[str] | None:
-    """The DNS names in the peer's certificate; None without mutual TLS."""
-    names = context.auth_context().get(_SAN)
-    return None if names is None else frozenset(name.decode() for name in names)
+def _is_account_id(text: str) -> bool:
+    return 0 < len(text) <= MAX_OWNER_ID_LENGTH and not is_guest(text)
+
+
+def _certificate_names(context: Context) -> list[str] | None:
+    """The names in the peer's certificate; None without mutual TLS."""
+    properties = context.auth_context()
+    if b"ssl" not in properties.get(_SECURITY, ()):
+        return None
+    return [name.decode() for name in properties.get(_SAN, ())]
 
 
 @dataclass(frozen=True)
@@ -126,25 +193,33 @@ class Rule:
         options = method.GetOptions().Extensions
         return cls(options[access_pb2.access], frozenset(options[access_pb2.callers]))
 
+    @property
+    def is_open(self) -> bool:
+        """Whether everyone may call the rpc, or the rpc checks its caller itself."""
+        return self.access in _OPEN_TO_ALL
+
     def check(self, caller: Caller, *, guests: bool) -> None:
-        """Errors: CredentialsMissing, RoleMissing."""
-        is_exempt = self.access in (Access.ACCESS_PUBLIC, Access.ACCESS_ANALYSIS_SERVER)
-        if is_exempt or caller.is_trusted or (caller.service and caller.service in self.callers):
+        """Refuse a caller who may not call the rpc. guests: whether guests are admitted.
+
+        Errors: CredentialsMissing, RoleMissing.
+        """
+        if self.is_open or caller.is_trusted or not self.callers.isdisjoint(caller.services):
             return
-        if self.access == Access.ACCESS_INTERNAL or caller.service:
+        # An rpc without a rule is for nobody.
+        if caller.services or self.access not in _OF_PEOPLE:
             raise RoleMissing(role="internal")
-        if self.access == Access.ACCESS_ACCOUNT:
-            if not caller.is_account:
-                raise CredentialsMissing
-            return
+        if not self._admits(caller, guests):
+            role = _ROLES_OF.get(self.access)
+            raise RoleMissing(role=role) if role and caller.is_account else CredentialsMissing
+
+    def _admits(self, caller: Caller, guests: bool) -> bool:
+        """Whether a person may call the rpc."""
+        if self.access == _ACCOUNTS_ONLY:
+            return caller.is_account
         if OPERATOR in caller.roles:
-            return
+            return True
         role = _ROLES_OF.get(self.access)
-        if role is None:
-            if not caller.is_account and not guests:
-                raise CredentialsMissing
-        elif role not in caller.roles:
-            raise RoleMissing(role=role) if caller.is_account else CredentialsMissing
+        return guests or caller.is_account if role is None else role in caller.roles
 
 
 class AccessCheck(grpc.aio.ServerInterceptor):
@@ -171,16 +246,18 @@ class AccessCheck(grpc.aio.ServerInterceptor):
         return handler and self._wrapped.of(handler_call_details.method, handler)
 
     def _checked(self, method: str, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
+        unchecked: grpc.RpcMethodHandler[Any, Any] = handler
         if is_own_method(method):
-            checked: grpc.RpcMethodHandler[Any, Any] = handler
-            return checked
+            return unchecked
         rule = rule_of(method)
         if rule.access == Access.ACCESS_PUBLIC and not self._public_catalog:
             rule = Rule(Access.ACCESS_LEARNER, rule.callers)
+        if rule.is_open:
+            return unchecked
 
         def check(_: Any, context: Context) -> nullcontext[None]:
             rule.check(caller_of(context), guests=self._guests)
-            return nullcontext()
+            return _NO_SCOPE
 
         return with_behaviour(
             handler,
@@ -188,6 +265,9 @@ class AccessCheck(grpc.aio.ServerInterceptor):
                 check, behaviour, yields=inspect.isasyncgenfunction(behaviour)
             ),
         )
+
+
+_NO_SCOPE = nullcontext()
 
 
 def rule_of(method: str) -> Rule:

@@ -6,6 +6,9 @@ from grpc import StatusCode
 
 from services.runtime.errors import SoriError
 
+JOBS_RETRY_SECONDS = 10
+"""An analysis usually ends in less."""
+
 WATCH_RETRY_SECONDS = 2
 """Watches end at any time, so a client tries again soon."""
 
@@ -59,6 +62,22 @@ class AnalysisUnavailable(
     english="The service is temporarily unavailable. Try again in a few seconds.",
 ):
     """The analysis service does not respond."""
+
+
+class TooManyJobs(
+    SoriError,
+    code=StatusCode.RESOURCE_EXHAUSTED,
+    developer=(
+        "This owner has {limit} analyses under way, which is the limit. Retry when some have ended."
+    ),
+    korean="진행 중인 분석이 너무 많습니다. 잠시 후 다시 시도해 주세요.",
+    english="Too many of your analyses are under way. Try again in a moment.",
+):
+    """An owner has as many analyses under way as one owner may have; metadata: limit."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit=limit)
+        self.retry_seconds = JOBS_RETRY_SECONDS
 
 
 class TooManyWatches(

@@ -19,7 +19,7 @@ from services.runtime.processes import add_processes_argument, become_parent
 from services.runtime.schema import SchemaProbe
 from services.runtime.server import Background, Server
 from services.upload.cleanup import CleanUpTasks
-from services.upload.client_limits import ClientLimits
+from services.upload.client_limits import ClientLimits, Quota
 from services.upload.client_store import ClientStore
 from services.upload.clients import AnalysisClient, CatalogClient
 from services.upload.completion import Completion
@@ -27,12 +27,14 @@ from services.upload.memory_budget import MemoryBudget
 from services.upload.memory_release import INTERVAL_SECONDS, MemoryRelease
 from services.upload.one_shot import OneShotUploads
 from services.upload.orphans import OrphanReaper
+from services.upload.owner_servicer import UploadOwnerServicer
+from services.upload.owners import OwnedUploads
 from services.upload.reaper import UploadReaper
 from services.upload.received import Limits
 from services.upload.servicer import UploadServicer
 from services.upload.session import SessionResources
 from services.upload.settings import UploadSettings
-from services.upload.store import UploadStore, WriterStore
+from services.upload.store import OwnerStore, UploadStore, WriterStore
 from services.upload.stream import MAX_MESSAGE_BYTES
 from services.upload.tus_servicer import TusServicer
 from services.upload.uploads import Uploads
@@ -53,7 +55,7 @@ async def main(settings: UploadSettings) -> None:
     ):
         catalog, analysis = CatalogClient(catalog_channel), AnalysisClient(analysis_channel)
         resources = _session_resources(settings, database, objects, catalog, analysis)
-        uploads = Uploads(resources, catalog, _lifetime(settings))
+        uploads = Uploads(resources, catalog, _lifetime(settings), guests=settings.guests_admitted)
         reaper = UploadReaper(
             resources.store, resources.writer_store, uploads, resources.completion
         )
@@ -69,11 +71,13 @@ async def main(settings: UploadSettings) -> None:
             max_calls=settings.upload_max_calls,
             deserializers=DESERIALIZERS,
         )
-        one_shot = OneShotUploads(resources, catalog, analysis)
-        upload_pb2_grpc.add_UploadServiceServicer_to_server(
-            UploadServicer(uploads, one_shot), server.grpc
+        _add_servicers(
+            server,
+            uploads,
+            OneShotUploads(resources, catalog, analysis),
+            OwnedUploads(OwnerStore(database), resources.store, resources.completion),
+            guests=settings.guests_admitted,
         )
-        tus_pb2_grpc.add_TusServiceServicer_to_server(TusServicer(uploads), server.grpc)
         memory_release = MemoryRelease(resources.budget)
         releasing = PeriodicTask("memory release", memory_release.run_once, INTERVAL_SECONDS)
         reaping = PeriodicTask("upload reaper", reaper.reap, settings.upload_sweep_seconds)
@@ -88,6 +92,23 @@ async def main(settings: UploadSettings) -> None:
             ],
         )
         await resources.clean_ups.drain()
+
+
+def _add_servicers(
+    server: Server,
+    uploads: Uploads,
+    one_shot: OneShotUploads,
+    owned: OwnedUploads,
+    *,
+    guests: bool,
+) -> None:
+    upload_pb2_grpc.add_UploadServiceServicer_to_server(
+        UploadServicer(uploads, one_shot, guests=guests), server.grpc
+    )
+    tus_pb2_grpc.add_TusServiceServicer_to_server(TusServicer(uploads, guests=guests), server.grpc)
+    upload_pb2_grpc.add_UploadOwnerServiceServicer_to_server(
+        UploadOwnerServicer(owned), server.grpc
+    )
 
 
 def _session_resources(
@@ -114,8 +135,8 @@ def _session_resources(
         ),
         client_limits=ClientLimits(
             ClientStore(database),
-            open_uploads=settings.client_max_open_uploads,
-            daily_bytes=settings.client_max_bytes_per_day,
+            address=Quota(settings.client_max_open_uploads, settings.client_max_bytes_per_day),
+            account=Quota(settings.account_max_open_uploads, settings.account_max_bytes_per_day),
         ),
         idle_seconds=settings.upload_idle_seconds,
         submissions=asyncio.Semaphore(settings.upload_max_submissions),

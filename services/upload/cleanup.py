@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 
+from services.upload.shielded import ShieldedTasks
+
 DRAIN_SECONDS = 10.0
 """How long a process that shuts down waits for clean-ups."""
 
@@ -14,7 +16,7 @@ class CleanUpTasks:
     """The running clean-ups of this process, and the calls that may start some."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = ShieldedTasks()
         self._calls = 0
         self._no_calls = asyncio.Event()
         self._no_calls.set()
@@ -33,14 +35,11 @@ class CleanUpTasks:
 
     async def run(self, work: Coroutine[None, None, None]) -> None:
         """Run a clean-up to its end, even if the caller is cancelled meanwhile."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        await asyncio.shield(task)
+        await self._tasks.run(work)
 
     async def drain(self) -> None:
         """Wait, up to DRAIN_SECONDS, for all clean-ups and for the calls that may start some."""
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self._no_calls.wait()
-                await asyncio.gather(*self._tasks, return_exceptions=True)
+                await self._tasks.done()

@@ -1,10 +1,11 @@
 """Limits per client: how many uploads it may have open, and how many bytes it may send a day.
 
-A client is a key: its network address, or its account once accounts exist. PostgreSQL has
-the counts, because a limit holds for all replicas and after a restart. They are read and
-written in batches, so that a take that arrives at once costs no statement. A client can
-exceed a limit by what it sends to each replica between two batches, and by the uploads that
-it creates at the same moment. A take that has no row counts only at its own replica.
+A client is a key: its account, or without one its network address. A guest counts by address,
+because everyone can get any number of guest secrets. PostgreSQL has the counts, because a
+limit holds for all replicas and after a restart. They are read and written in batches, so
+that a take that arrives at once costs no statement. A client can exceed a limit by what it
+sends to each replica between two batches, and by the uploads that it creates at the same
+moment. A take that has no row counts only at its own replica.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
 from cachetools import LRUCache
 
+from services.runtime.access import Caller
 from services.runtime.periodic import PeriodicTask
 from services.upload.client_store import ClientStore, ClientUsage
 from services.upload.errors import DailyBytesExceeded, TooManyOpenUploads
@@ -32,7 +35,32 @@ COUNT_VALID_SECONDS = 3 * BATCH_SECONDS
 OPEN_RETRY_SECONDS = 30
 """A client cannot know when its uploads end, so it tries again after this time."""
 
+_ACCOUNT = "account:"
+
 _logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What one client may use; 0 is unlimited. daily_bytes: on a day in UTC."""
+
+    open_uploads: int = 0
+    daily_bytes: int = 0
+
+    @property
+    def is_unlimited(self) -> bool:
+        """Whether nothing needs to be counted."""
+        return not self.open_uploads and not self.daily_bytes
+
+
+def account_client(account_id: str) -> str:
+    """The key of an account; it equals no address."""
+    return _ACCOUNT + account_id
+
+
+def client_of(caller: Caller, address: str) -> str:
+    """The key of the limits that a caller counts against. address: the key of its address."""
+    return account_client(caller.owner_id) if caller.is_account else address
 
 
 class _Saved:
@@ -61,11 +89,11 @@ _NOTHING_SAVED = _Saved(ClientUsage(open_uploads=0, bytes_today=0))
 class ClientLimits:
     """Admits uploads and counts their bytes; `run` saves the counts."""
 
-    def __init__(self, store: ClientStore, *, open_uploads: int, daily_bytes: int) -> None:
-        """Set the limits of each client; 0 is unlimited."""
+    def __init__(self, store: ClientStore, *, address: Quota, account: Quota) -> None:
+        """Set the quotas of each address and of each account."""
         self._store = store
-        self._open_uploads = open_uploads
-        self._daily_bytes = daily_bytes
+        self._address = address
+        self._account = account
         self._unsaved: Counter[str] = Counter()
         # Of the clients of recent batches.
         self._saved: LRUCache[str, _Saved] = LRUCache(MAX_REMEMBERED_CLIENTS)
@@ -78,13 +106,13 @@ class ClientLimits:
 
         Errors: TooManyOpenUploads, DailyBytesExceeded, DatabaseUnavailable.
         """
-        if not self._open_uploads and not self._daily_bytes:
+        if self._quota_of(client).is_unlimited:
             return
         usage = await self._store.usage_of(client)
         self._saved[client] = _Saved(usage)
         self._require_place(client, usage.open_uploads)
         # Without a size, the upload has 1 byte or more.
-        self._require_room(usage.bytes_today + self._unsaved[client] + max(size, 1))
+        self._require_room(client, usage.bytes_today + self._unsaved[client] + max(size, 1))
 
     @contextmanager
     def admit_take(self, client: str) -> Iterator[None]:
@@ -93,14 +121,14 @@ class ClientLimits:
         Reads no row: the next batch corrects counts that are not known yet.
         Errors: TooManyOpenUploads, DailyBytesExceeded.
         """
-        if not self._open_uploads and not self._daily_bytes:
+        if self._quota_of(client).is_unlimited:
             yield
             return
         # Even if nothing of the take is counted, the next batch reads the counts.
         self._unsaved[client] += 0
         saved = self._saved.get(client, _NOTHING_SAVED)
         self._require_place(client, saved.open_uploads)
-        self._require_room(saved.bytes_today + self._unsaved[client] + 1)
+        self._require_room(client, saved.bytes_today + self._unsaved[client] + 1)
         self._takes[client] += 1
         try:
             yield
@@ -111,10 +139,10 @@ class ClientLimits:
 
     def count(self, client: str, size: int) -> None:
         """Count bytes that a client has sent. Errors: DailyBytesExceeded."""
-        if self._daily_bytes:
+        if self._quota_of(client).daily_bytes:
             self._unsaved[client] += size
             saved = self._saved.get(client, _NOTHING_SAVED)
-            self._require_room(saved.bytes_today + self._unsaved[client])
+            self._require_room(client, saved.bytes_today + self._unsaved[client])
 
     async def run(self) -> None:
         """Save the counts periodically until cancelled, then save the remaining ones."""
@@ -142,14 +170,18 @@ class ClientLimits:
         # If a statement is cancelled, PostgreSQL may or may not have counted the bytes.
         await asyncio.shield(self.save())
 
-    def _require_place(self, client: str, open_uploads: int) -> None:
-        used = open_uploads + self._takes[client]
-        if self._open_uploads and used >= self._open_uploads:
-            raise TooManyOpenUploads(limit=self._open_uploads, seconds=OPEN_RETRY_SECONDS)
+    def _quota_of(self, client: str) -> Quota:
+        return self._account if client.startswith(_ACCOUNT) else self._address
 
-    def _require_room(self, size: int) -> None:
-        if self._daily_bytes and size > self._daily_bytes:
-            raise DailyBytesExceeded(limit_bytes=self._daily_bytes, seconds=_until_midnight())
+    def _require_place(self, client: str, open_uploads: int) -> None:
+        limit, used = self._quota_of(client).open_uploads, open_uploads + self._takes[client]
+        if limit and used >= limit:
+            raise TooManyOpenUploads(limit=limit, seconds=OPEN_RETRY_SECONDS)
+
+    def _require_room(self, client: str, size: int) -> None:
+        limit = self._quota_of(client).daily_bytes
+        if limit and size > limit:
+            raise DailyBytesExceeded(limit_bytes=limit, seconds=_until_midnight())
 
 
 def _until_midnight() -> int:

@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import grpc
 from cachetools import LRUCache
 from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2
 from grpc import StatusCode
+from grpc_status import rpc_status
 
 from services.runtime.errors import SoriError
 from services.runtime.language import Language
@@ -22,6 +25,7 @@ from services.runtime.shared_errors import (
     RequestIdReused,
     RequestSuperseded,
     TokenNotFound,
+    TooManyJobs,
 )
 from services.runtime.times import duration_of
 from services.runtime.token_cache import TokenCache
@@ -113,11 +117,13 @@ class AnalysisClient:
         token_id: int,
         request_id: str = "",
         timeout: timedelta | None = None,
+        owner_id: str = "",
     ) -> EarlierRecording | None:
         """Open a job, or find the recording that an earlier request with this id uploaded.
 
         timeout: how long the job waits for a heartbeat of its upload.
-        Errors: RequestIdReused, AnalysisUnavailable.
+        owner_id: the owner of a new job; empty for none.
+        Errors: RequestIdReused, TooManyJobs, AnalysisUnavailable.
         """
         with _translated(
             {StatusCode.INVALID_ARGUMENT: RequestIdReused()}, otherwise=AnalysisUnavailable()
@@ -128,6 +134,7 @@ class AnalysisClient:
                     token_id=token_id,
                     request_id=request_id,
                     upload_timeout=_optional(timeout),
+                    owner_id=owner_id,
                 )
             )
         if not answer.HasField("attached"):
@@ -168,12 +175,14 @@ class AnalysisClient:
         request_id: str = "",
         file_name: str = "",
         token_revision: int = 0,
+        owner_id: str = "",
     ) -> UUID:
         """Create a job that has its recording already; may be repeated.
 
+        owner_id: the owner of the job; empty for none.
         Returns the job: this one, or the job of an earlier request with this id and audio.
-        Errors: RequestIdReused, JobEnded and RequestSuperseded, after which no job has the
-        recording; AnalysisUnavailable, after which the job may have it; SubmissionUnsupported.
+        Errors: RequestIdReused, TooManyJobs, JobEnded and RequestSuperseded, after which no job has
+        the recording; AnalysisUnavailable, after which the job may have it; SubmissionUnsupported.
         """
         refusals = {
             StatusCode.INVALID_ARGUMENT: RequestIdReused(),
@@ -188,6 +197,7 @@ class AnalysisClient:
                     request_id=request_id,
                     recording=_recording_to(recording, file_name),
                     token_revision=token_revision,
+                    owner_id=owner_id,
                 )
             )
         return UUID(answer.job_id)
@@ -252,4 +262,16 @@ def _translated(
     try:
         yield
     except grpc.aio.AioRpcError as error:
-        raise expected.get(error.code(), otherwise) from error
+        raise _too_many_jobs(error) or expected.get(error.code(), otherwise) from error
+
+
+def _too_many_jobs(error: grpc.aio.AioRpcError) -> TooManyJobs | None:
+    """The error of an owner with too many jobs; None for calls that are refused otherwise."""
+    if error.code() is not StatusCode.RESOURCE_EXHAUSTED:
+        return None
+    status: Any = rpc_status.from_call(error)  # type: ignore[arg-type]
+    info = error_details_pb2.ErrorInfo()
+    for detail in status.details if status else ():
+        if detail.Unpack(info) and info.reason == TooManyJobs.reason:
+            return TooManyJobs(limit=int(info.metadata["limit"]))
+    return None

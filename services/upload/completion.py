@@ -54,7 +54,10 @@ class RecordingHandler:
         upload = record.upload
         if upload.job_id is not None:
             await self._analysis.open_job(
-                upload.job_id, record.plan.token_id, timeout=_job_timeout(record)
+                upload.job_id,
+                record.plan.token_id,
+                timeout=_job_timeout(record),
+                owner_id=record.plan.owner_id,
             )
 
     async def heartbeat(self, record: UploadRecord) -> None:

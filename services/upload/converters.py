@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from uuid import UUID
 
-from services.runtime.client_address import client_key
 from services.runtime.errors import FieldViolation, InvalidField
 from services.runtime.interceptors import Context, call_metadata
 from services.runtime.times import timestamp_of
+from services.upload.guests import Creator
 from services.upload.models import Kind, Plan, Upload
 from services.upload.request_ids import RequestId
 from services.upload.state import State
@@ -16,10 +16,10 @@ from services.upload.stream import Content, Finish, recording_start, require_chu
 from sori.upload.v1 import upload_pb2 as pb
 
 
-def plan_from(request: pb.CreateUploadRequest, context: Context) -> Plan:
+def plan_from(request: pb.CreateUploadRequest, context: Context, creator: Creator) -> Plan:
     """The plan of an upload. Errors: InvalidField."""
-    request_id = request_id_of(context, request.request_id)
-    start = recording_start(request.token_id, request.file_name, request_id)
+    request_id = request_id_of(context, creator, request.request_id)
+    start = recording_start(request.token_id, request.file_name, request_id, creator.owner_id)
     size = request.size if request.HasField("size") else None
     sha256 = request.sha256 if request.HasField("sha256") else None
     if size is not None and size < 1:
@@ -34,16 +34,17 @@ def plan_from(request: pb.CreateUploadRequest, context: Context) -> Plan:
         sha256,
         start.request_id,
         start.client,
+        start.owner_id,
     )
 
 
-def request_id_of(context: Context, field: str = "") -> RequestId:
+def request_id_of(context: Context, creator: Creator, field: str = "") -> RequestId:
     """The id of a request: its field, or the header `idempotency-key`.
 
     The draft standard of the header puts the key in quotes; clients often omit them.
     """
     header = call_metadata(context).get("idempotency-key", "").strip('"')
-    return RequestId(field or header, client_key(context))
+    return creator.request_id(field or header)
 
 
 def upload_id_from(text: str) -> UUID:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
+from services.runtime.access import is_guest
 from services.runtime.errors import FieldViolation, InvalidField
 from services.runtime.ids import unix_seconds_of
 from services.runtime.uploaded_part import UploadedPart
@@ -60,6 +61,7 @@ class Plan:
     sha256: 32 bytes, verified at the end; None when the client declares none.
     request_id: names the request; empty when it has no name.
     client: the key of limits per client; "unknown" for callers without an address.
+    owner_id: the account or the guest that owns the upload; empty if neither.
     ends_at_size: the upload is complete when it reaches its size, without a finish message.
     client_metadata: metadata that the client gets back unchanged.
     client_concat: how the client described the concatenation; it gets this back unchanged.
@@ -75,6 +77,7 @@ class Plan:
     sha256: bytes | None = None
     request_id: str = ""
     client: str = "unknown"
+    owner_id: str = ""
     ends_at_size: bool = False
     client_metadata: str = ""
     client_concat: str = ""
@@ -94,14 +97,17 @@ class Plan:
     def is_repeated_by(self, other: Plan) -> bool:
         """Whether two requests with the same id ask for the same upload.
 
-        A size that was unknown in the request may be known by now.
+        A size that was unknown in the request may be known by now. The upload of a guest may
+        belong to an account by now; then only the account may use it.
         """
         is_same = (self.kind, self.token_id, self.sha256) == (
             other.kind,
             other.token_id,
             other.sha256,
         )
-        return is_same and other.size in (None, self.size)
+        is_shared = not self.owner_id or is_guest(self.owner_id)
+        is_usable = is_shared or self.owner_id == other.owner_id
+        return is_same and is_usable and other.size in (None, self.size)
 
 
 @dataclass(frozen=True)

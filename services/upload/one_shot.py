@@ -88,6 +88,7 @@ class OneShotUploads:
             Kind.ASSET,
             start.token_id,
             client=start.client,
+            owner_id=start.owner_id,
             asset_kind=start.kind,
             resumable=False,
         )
@@ -115,6 +116,7 @@ class OneShotUploads:
             start.token_id,
             start.file_name,
             client=start.client,
+            owner_id=start.owner_id,
             resumable=False,
         )
         return new_record(

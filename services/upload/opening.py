@@ -81,7 +81,10 @@ class TakeOpening:
         self._on_open()
         await self._client_limits.admit(record.plan.client)
         self.earlier = await self._analysis.open_job(
-            record.job_id, record.plan.token_id, self._request_id
+            record.job_id,
+            record.plan.token_id,
+            self._request_id,
+            owner_id=record.plan.owner_id,
         )
         if self.earlier is not None:
             await self._on_job(self.earlier.job_id)

@@ -1,7 +1,9 @@
 """Request ids: which requests are repeats of each other. Pure.
 
-A random UUID cannot be guessed, so a caller that knows one may repeat its request from any
-network. Clients choose other ids alike ("take-1"), so these count per client and token.
+The ids of an account count for that account. Without an account, a random UUID cannot be
+guessed, so a caller that knows one may repeat its request from any network, and also with the
+guest's secret that the answer to its first request gave it. Clients choose other ids alike
+("take-1"), so these count per token and guest, or per token and client address.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import re
 from dataclasses import dataclass
 from uuid import RFC_4122, UUID
 
+from services.runtime.access import is_guest
 from services.runtime.errors import FieldViolation
 
 RANDOM_VERSIONS = (4, 7)
@@ -25,10 +28,12 @@ class RequestId:
 
     text: as the client sent it; empty when it gave none.
     client: the key of limits per client.
+    owner_id: the account or the guest that the request proved; empty if neither.
     """
 
     text: str
     client: str
+    owner_id: str = ""
 
     def violations(self) -> list[FieldViolation]:
         """Why the id is not valid; empty when it is."""
@@ -42,9 +47,11 @@ class RequestId:
         if not self.text:
             return ""
         capability = _random_uuid(self.text)
-        if capability is not None:
+        if capability is None:
+            return stored_id("client", self.owner_id or self.client, str(token_id), self.text)
+        if not self.owner_id or is_guest(self.owner_id):
             return str(capability)
-        return stored_id("client", self.client, str(token_id), self.text)
+        return stored_id("account", self.owner_id, str(capability))
 
 
 def stored_id(*names: str) -> str:

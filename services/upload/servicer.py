@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from uuid import UUID
 
-from services.runtime.client_address import client_key
+from services.runtime.access import caller_of
 from services.runtime.errors import FieldViolation, InvalidField
 from services.runtime.interceptors import Context, call_language
 from services.upload.converters import (
@@ -18,6 +18,7 @@ from services.upload.converters import (
     upload_to,
 )
 from services.upload.form import file_of_form
+from services.upload.guests import Headers, creator_of
 from services.upload.learner_messages import UPLOADED
 from services.upload.one_shot import OneShotUploads
 from services.upload.stream import (
@@ -38,29 +39,43 @@ JOB_ID = "x-job-id"
 class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
     """Receives recordings and reference assets, by stream and by form."""
 
-    def __init__(self, uploads: Uploads, one_shot: OneShotUploads) -> None:
+    def __init__(self, uploads: Uploads, one_shot: OneShotUploads, *, guests: bool) -> None:
+        """guests: whether guests are admitted."""
         self._uploads = uploads
         self._one_shot = one_shot
+        self._guests = guests
 
     async def UploadAudio(
         self, request_iterator: AsyncIterator[pb.UploadAudioRequest], context: Context
     ) -> pb.UploadAudioResponse:
-        def start_of(metadata: pb.UploadAudioMetadata) -> RecordingStart:
-            request_id = request_id_of(context, metadata.request_id)
-            return recording_start(metadata.token_id, metadata.file_name, request_id)
+        creator = creator_of(context, guests=self._guests)
 
-        return await self._upload(await file_of_messages(request_iterator, start_of), context)
+        def start_of(metadata: pb.UploadAudioMetadata) -> RecordingStart:
+            request_id = request_id_of(context, creator, metadata.request_id)
+            return recording_start(
+                metadata.token_id, metadata.file_name, request_id, creator.owner_id
+            )
+
+        file = await file_of_messages(request_iterator, start_of)
+        return await self._upload(file, context, creator.headers)
 
     async def UploadAudioForm(
         self, request_iterator: AsyncIterator[pb.UploadAudioFormRequest], context: Context
     ) -> pb.UploadAudioResponse:
-        def start_of(first: pb.UploadAudioFormRequest, file_name: str) -> RecordingStart:
-            return recording_start(first.token_id, file_name, request_id_of(context))
+        creator = creator_of(context, guests=self._guests)
 
-        return await self._upload(await file_of_form(request_iterator, start_of), context)
+        def start_of(first: pb.UploadAudioFormRequest, file_name: str) -> RecordingStart:
+            request_id = request_id_of(context, creator)
+            return recording_start(first.token_id, file_name, request_id, creator.owner_id)
+
+        file = await file_of_form(request_iterator, start_of)
+        return await self._upload(file, context, creator.headers)
 
     async def CreateUpload(self, request: pb.CreateUploadRequest, context: Context) -> pb.Upload:
-        upload = await self._uploads.create(plan_from(request, context))
+        creator = creator_of(context, guests=self._guests)
+        upload = await self._uploads.create(plan_from(request, context, creator))
+        if creator.headers:
+            await context.send_initial_metadata(tuple(creator.headers))
         return upload_to(upload)
 
     async def WriteUpload(
@@ -74,36 +89,45 @@ class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
         # The message would stay in memory for as long as the call.
         del first
         async with aclosing(content):
-            return upload_to(await self._uploads.write(upload_id, offset, content))
+            upload = await self._uploads.write(upload_id, caller_of(context), offset, content)
+        return upload_to(upload)
 
     async def GetUpload(self, request: pb.GetUploadRequest, context: Context) -> pb.Upload:
-        return upload_to(await self._uploads.get(upload_id_from(request.upload_id)))
+        upload_id = upload_id_from(request.upload_id)
+        return upload_to(await self._uploads.get(upload_id, caller_of(context)))
 
     async def CancelUpload(self, request: pb.CancelUploadRequest, context: Context) -> pb.Upload:
-        return upload_to(await self._uploads.cancel(upload_id_from(request.upload_id)))
+        upload_id = upload_id_from(request.upload_id)
+        return upload_to(await self._uploads.cancel(upload_id, caller_of(context)))
 
     async def UploadReferenceAsset(
         self, request_iterator: AsyncIterator[pb.UploadReferenceAssetRequest], context: Context
     ) -> pb.UploadReferenceAssetResponse:
+        editor = creator_of(context, guests=False)
+
         def start_of(metadata: pb.UploadReferenceAssetMetadata) -> AssetStart:
             kind = pb.AssetKind.Name(metadata.kind).removeprefix("ASSET_KIND_").lower()
-            return asset_start(metadata.token_id, kind, client_key(context))
+            return asset_start(metadata.token_id, kind, editor.client, editor.owner_id)
 
         return await self._upload_asset(await file_of_messages(request_iterator, start_of))
 
     async def UploadReferenceAssetForm(
         self, request_iterator: AsyncIterator[pb.UploadReferenceAssetFormRequest], context: Context
     ) -> pb.UploadReferenceAssetResponse:
+        editor = creator_of(context, guests=False)
+
         def start_of(first: pb.UploadReferenceAssetFormRequest, _: str) -> AssetStart:
-            return asset_start(first.token_id, first.kind, client_key(context))
+            return asset_start(first.token_id, first.kind, editor.client, editor.owner_id)
 
         return await self._upload_asset(await file_of_form(request_iterator, start_of))
 
     async def _upload(
-        self, file: IncomingFile[RecordingStart], context: Context
+        self, file: IncomingFile[RecordingStart], context: Context, headers: Headers
     ) -> pb.UploadAudioResponse:
+        """headers: initial metadata that the caller gets with the id of the job."""
+
         async def send_job_id(job_id: UUID) -> None:
-            await context.send_initial_metadata(((JOB_ID, str(job_id)),))
+            await context.send_initial_metadata(((JOB_ID, str(job_id)), *headers))
 
         async with aclosing(file.content):
             job_id = await self._one_shot.upload_recording(file, send_job_id)

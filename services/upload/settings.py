@@ -96,16 +96,30 @@ class UploadSettings(DatabaseSettings, ObjectStoreSettings):
         1_000,
         ge=0,
         description=(
-            "How many uploads that have not ended a client may have; 0: unlimited. A client is "
-            "an IPv4 address or an IPv6 /64, so a whole school may be one."
+            "How many uploads that have not ended the callers without an account at one IPv4 "
+            "address, or in one IPv6 /64, may have together; 0: unlimited. A whole school may be "
+            "one address."
         ),
     )
     client_max_bytes_per_day: int = Field(
         50 * 10**9,
         ge=0,
         description=(
-            "How many bytes a client may send a day (UTC); 0: unlimited. The default is enough "
-            "for 1,000 learners behind one address who send 50 takes of 1 MB each."
+            "How many bytes the callers without an account at one address may send a day (UTC); "
+            "0: unlimited. The default is enough for 1,000 learners who send 50 takes of 1 MB each."
+        ),
+    )
+    account_max_open_uploads: int = Field(
+        200,
+        ge=0,
+        description="How many uploads that have not ended an account may have; 0: unlimited.",
+    )
+    account_max_bytes_per_day: int = Field(
+        10 * 10**9,
+        ge=0,
+        description=(
+            "How many bytes an account may send a day (UTC), from any address; 0: unlimited. A "
+            "learner sends less than 1 GB; an editor may send some thousand reference assets."
         ),
     )
 

@@ -42,22 +42,28 @@ class RecordingStart:
     """The start of a recording.
 
     file_name: on the client's device, at most 255 characters. request_id: as stored; empty
-    when the client gives none. client: the key of limits per client.
+    when the client gives none. client: the key of limits per client. owner_id: the account or
+    the guest that owns it; empty if neither.
     """
 
     token_id: int
     file_name: str
     request_id: str
     client: str
+    owner_id: str = ""
 
 
 @dataclass(frozen=True)
 class AssetStart:
-    """The start of a reference asset of a token. client: the key of limits per client."""
+    """The start of a reference asset of a token.
+
+    client: the key of limits per client. owner_id: the account that uploads it; may be empty.
+    """
 
     token_id: int
     kind: AssetKind
     client: str
+    owner_id: str = ""
 
 
 Start = TypeVar("Start", RecordingStart, AssetStart)
@@ -71,7 +77,9 @@ class IncomingFile(Generic[Start]):
     content: Content
 
 
-def recording_start(token_id: int, file_name: str, request_id: RequestId) -> RecordingStart:
+def recording_start(
+    token_id: int, file_name: str, request_id: RequestId, owner_id: str = ""
+) -> RecordingStart:
     """Check the start of a recording. Errors: InvalidField."""
     violations = []
     if token_id < 1:
@@ -84,10 +92,11 @@ def recording_start(token_id: int, file_name: str, request_id: RequestId) -> Rec
         file_name.replace("\0", "")[:MAX_FILE_NAME_LENGTH],
         request_id.within(token_id),
         request_id.client,
+        owner_id,
     )
 
 
-def asset_start(token_id: int, kind: str, client: str) -> AssetStart:
+def asset_start(token_id: int, kind: str, client: str, owner_id: str = "") -> AssetStart:
     """Check the start of a reference asset. Errors: InvalidField."""
     violations = []
     if token_id < 1:
@@ -96,7 +105,7 @@ def asset_start(token_id: int, kind: str, client: str) -> AssetStart:
         violations.append(FieldViolation("kind", f"must be one of {', '.join(AssetKind)}"))
     if violations:
         raise InvalidField(*violations)
-    return AssetStart(token_id, AssetKind(kind), client)
+    return AssetStart(token_id, AssetKind(kind), client, owner_id)
 
 
 class _Request(Protocol):

@@ -13,13 +13,21 @@ from uuid import UUID
 import structlog
 
 from services.runtime.errors import StorageUnavailable
-from services.runtime.shared_errors import JobEnded, RequestIdReused, RequestSuperseded
+from services.runtime.shared_errors import (
+    JobEnded,
+    RequestIdReused,
+    RequestSuperseded,
+    TooManyJobs,
+)
 from services.upload.clients import AnalysisClient, SubmissionUnsupported
 from services.upload.models import StoredObject, UploadRecord
 from services.upload.session import SessionResources
 from services.upload.writer import UploadWriter
 
 _logger = structlog.get_logger(__name__)
+
+_REFUSALS = (RequestIdReused, TooManyJobs, JobEnded, RequestSuperseded, SubmissionUnsupported)
+"""The errors after which no job has the recording."""
 
 
 class Submission:
@@ -79,8 +87,9 @@ class Submission:
                 request_id=self._request_id,
                 file_name=record.plan.file_name,
                 token_revision=record.token_revision,
+                owner_id=record.plan.owner_id,
             )
-        except (RequestIdReused, JobEnded, RequestSuperseded, SubmissionUnsupported):
+        except _REFUSALS:
             self._is_surplus = True
             raise
         self._is_surplus = job_id != own_id

@@ -34,6 +34,7 @@ metadata = metadata_of("upload")
 # `next_part` numbers the parts. No number is used twice, so that a late request to S3 cannot
 # replace a saved part.
 # `client` is the key of limits per client, such as an address.
+# `owner_id` is the account or the guest that owns the upload; null if neither.
 # `tail` lists the objects that hold the bytes after the last part: [{key, size, crc}].
 uploads = Table(
     "uploads",
@@ -51,6 +52,7 @@ uploads = Table(
     Column("is_concatenation", Boolean, nullable=False, server_default="false"),
     Column("request_id", Text, unique=True),
     Column("client", Text, nullable=False, server_default=""),
+    Column("owner_id", Text),
     Column("size", BigInteger),
     Column("sha256", LargeBinary),
     Column("ends_at_size", Boolean, nullable=False),
@@ -82,6 +84,7 @@ uploads = Table(
     CheckConstraint("committed_size <= coalesce(size, committed_size)", name="size"),
     Index("ix_uploads_due_time", "due_time"),
     Index("ix_uploads_open_client", "client", postgresql_where=text("end_time IS NULL")),
+    Index("ix_uploads_owner_id", "owner_id", postgresql_where=text("owner_id IS NOT NULL")),
 )
 
 parts = Table(

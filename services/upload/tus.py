@@ -69,8 +69,13 @@ def upload_id_of(text: str) -> UUID:
         raise UploadNotFound(upload_id=text[:MAX_ID_LENGTH]) from None
 
 
-def creation_of(headers: Headers, request_id: RequestId) -> Creation:
-    """What a POST creates. Errors: InvalidField."""
+def creation_of(headers: Headers, request_id: RequestId, owner_id: str = "") -> Creation:
+    """What a POST creates. owner_id: the owner of it. Errors: InvalidField."""
+    creation = _unowned_creation(headers, request_id)
+    return replace(creation, plan=replace(creation.plan, owner_id=owner_id))
+
+
+def _unowned_creation(headers: Headers, request_id: RequestId) -> Creation:
     concat = headers.get("upload-concat", "")
     if concat.startswith("final;"):
         return _final(headers, concat, request_id)

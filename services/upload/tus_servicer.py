@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from google.api.httpbody_pb2 import HttpBody
 
+from services.runtime.access import caller_of
 from services.runtime.interceptors import HTTP_STATUS, Context, call_metadata
 from services.upload import tus
 from services.upload.chunks import Chunk
 from services.upload.converters import request_id_of
 from services.upload.errors import UploadIsFinal
+from services.upload.guests import Headers, creator_of
 from services.upload.models import Upload, ended_error
 from services.upload.state import State
 from services.upload.stream import Content
@@ -22,14 +24,14 @@ from sori.upload.v1 import tus_pb2_grpc
 CREATED = 201
 NO_CONTENT = 204
 
-Headers = Sequence[tuple[str, str]]
-
 
 class TusServicer(tus_pb2_grpc.TusServiceServicer):
     """Receives resumable uploads from tus clients."""
 
-    def __init__(self, uploads: Uploads) -> None:
+    def __init__(self, uploads: Uploads, *, guests: bool) -> None:
+        """guests: whether guests are admitted."""
         self._uploads = uploads
+        self._guests = guests
 
     async def GetTusOptions(self, request: pb.GetTusOptionsRequest, context: Context) -> HttpBody:
         return await self._options(context)
@@ -44,13 +46,17 @@ class TusServicer(tus_pb2_grpc.TusServiceServicer):
     ) -> HttpBody:
         headers = call_metadata(context)
         tus.require_version(headers)
-        creation = tus.creation_of(headers, request_id_of(context))
+        creator = creator_of(context, guests=self._guests)
+        request_id = request_id_of(context, creator)
+        creation = tus.creation_of(headers, request_id, creator.owner_id)
         checksum = tus.checksum_of(headers)
         first = await anext(request_iterator, None)
         if first is not None and first.content.data:
             tus.require_content_type(first.content.content_type)
         if creation.partial_uploads:
-            upload = await self._uploads.concatenate(creation.plan, creation.partial_uploads)
+            upload = await self._uploads.concatenate(
+                creation.plan, creator.caller, creation.partial_uploads
+            )
         else:
             upload = await self._uploads.create(creation.plan)
             if first is not None and first.content.data:
@@ -59,15 +65,14 @@ class TusServicer(tus_pb2_grpc.TusServiceServicer):
                 del first
                 async with aclosing(content):
                     upload = await self._uploads.write(
-                        upload.upload_id, 0, content, checksum=checksum
+                        upload.upload_id, creator.caller, 0, content, checksum=checksum
                     )
-        return await _answer(
-            context, [tus.location_header(upload), *tus.progress_headers(upload)], CREATED
-        )
+        answer = [tus.location_header(upload), *tus.progress_headers(upload), *creator.headers]
+        return await _answer(context, answer, CREATED)
 
     async def GetTusUpload(self, request: pb.GetTusUploadRequest, context: Context) -> HttpBody:
         tus.require_version(call_metadata(context))
-        upload = await self._usable(request.upload_id)
+        upload = await self._usable(request.upload_id, context)
         return await _answer(context, tus.upload_headers(upload))
 
     async def WriteTusUpload(
@@ -79,7 +84,7 @@ class TusServicer(tus_pb2_grpc.TusServiceServicer):
         checksum = tus.checksum_of(headers)
         first = await anext(request_iterator, pb.WriteTusUploadRequest())
         tus.require_content_type(first.content.content_type)
-        upload = await self._usable(first.upload_id)
+        upload = await self._usable(first.upload_id, context)
         if upload.plan.is_concatenation:
             raise UploadIsFinal(upload_id=upload.upload_id)
         content = _content_of(first, request_iterator)
@@ -87,7 +92,13 @@ class TusServicer(tus_pb2_grpc.TusServiceServicer):
         del first
         async with aclosing(content):
             upload = await self._uploads.write(
-                upload.upload_id, offset, content, exactly=True, size=size, checksum=checksum
+                upload.upload_id,
+                caller_of(context),
+                offset,
+                content,
+                exactly=True,
+                size=size,
+                checksum=checksum,
             )
         return await _answer(context, tus.progress_headers(upload), NO_CONTENT)
 
@@ -95,16 +106,19 @@ class TusServicer(tus_pb2_grpc.TusServiceServicer):
         self, request: pb.DeleteTusUploadRequest, context: Context
     ) -> HttpBody:
         tus.require_version(call_metadata(context))
-        upload = await self._usable(request.upload_id)
-        await self._uploads.terminate(upload.upload_id)
+        upload = await self._usable(request.upload_id, context)
+        await self._uploads.terminate(upload.upload_id, caller_of(context))
         return await _answer(context, (), NO_CONTENT)
 
     async def _options(self, context: Context) -> HttpBody:
         return await _answer(context, tus.option_headers(self._uploads.limit_bytes), NO_CONTENT)
 
-    async def _usable(self, upload_id: str) -> Upload:
-        """An upload that has not failed or expired. Errors: UploadNotFound, UploadEnded."""
-        upload = await self._uploads.get(tus.upload_id_of(upload_id))
+    async def _usable(self, upload_id: str, context: Context) -> Upload:
+        """An upload of the caller that has not failed or expired.
+
+        Errors: UploadNotFound, UploadEnded.
+        """
+        upload = await self._uploads.get(tus.upload_id_of(upload_id), caller_of(context))
         if upload.state in (State.FAILED, State.CANCELLED, State.EXPIRED):
             raise ended_error(upload)
         return upload

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from uuid import UUID, uuid4
 
+from services.runtime.access import Caller
 from services.runtime.errors import SoriError
 from services.runtime.ids import random_uuid7
-from services.runtime.object_store import ObjectMissing
+from services.runtime.object_store import ObjectMissing, ObjectStore
 from services.upload.checksums import Checksum
 from services.upload.clients import CatalogClient
 from services.upload.errors import (
@@ -41,6 +43,7 @@ from services.upload.models import (
 )
 from services.upload.session import PartialData, SessionResources, open_session
 from services.upload.state import OPEN, Event, State, next_state
+from services.upload.store import MayUse
 from services.upload.stream import Content, Finish
 
 _MAX_OFFSET = 2**62
@@ -53,13 +56,19 @@ class Uploads:
     """The uploads that continue over several connections."""
 
     def __init__(
-        self, resources: SessionResources, catalog: CatalogClient, lifetime: timedelta
+        self,
+        resources: SessionResources,
+        catalog: CatalogClient,
+        lifetime: timedelta,
+        *,
+        guests: bool,
     ) -> None:
-        """lifetime: an upload expires after this time without a heartbeat."""
+        """lifetime: an upload expires without a heartbeat for it. guests: whether admitted."""
         self._resources = resources
         self._store = resources.store
         self._catalog = catalog
         self._lifetime = lifetime
+        self._guests = guests
         self.limit_bytes = resources.limits.recording_bytes
 
     async def create(self, plan: Plan) -> Upload:
@@ -71,13 +80,17 @@ class Uploads:
         record, _ = await self._create(plan)
         return record.upload
 
-    async def get(self, upload_id: UUID) -> Upload:
-        """An upload in any state. Errors: UploadNotFound, DatabaseUnavailable."""
-        return (await self._store.get(upload_id, for_client=True)).upload
+    async def get(self, upload_id: UUID, caller: Caller) -> Upload:
+        """An upload in any state, if the caller may use it.
+
+        Errors: UploadNotFound, DatabaseUnavailable.
+        """
+        return (await self._record(upload_id, caller)).upload
 
     async def write(
         self,
         upload_id: UUID,
+        caller: Caller,
         offset: int,
         content: Content,
         *,
@@ -97,7 +110,7 @@ class Uploads:
         UploadSuperseded, UploadIdle, ChunkChecksumMismatch, SizeMismatch,
         DailyBytesExceeded, RecordingTooLarge, those about the recording, StorageUnavailable.
         """
-        record = await self._acquire(upload_id, offset, exactly, size)
+        record = await self._acquire(upload_id, caller, offset, exactly, size)
         if record is not None:
             partial_data = PartialData.KEEP if checksum is None else PartialData.VERIFY
             skip = record.progress.size - offset
@@ -107,7 +120,7 @@ class Uploads:
                     await session.checkpoint()
                 else:
                     await session.complete(finish or Finish())
-        return await self.get(upload_id)
+        return await self._found(upload_id)
 
     async def complete(self, record: UploadRecord) -> None:
         """Complete an upload whose bytes are all durable and whose writer is gone.
@@ -117,30 +130,30 @@ class Uploads:
         async with open_session(self._resources, record, PartialData.KEEP) as session:
             await session.complete(Finish())
 
-    async def cancel(self, upload_id: UUID) -> Upload:
+    async def cancel(self, upload_id: UUID, caller: Caller) -> Upload:
         """End an upload and its job. Errors: UploadNotFound, UploadEnded."""
-        record = await self._store.take_over(upload_id)
+        record = await self._store.take_over(upload_id, may_use=self._may_use(caller))
         if record is None:
             raise UploadNotFound(upload_id=upload_id)
         if next_state(record.upload.state, Event.CANCELLED) is not None:
             await self._resources.completion.end(record, Event.CANCELLED, UPLOAD_CANCELLED)
-        upload = await self.get(upload_id)
+        upload = await self._found(upload_id)
         if upload.state is not State.CANCELLED:
             raise ended_error(upload)
         return upload
 
-    async def terminate(self, upload_id: UUID) -> None:
+    async def terminate(self, upload_id: UUID, caller: Caller) -> None:
         """Cancel an upload, or forget a completed one: its job and its recording stay.
 
         Errors: UploadNotFound, UploadEnded when it has ended in another way.
         """
         try:
-            await self.cancel(upload_id)
+            await self.cancel(upload_id, caller)
         except UploadEnded:
             if not await self._store.forget(upload_id):
                 raise
 
-    async def concatenate(self, plan: Plan, upload_ids: Sequence[UUID]) -> Upload:
+    async def concatenate(self, plan: Plan, caller: Caller, upload_ids: Sequence[UUID]) -> Upload:
         """Make one recording of complete partial uploads, in this order.
 
         A repeated request waits for the recording of the first one.
@@ -148,7 +161,7 @@ class Uploads:
         partial upload, or the recording of the first request, is not complete; those about
         the recording.
         """
-        partials = [await self._store.get(each, for_client=True) for each in upload_ids]
+        partials = [await self._record(each, caller) for each in upload_ids]
         for each in partials:
             require_concatenable(each.upload)
         size = sum(each.upload.committed_size for each in partials)
@@ -156,7 +169,7 @@ class Uploads:
         if is_new:
             async with (
                 open_session(self._resources, record, PartialData.DISCARD) as session,
-                aclosing(self._content_of(partials)) as content,
+                aclosing(_content_of(self._resources.objects, partials)) as content,
             ):
                 await session.complete(await session.receive(content) or Finish())
         return await self._ended(record.upload.upload_id)
@@ -206,7 +219,7 @@ class Uploads:
         )
 
     async def _acquire(
-        self, upload_id: UUID, offset: int, exactly: bool, size: int | None
+        self, upload_id: UUID, caller: Caller, offset: int, exactly: bool, size: int | None
     ) -> UploadRecord | None:
         """Become the writer; None when the upload is completed and has all these bytes."""
         if size is not None and size > self.limit_bytes:
@@ -214,9 +227,10 @@ class Uploads:
         last = offset if exactly else _MAX_OFFSET
         if size is not None:
             last = min(last, size)
-        record = await self._store.acquire(upload_id, offset, last, size)
+        may_use = self._may_use(caller)
+        record = await self._store.acquire(upload_id, offset, last, size, may_use=may_use)
         if record is None:
-            upload = await self.get(upload_id)
+            upload = await self.get(upload_id, caller)
             require_offset(upload, offset, exactly)
             if size is not None and upload.committed_size > size:
                 raise SizeMismatch(received_bytes=upload.committed_size, declared_bytes=size)
@@ -231,7 +245,7 @@ class Uploads:
     async def _ended(self, upload_id: UUID) -> Upload:
         """A concatenation when it is completed. Errors: UploadIncomplete, UploadEnded."""
         for _ in range(CONCATENATION_POLLS):
-            upload = await self.get(upload_id)
+            upload = await self._found(upload_id)
             if upload.state is State.COMPLETED:
                 return upload
             if upload.state not in OPEN:
@@ -239,11 +253,22 @@ class Uploads:
             await asyncio.sleep(CONCATENATION_POLL_SECONDS)
         raise UploadIncomplete(upload_id=upload_id)
 
-    async def _content_of(self, partials: Sequence[UploadRecord]) -> Content:
-        try:
-            for each in partials:
-                async for content in self._resources.objects.read(each.object_key):
-                    yield content
-        except ObjectMissing:
-            raise UploadLost from None
-        yield Finish()
+    async def _found(self, upload_id: UUID) -> Upload:
+        """An upload that the caller may use; its owner may have changed meanwhile."""
+        return (await self._store.get(upload_id, for_client=True)).upload
+
+    async def _record(self, upload_id: UUID, caller: Caller) -> UploadRecord:
+        return await self._store.get(upload_id, for_client=True, may_use=self._may_use(caller))
+
+    def _may_use(self, caller: Caller) -> MayUse:
+        return partial(caller.may_use, guests=self._guests)
+
+
+async def _content_of(objects: ObjectStore, partials: Sequence[UploadRecord]) -> Content:
+    try:
+        for each in partials:
+            async for content in objects.read(each.object_key):
+                yield content
+    except ObjectMissing:
+        raise UploadLost from None
+    yield Finish()

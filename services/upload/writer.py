@@ -8,8 +8,6 @@ objects when the session ends or memory is short, and are read back when they fi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
 
 from services.runtime.object_store import ObjectStore
 from services.upload.checkpoint import Checkpoint
@@ -19,11 +17,10 @@ from services.upload.models import Progress, UploadRecord
 from services.upload.multipart import TargetObject
 from services.upload.part_buffer import UNCOUNTED_BYTES, FullPart, PartBuffer
 from services.upload.received import ReceivedBytes
+from services.upload.shielded import ShieldedTasks
 from services.upload.state import Event, State
 from services.upload.store import WriterStore
 from services.upload.tail import MAX_TAIL_OBJECTS, TailStore
-
-T = TypeVar("T")
 
 
 class UploadWriter:
@@ -52,7 +49,7 @@ class UploadWriter:
         self._checkpoint = Checkpoint(record, store, self._tails)
         self.is_all_stored = record.upload.state is State.STORED
         self._part_in_flight: asyncio.Task[None] | None = None
-        self._changes: set[asyncio.Task[Any]] = set()
+        self._changes = ShieldedTasks()
 
     @property
     def leaves_objects(self) -> bool:
@@ -127,7 +124,7 @@ class UploadWriter:
 
     async def changes_done(self) -> None:
         """Wait for running requests to S3: they must end before they can be undone or repeated."""
-        await asyncio.gather(*self._changes, return_exceptions=True)
+        await self._changes.done()
 
     async def close(self) -> None:
         """Wait for running requests to S3, and release the memory."""
@@ -146,7 +143,7 @@ class UploadWriter:
 
     async def _move_to_tail_if_any(self) -> None:
         if self._buffer.content:
-            await self._uninterrupted(self._move_to_tail())
+            await self._changes.run(self._move_to_tail())
 
     async def _move_to_tail(self) -> None:
         await self._part_sent()
@@ -178,12 +175,12 @@ class UploadWriter:
             content_type = self._received.content_type
             if content_type is None:
                 raise RuntimeError("the head of a file must be smaller than a part")
-            await self._uninterrupted(self._target.start_multipart(content_type))
+            await self._changes.run(self._target.start_multipart(content_type))
         number = await self._target.next_part_number()
         # As of the end of this part: more bytes arrive while it is on its way.
         received = self._received.progress()
         sending = self._put_part(number, self._buffer.take_part(), received)
-        self._part_in_flight = self._change(sending)
+        self._part_in_flight = self._changes.start(sending)
 
     async def _put_part(self, number: int, part: FullPart, received: Progress) -> None:
         try:
@@ -206,7 +203,7 @@ class UploadWriter:
     async def _put_object(self, content_type: str) -> None:
         if not self.is_all_stored:
             await self._load_tail()
-            await self._uninterrupted(self._target.put(self._buffer.content, content_type))
+            await self._changes.run(self._target.put(self._buffer.content, content_type))
         await self._all_stored()
 
     async def _complete_multipart(self) -> None:
@@ -215,19 +212,10 @@ class UploadWriter:
         await self._part_sent()
         await self._all_stored()
         completing = self._target.complete_multipart(self.durable.parts, self._received.size)
-        await self._uninterrupted(completing)
+        await self._changes.run(completing)
 
     async def _all_stored(self) -> None:
         self._checkpoint.object_stored(self._received.progress())
         if self._record.plan.is_kept:
             await self._checkpoint.save(Event.ALL_STORED)
             self.is_all_stored = True
-
-    async def _uninterrupted(self, change: Coroutine[Any, Any, T]) -> T:
-        return await asyncio.shield(self._change(change))
-
-    def _change(self, change: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.create_task(change)
-        self._changes.add(task)
-        task.add_done_callback(self._changes.discard)
-        return task

@@ -120,6 +120,12 @@ EXPECTED = (
     ),
     Expected(
         RejectedPositiveData,
+        412,
+        '"ETAG_MISMATCH"',
+        "The etag in `If-Match` is valid, but of another state; only the server knows the present.",
+    ),
+    Expected(
+        RejectedPositiveData,
         400,
         r"(end|start)_time: must (be|not|leave)",
         "The order of times, and the length of a clip, relate several fields.",

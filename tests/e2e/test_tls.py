@@ -16,6 +16,7 @@ import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.registry import SERVICE_NAMES
+from services.runtime.access import GATEWAY
 from services.runtime.tls import Tls, blocking_channel
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from stack.stack import Stack
@@ -30,7 +31,7 @@ def issue(authority: trustme.CA, folder: Path) -> Tls:
     """Certificate, key and authority, as in a Secret of Kubernetes."""
     folder.mkdir(exist_ok=True)
     tls = Tls(folder / "tls.crt", folder / "tls.key", folder / "ca.crt")
-    issued = authority.issue_cert(LOOPBACK, "localhost")
+    issued = authority.issue_cert(LOOPBACK, "localhost", GATEWAY, *SERVICE_NAMES)
     for path, blob in (
         (tls.certificate_file, issued.cert_chain_pems[0]),
         (tls.key_file, issued.private_key_pem),

@@ -159,3 +159,16 @@ def test_an_offset_is_parsed(size: int) -> None:
 def test_an_offset_must_be_a_number_of_up_to_18_digits(text: str) -> None:
     with pytest.raises(InvalidField):
         tus.offset_of({"upload-offset": text})
+
+
+@pytest.mark.parametrize("concat", ["", "partial"])
+def test_what_a_post_creates_has_its_owner(concat: str) -> None:
+    headers = {
+        "upload-length": "5",
+        "upload-metadata": f"token_id {encoded('7')}",
+        "upload-concat": concat,
+    }
+    assert tus.creation_of(headers, UNNAMED, "learner-1").plan.owner_id == "learner-1"
+    final = {**headers, "upload-concat": f"final;/uploads/{uuid4()}"}
+    del final["upload-length"]
+    assert tus.creation_of(final, UNNAMED, "learner-1").plan.owner_id == "learner-1"

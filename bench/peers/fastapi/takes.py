@@ -35,6 +35,7 @@ http = httpx.AsyncClient(timeout=30, limits=httpx.Limits(max_connections=None))
 _TARGET = os.environ["TARGET_SERVER_URL"]
 _WEBHOOK = os.environ["WEBHOOK_URL"]
 _POLL_SECONDS = 1.0
+_MULTIPART_BYTES = 8 * 1024**2
 
 
 @router.post("/tokens/{token_id}/upload-audio")
@@ -65,7 +66,7 @@ async def analysis_progress(job_id: UUID) -> StreamingResponse:
 async def _process(job_id: UUID, token_id: int, content: bytes, file_name: str) -> None:
     key = f"recordings/{token_id}/{job_id}_{file_name}"
     await _in_thread(lambda: _advance(job_id, 40, "S3 업로드 중..."))
-    await _in_thread(lambda: s3.upload_fileobj(io.BytesIO(content), BUCKET, key))
+    await _in_thread(lambda: _store(key, content))
     await _in_thread(lambda: _advance(job_id, 70, "분석 서버 요청 중..."))
     token = await _in_thread(lambda: _described(token_id))
     body = {
@@ -78,6 +79,14 @@ async def _process(job_id: UUID, token_id: int, content: bytes, file_name: str) 
     response.raise_for_status()
     # The webhook may already have stored the result.
     await _in_thread(lambda: _advance(job_id, 90, "분석 중... 결과 대기"))
+
+
+def _store(key: str, content: bytes) -> None:
+    if len(content) < _MULTIPART_BYTES:
+        # `upload_fileobj` would start threads of its own, also for a single PUT.
+        s3.put_object(Bucket=BUCKET, Key=key, Body=content)
+    else:
+        s3.upload_fileobj(io.BytesIO(content), BUCKET, key)
 
 
 def _create(job_id: UUID, token_id: int) -> None:

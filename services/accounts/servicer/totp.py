@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+from google.protobuf.empty_pb2 import Empty
+
 from services.accounts.parts import Parts
+from services.accounts.servicer.common import account_id_of
+from services.runtime.client_address import client_key
+from services.runtime.interceptors import Context
+from sori.accounts.v1 import accounts_pb2 as pb
 
 
 class TotpRpcs:
     """The second factor."""
 
     def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+        self._second_factor = parts.second_factor
+
+    async def EnrollTotp(
+        self, request: pb.EnrollTotpRequest, context: Context
+    ) -> pb.TotpEnrollment:
+        enrollment = await self._second_factor.enroll(account_id_of(context))
+        return pb.TotpEnrollment(secret=enrollment.text, uri=enrollment.uri)
+
+    async def ConfirmTotp(
+        self, request: pb.ConfirmTotpRequest, context: Context
+    ) -> pb.ConfirmTotpResponse:
+        codes = await self._second_factor.confirm(
+            account_id_of(context), request.code, client_key(context)
+        )
+        return pb.ConfirmTotpResponse(recovery_codes=codes)
+
+    async def RemoveTotp(self, request: pb.RemoveTotpRequest, context: Context) -> Empty:
+        account_id = account_id_of(context)
+        await self._second_factor.remove(account_id, request.code, client_key(context))
+        return Empty()

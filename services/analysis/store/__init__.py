@@ -12,8 +12,10 @@ from __future__ import annotations
 from services.analysis.store.deletions import Deletions
 from services.analysis.store.expired_jobs import DELETION_DELAY, ExpiredJobs
 from services.analysis.store.job_queue import JobQueue
-from services.analysis.store.job_reads import Filter
-from services.analysis.store.job_store import AttachedRecording, JobStore
+from services.analysis.store.job_reads import Filter, MayUse, everybody
+from services.analysis.store.job_store import JobStore
+from services.analysis.store.openings import AttachedRecording
+from services.analysis.store.owned_jobs import OwnedJobs
 from services.analysis.store.reuse import Reuse
 from services.analysis.store.settlements import Settlement
 from services.analysis.store.submissions import SUBMISSION_WINDOW, Submission
@@ -28,9 +30,12 @@ __all__ = [
     "Filter",
     "JobQueue",
     "JobStore",
+    "MayUse",
     "OnTransition",
+    "OwnedJobs",
     "Reuse",
     "Settlement",
     "Submission",
     "Transition",
+    "everybody",
 ]

@@ -20,6 +20,7 @@ from sqlalchemy import (
     column,
     func,
     literal,
+    literal_column,
     select,
     true,
     union_all,
@@ -38,6 +39,7 @@ from services.analysis.jobs import (
 )
 from services.analysis.store.rows import AnyRow
 from services.analysis.store.transitions import state_changes
+from services.analysis.store.turns import advanced_clock
 from services.analysis.tables import attempts, jobs
 from services.runtime.statements import Statement
 
@@ -74,12 +76,15 @@ def arrays_of(claims: Sequence[Claim]) -> dict[str, object]:
 
 
 def _claim() -> Any:
-    """The statement that claims due jobs.
+    """The statement that claims due jobs, queued ones in the order of their turns.
 
     Returns the fields of `Claim` and `seconds`, until the next job is due; one row without
     a claim when no job is due.
     """
-    queued = _due("queued", _integer("dispatches"), _is_claimable(State.QUEUED))
+    # For ix_jobs_turn.
+    ready_time = func.coalesce(jobs.c.due_time, literal_column("'infinity'::timestamptz"))
+    is_queued = and_(ready_time <= func.now(), _is_claimable(State.QUEUED))
+    queued = _locked("queued", _integer("dispatches"), is_queued, jobs.c.turn, ready_time)
     claimed_before = select(func.count()).select_from(queued).scalar_subquery()
     rest = func.least(_integer("checks"), func.greatest(0, _integer("limit") - claimed_before))
     dispatched = _due("dispatched", rest, _is_claimable(State.DISPATCHED))
@@ -101,13 +106,13 @@ def _claim() -> Any:
             *(jobs.c.job_id, jobs.c.token_id, jobs.c.state, jobs.c.object_key),
             *(jobs.c.lease_token, jobs.c.dispatches, jobs.c.counted_attempts, jobs.c.silences),
             (jobs.c.deadline <= func.now()).label("deadline_passed"),
-            *(jobs.c.status_url, jobs.c.token_revision),
+            *(jobs.c.status_url, jobs.c.token_revision, jobs.c.turn),
         )
         .cte("claimed")
     )
     next_due = select(_seconds_until_due().label("seconds")).subquery("next_due")
     return (
-        select(next_due.c.seconds, claimed)
+        select(next_due.c.seconds, advanced_clock(claimed).label("clock"), claimed)
         .select_from(next_due.outerjoin(claimed, true()))
         .add_cte(_lost(due))
     )
@@ -183,7 +188,14 @@ def _is_claimable(state: State) -> ColumnElement[bool]:
 
 
 def _due(name: str, limit: Any, condition: ColumnElement[bool]) -> CTE:
-    """Due jobs, locked, the longest due first; jobs that others have locked are skipped."""
+    """Due jobs, locked, the longest due first."""
+    return _locked(name, limit, and_(jobs.c.due_time <= func.now(), condition), jobs.c.due_time)
+
+
+def _locked(
+    name: str, limit: Any, condition: ColumnElement[bool], *order: ColumnElement[Any]
+) -> CTE:
+    """Jobs that meet a condition, locked; jobs that others have locked are skipped."""
     return (
         select(
             jobs.c.job_id,
@@ -193,8 +205,8 @@ def _due(name: str, limit: Any, condition: ColumnElement[bool]) -> CTE:
             jobs.c.worker,
             jobs.c.lease_token,
         )
-        .where(jobs.c.due_time <= func.now(), condition)
-        .order_by(jobs.c.due_time)
+        .where(condition)
+        .order_by(*order)
         .limit(limit)
         .with_for_update(key_share=True, skip_locked=True)
         .cte(name)

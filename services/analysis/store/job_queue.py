@@ -53,10 +53,11 @@ class JobQueue:
     async def claim_due(
         self, dispatches: int, limit: int, worker: str, lease: timedelta
     ) -> tuple[list[Claim], float | None]:
-        """Claim up to `limit` due jobs, up to `dispatches` of them queued, the longest due first.
+        """Claim up to `limit` due jobs, up to `dispatches` of them queued.
 
-        Queued jobs go before dispatched ones. A claim of a queued job starts a dispatch. If
-        the job's last lease expired during a dispatch, the history gets a "lost" entry.
+        Queued jobs go before dispatched ones, in the order of their turns; of dispatched ones
+        the longest due go first. A claim of a queued job starts a dispatch. If the job's last
+        lease expired during a dispatch, the history gets a "lost" entry.
         Queued jobs whose deadline has passed are left to `time_out`. worker: host:pid.
 
         Returns the claims, and the seconds until the next queued or dispatched job is due

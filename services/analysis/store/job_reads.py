@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -35,12 +35,24 @@ from services.analysis.tables import attempts, jobs
 from services.runtime.database import Database, retried_on_schema_change
 from services.runtime.statements import Statement
 
+MayUse = Callable[[str | None], bool]
+"""Whether a caller may use the jobs of an owner; None for jobs without one."""
+
+
+def everybody(_: str | None) -> bool:
+    """Every owner's jobs may be used: by the services themselves, and by the analysis server."""
+    return True
+
+
 _WANTED = any_(bindparam("job_ids", type_=postgresql.ARRAY(Uuid())))
 _GET = Statement(
     select(*JOB_COLUMNS).where(jobs.c.job_id == bindparam("job_id", type_=Uuid), IS_KEPT)
 )
 _DELETED = Statement(
-    select(jobs.c.job_id).where(jobs.c.job_id == bindparam("job_id", type_=Uuid), ~IS_KEPT)
+    select(jobs.c.owner_id).where(jobs.c.job_id == bindparam("job_id", type_=Uuid), ~IS_KEPT)
+)
+_OWNER = Statement(
+    select(jobs.c.owner_id).where(jobs.c.job_id == bindparam("job_id", type_=Uuid), IS_KEPT)
 )
 _GET_MANY = Statement(select(*JOB_COLUMNS).where(jobs.c.job_id == _WANTED))
 _KNOWN = table_of_arrays({"job_id": Uuid(), "revision": jobs.c.revision.type})
@@ -73,6 +85,7 @@ class Filter:
     """
 
     token_id: int | None = None
+    owner_id: str | None = None
     status: str | None = None
     created_from: datetime | None = None
     created_before: datetime | None = None
@@ -85,18 +98,26 @@ class JobReads:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def get(self, job_id: UUID) -> Job:
-        """Read a job. Errors: JobNotFound."""
+    async def get(self, job_id: UUID, may_use: MayUse = everybody) -> Job:
+        """Read a job. Errors: JobNotFound, also if the caller may not use it."""
         async with self._database.connection() as connection:
             row = await _GET.row(connection, job_id=job_id)
-        if row is None:
+        if row is None or not may_use(row["owner_id"]):
             raise JobNotFound(job_id=job_id)
         return job_of(row)
 
-    async def is_deleted(self, job_id: UUID) -> bool:
-        """Whether a client deleted a job that is still stored."""
+    async def require(self, job_id: UUID, may_use: MayUse) -> None:
+        """Check that there is a job that the caller may use. Errors: JobNotFound."""
         async with self._database.connection() as connection:
-            return await _DELETED.row(connection, job_id=job_id) is not None
+            row = await _OWNER.row(connection, job_id=job_id)
+        if row is None or not may_use(row["owner_id"]):
+            raise JobNotFound(job_id=job_id)
+
+    async def is_deleted(self, job_id: UUID, may_use: MayUse = everybody) -> bool:
+        """Whether a client deleted a job that is still stored, and that the caller might use."""
+        async with self._database.connection() as connection:
+            row = await _DELETED.row(connection, job_id=job_id)
+        return row is not None and may_use(row["owner_id"])
 
     async def get_many(self, job_ids: Iterable[UUID]) -> list[Job]:
         """Read jobs for their watchers, in any order; unknown ids are left out.
@@ -126,8 +147,11 @@ class JobReads:
         changed = {row["job_id"] for row in rows if row["is_stored"]}
         return Comparison(changed, {row["job_id"] for row in rows} - changed)
 
-    async def get_analysis(self, job_id: UUID) -> Analysis:
-        """Read a job with its recording, result and history. Errors: JobNotFound."""
+    async def get_analysis(self, job_id: UUID, may_use: MayUse = everybody) -> Analysis:
+        """Read a job with its recording, result and history.
+
+        Errors: JobNotFound, also if the caller may not use it.
+        """
         statement = select(*JOB_COLUMNS, *RECORDING_COLUMNS, *HISTORY_COLUMNS)
         history = (
             select(attempts)
@@ -137,7 +161,7 @@ class JobReads:
         async with self._database.transaction() as connection:
             wanted = statement.where(jobs.c.job_id == job_id, IS_KEPT)
             row = (await connection.execute(wanted)).first()
-            if row is None:
+            if row is None or not may_use(row.owner_id):
                 raise JobNotFound(job_id=job_id)
             entries = tuple(attempt_of(entry) for entry in await connection.execute(history))
         return analysis_of(row, entries)
@@ -167,6 +191,8 @@ class JobReads:
 def conditions_of(wanted: Filter) -> list[ColumnElement[bool]]:
     """The conditions of a filter; deleted jobs meet none."""
     conditions: list[ColumnElement[bool]] = [IS_KEPT]
+    if wanted.owner_id is not None:
+        conditions.append(jobs.c.owner_id == wanted.owner_id)
     if wanted.token_id is not None:
         conditions.append(jobs.c.token_id == wanted.token_id)
     if wanted.status == "processing":

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    Interval,
-    bindparam,
-    exists,
-    func,
-    insert,
-    literal,
-    select,
-)
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import func, insert, literal, select
 
 from services.analysis.errors import JobNotFound
 from services.analysis.jobs import (
@@ -36,7 +27,8 @@ from services.analysis.store.moves import (
     START_UPLOAD,
     Move,
 )
-from services.analysis.store.request_ids import owner_of, supersede
+from services.analysis.store.openings import AttachedRecording, Opening, Openings
+from services.analysis.store.quotas import require_room
 from services.analysis.store.reuse import DONOR_RESULT, Reuse, is_readable, reuse_parameters
 from services.analysis.store.rows import (
     RECORDING_COLUMNS,
@@ -45,73 +37,50 @@ from services.analysis.store.submissions import Submission, Submissions
 from services.analysis.store.transitions import (
     OnTransition,
     Transition,
-    ending_after,
     locked_row,
 )
+from services.analysis.store.turns import next_turn
 from services.analysis.tables import jobs
 from services.runtime.database import Database, retried_on_schema_change
-from services.runtime.errors import DatabaseUnavailable
-from services.runtime.shared_errors import JobEnded, RequestIdReused
-from services.runtime.statements import Statement
-
-
-@dataclass(frozen=True)
-class AttachedRecording:
-    """A recording that a job already has. sha256: 32 bytes."""
-
-    job_id: UUID
-    sha256: bytes
+from services.runtime.shared_errors import JobEnded
 
 
 @retried_on_schema_change
 class JobStore(JobReads):
     """Creates, reads and changes jobs."""
 
-    def __init__(self, database: Database, on_transition: OnTransition = lambda *_: None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        on_transition: OnTransition = lambda *_: None,
+        max_jobs_per_owner: int = 0,
+    ) -> None:
+        """max_jobs_per_owner: how many jobs an owner may have under way; 0 is unlimited."""
         super().__init__(database)
         self._on_transition = on_transition
-        self._submissions = Submissions(database, on_transition)
+        self._max_jobs = max_jobs_per_owner
+        self._openings = Openings(database, on_transition, max_jobs_per_owner)
+        self._submissions = Submissions(database, on_transition, max_jobs_per_owner)
 
     # Uploads.
 
     async def create(
-        self, job_id: UUID, token_id: int, timeout: timedelta, request_id: str | None = None
+        self,
+        job_id: UUID,
+        token_id: int,
+        timeout: timedelta,
+        request_id: str | None = None,
+        owner_id: str | None = None,
     ) -> AttachedRecording | None:
         """Create a job that waits for its recording; a repeated call changes nothing.
 
         timeout: how long the job waits for the first heartbeat of its upload. request_id:
-        if a job of the last 24 h has the same one and has its recording, no job is created
-        and that recording is returned. If that job's upload is under way, the new job
-        supersedes it.
-        Errors: RequestIdReused.
+        if a job of the last 24 h and of the same owner has the same one and has its recording,
+        no job is created and that recording is returned. If that job's upload is under way, the
+        new job supersedes it. owner_id: as in `Job`.
+        Errors: RequestIdReused, TooManyJobs.
         """
-        given = {"job_id": job_id, "token_id": token_id, "request_id": request_id}
-        async with self._database.connection() as connection:
-            created = await _CREATE.row(connection, **given, timeout=timeout)
-        if created is not None:
-            self._on_transition(job_id, State.OPENED)
-            return None
-        # A concurrent call with the same request id may insert its job first; the second
-        # iteration finds it.
-        for _ in range(2):
-            superseded: tuple[UUID, Transition] | None = None
-            async with self._database.transaction() as connection:
-                if await connection.scalar(select(exists().where(jobs.c.job_id == job_id))):
-                    return None
-                owner = await owner_of(connection, request_id)
-                if owner is not None:
-                    if owner.is_recent and owner.token_id != token_id:
-                        raise RequestIdReused
-                    if owner.is_recent and owner.sha256 is not None:
-                        return AttachedRecording(owner.job_id, owner.sha256)
-                    superseded = owner.job_id, await supersede(connection, owner.job_id)
-                is_created = await connection.scalar(_INSERT, {**given, "timeout": timeout})
-            if superseded is not None:
-                self._notify(*superseded)
-            if is_created:
-                self._on_transition(job_id, State.OPENED)
-                return None
-        raise DatabaseUnavailable
+        return await self._openings.create(Opening(job_id, token_id, request_id, owner_id), timeout)
 
     async def start_upload(self, job_id: UUID, timeout: timedelta) -> Transition:
         """Record the start of the upload, or a heartbeat of it.
@@ -144,7 +113,7 @@ class JobStore(JobReads):
 
         token_revision: the revision of the token that was recorded; 0, unknown, prevents
         reuse. timeout: how long until the analysis server must have accepted the job.
-        reuse: which stored results may be reused; None for none.
+        reuse: which stored results of the owner may be reused; None for none.
         """
         reused = reuse_parameters(reuse, token_revision)
         if reuse is not None and not await self._is_reusable(job_id, recording.sha256, reused):
@@ -166,7 +135,7 @@ class JobStore(JobReads):
         the id of the job that has the recording: the submitted id, or that of the job of an
         earlier request with the same request id and the same recording.
         Errors: JobEnded when the id was generated before the SUBMISSION_WINDOW, or when its
-        job has ended without a recording; RequestSuperseded; RequestIdReused.
+        job has ended without a recording; RequestSuperseded; RequestIdReused; TooManyJobs.
         """
         job_id = await self._submissions.submit(submission, timeout, reuse)
         if job_id is not None:
@@ -206,11 +175,11 @@ class JobStore(JobReads):
         return await self._apply(CANCEL, job_id)
 
     async def retry(self, job_id: UUID, new_job_id: UUID, timeout: timedelta) -> UUID | None:
-        """Create a job for the recording of a failed one, due now.
+        """Create a job of the same owner for the recording of a failed one, due now.
 
         timeout: as in `attach_recording`. Returns the id of the retry, which an earlier
         call may have created; None when the job has not failed or has no recording.
-        Errors: JobNotFound.
+        Errors: JobNotFound, TooManyJobs.
         """
         async with self._database.transaction() as connection:
             row = await locked_row(connection, job_id)
@@ -220,48 +189,29 @@ class JobStore(JobReads):
                 return earlier
             if row.state != State.FAILED or row.object_key is None:
                 return None
+            await require_room(connection, row.owner_id, self._max_jobs)
             await connection.execute(_insert_retry(job_id, new_job_id, timeout))
         self._on_transition(new_job_id, State.QUEUED)
         return new_job_id
 
     async def _apply(self, move: Move, job_id: UUID, **values: object) -> Transition:
         transition = await move.apply(self._database, job_id, **values)
-        self._notify(job_id, transition)
-        return transition
-
-    def _notify(self, job_id: UUID, transition: Transition) -> None:
         if transition.after is not None:
             self._on_transition(job_id, transition.after)
+        return transition
 
 
 def _insert_retry(job_id: UUID, new_job_id: UUID, timeout: timedelta) -> Any:
     """The statement that inserts a job with the recording of another one."""
-    copied = (jobs.c.token_id, jobs.c.token_revision, *RECORDING_COLUMNS)
+    copied = (jobs.c.token_id, jobs.c.owner_id, jobs.c.token_revision, *RECORDING_COLUMNS)
     fresh = {
         "job_id": literal(new_job_id),
         "retried_job_id": jobs.c.job_id,
         "state": literal(State.QUEUED.value),
         "progress": literal(PROGRESS[State.QUEUED]),
+        "turn": next_turn(jobs.c.owner_id),
         "due_time": func.now(),
         "deadline": func.now() + timeout,
     }
     source = select(*copied, *fresh.values()).where(jobs.c.job_id == job_id)
     return insert(jobs).from_select([*(column.name for column in copied), *fresh], source)
-
-
-def _insert() -> Any:
-    """The statement that inserts a job unless its id or its request id is taken."""
-    names = ("job_id", "token_id", "request_id")
-    given = {name: bindparam(name, type_=jobs.c[name].type) for name in names}
-    fresh = {
-        "state": literal(State.OPENED.value),
-        "progress": literal(PROGRESS[State.OPENED]),
-        **ending_after(bindparam("timeout", type_=Interval)),
-    }
-    values = {**given, **fresh}
-    insertion = postgresql.insert(jobs).from_select(list(values), select(*values.values()))
-    return insertion.on_conflict_do_nothing().returning(jobs.c.job_id)
-
-
-_INSERT = _insert()
-_CREATE = Statement(_INSERT)

@@ -22,6 +22,7 @@ from services.analysis.store.guards import is_legal
 from services.analysis.store.reuse import donor_of, queued_or_completed
 from services.analysis.store.rows import IS_KEPT, RECORDING_COLUMNS
 from services.analysis.store.transitions import Transition, ending_after, state_changes
+from services.analysis.store.turns import next_turn
 from services.analysis.tables import jobs
 from services.runtime.database import Database
 from services.runtime.statements import Statement
@@ -85,13 +86,18 @@ def _attached() -> dict[str, Any]:
     Reuse needs no move of its own: it is legal in the same states.
     """
     this_job = jobs.alias("this_job")
-    token_id = select(this_job.c.token_id).where(this_job.c.job_id == _parameter("job_id"))
-    donor = donor_of(_parameter("sha256"), token_id.scalar_subquery())
+    is_this = this_job.c.job_id == _parameter("job_id")
+    token_id, owner_id = (
+        select(this_job.c[name]).where(is_this).scalar_subquery()
+        for name in ("token_id", "owner_id")
+    )
+    donor = donor_of(_parameter("sha256"), token_id, owner_id)
     outcome = queued_or_completed(donor, bindparam("timeout", type_=Interval))
     return {
         **{column.name: _parameter(column.name) for column in RECORDING_COLUMNS},
         "token_revision": _parameter("token_revision"),
         **outcome,
+        "turn": next_turn(jobs.c.owner_id),
         "progress": func.greatest(jobs.c.progress, outcome["progress"]),
     }
 

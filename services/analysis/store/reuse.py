@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from services.analysis.jobs import PROGRESS, Event, State, target_of
-from services.analysis.store.rows import IS_KEPT
+from services.analysis.store.rows import IS_KEPT, owner_key
 from services.analysis.stored_results import readable_result
 from services.analysis.tables import jobs
 from services.runtime.statements import Statement
@@ -43,8 +43,11 @@ class Reuse:
     analyzer_version: str | None
 
 
-def donor_of(sha256: Any, token_id: Any) -> CTE:
-    """The newest job with a computed result of the same recording, if there is one.
+def donor_of(sha256: Any, token_id: Any, owner_id: Any) -> CTE:
+    """The newest job of an owner with a computed result of the same recording, if there is one.
+
+    The result of another owner would be there at once, which reveals that somebody else has
+    this recording.
 
     Further parameters of the statement: those of `reuse_parameters`.
     """
@@ -67,6 +70,7 @@ def donor_of(sha256: Any, token_id: Any) -> CTE:
             computed,
             jobs.c.sha256 == sha256,
             jobs.c.token_id == token_id,
+            owner_key(jobs.c.owner_id) == owner_key(owner_id),
             jobs.c.token_revision == bindparam("reused_revision", type_=Integer),
             jobs.c.analyzer_version
             == func.coalesce(bindparam("reused_version", type_=Text), newest_version),
@@ -117,8 +121,11 @@ def queued_or_completed(donor: CTE, timeout: Any) -> dict[str, ColumnElement[Any
 
 def _donor_result() -> Statement:
     job = jobs.alias()
-    token_id = select(job.c.token_id).where(job.c.job_id == bindparam("job_id", type_=Uuid))
-    donor = donor_of(bindparam("sha256", type_=LargeBinary), token_id.scalar_subquery())
+    is_wanted = job.c.job_id == bindparam("job_id", type_=Uuid)
+    token_id, owner_id = (
+        select(job.c[name]).where(is_wanted).scalar_subquery() for name in ("token_id", "owner_id")
+    )
+    donor = donor_of(bindparam("sha256", type_=LargeBinary), token_id, owner_id)
     return Statement(select(donor.c.result))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from asyncpg import Record
-from sqlalchemy import ColumnElement, any_, literal
+from sqlalchemy import ColumnElement, any_, func, literal, literal_column
 from sqlalchemy.dialects import postgresql
 
 from services.analysis.jobs import Analysis, Attempt, AttemptOutcome, Job, Recording, State
@@ -16,6 +16,7 @@ from services.analysis.tables import jobs
 JOB_COLUMNS = (
     jobs.c.job_id,
     jobs.c.token_id,
+    jobs.c.owner_id,
     jobs.c.state,
     jobs.c.progress,
     jobs.c.revision,
@@ -45,6 +46,13 @@ HISTORY_COLUMNS = (
 IS_KEPT = jobs.c.delete_time.is_(None)
 """The condition that no client has deleted a job."""
 
+
+def owner_key(owner_id: Any) -> ColumnElement[str]:
+    """An owner as indexes have it: jobs without an owner share one key."""
+    key: ColumnElement[str] = func.coalesce(owner_id, literal_column("''"))
+    return key
+
+
 AnyRow = Any
 """A row whose columns are chosen at run time, so SQLAlchemy cannot type it."""
 
@@ -61,6 +69,7 @@ def job_of(row: Mapping[str, Any] | Record) -> Job:
     return Job(
         job_id=row["job_id"],
         token_id=row["token_id"],
+        owner_id=row["owner_id"],
         state=State(row["state"]),
         progress=row["progress"],
         revision=row["revision"],

@@ -12,7 +12,13 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.analysis.jobs import Recording, State
-from services.analysis.store.request_ids import RequestOwner, owner_of, supersede
+from services.analysis.store.quotas import has_room, require_room
+from services.analysis.store.request_ids import (
+    NamedJob,
+    job_named,
+    stored_request_id,
+    supersede,
+)
 from services.analysis.store.reuse import (
     Reuse,
     donor_of,
@@ -22,6 +28,7 @@ from services.analysis.store.reuse import (
 )
 from services.analysis.store.rows import RECORDING_COLUMNS
 from services.analysis.store.transitions import OnTransition, Transition
+from services.analysis.store.turns import next_turn
 from services.analysis.tables import jobs
 from services.runtime.database import Database, retried_on_schema_change
 from services.runtime.errors import DatabaseUnavailable
@@ -41,7 +48,7 @@ class Submission:
     """A job to create with its recording.
 
     job_id: a UUIDv7. token_revision: the revision of the token that was recorded; 0,
-    unknown, prevents reuse. request_id: as in `JobStore.create`.
+    unknown, prevents reuse. request_id, owner_id: as in `JobStore.create`.
     """
 
     job_id: UUID
@@ -49,15 +56,19 @@ class Submission:
     recording: Recording
     token_revision: int = 0
     request_id: str | None = None
+    owner_id: str | None = None
 
 
 @retried_on_schema_change
 class Submissions:
     """Creates jobs with their recordings."""
 
-    def __init__(self, database: Database, on_transition: OnTransition = lambda *_: None) -> None:
+    def __init__(
+        self, database: Database, on_transition: OnTransition, max_jobs_per_owner: int
+    ) -> None:
         self._database = database
         self._on_transition = on_transition
+        self._max_jobs = max_jobs_per_owner
 
     async def submit(
         self, submission: Submission, timeout: timedelta, reuse: Reuse | None
@@ -69,9 +80,9 @@ class Submissions:
         the same request id and the same recording; None, and nothing changes, when a job
         with the submitted id exists.
         Errors: JobEnded when the id was generated before the SUBMISSION_WINDOW;
-        RequestIdReused when the request id belongs to another token or recording.
+        RequestIdReused when the request id belongs to another token or recording; TooManyJobs.
         """
-        values = _values_of(submission, timeout, reuse)
+        values = _values_of(submission, timeout, reuse) | {"most_jobs": self._max_jobs}
         async with self._database.connection() as connection:
             row = await _INSERTION.row(connection, **values)
         if row is None:
@@ -90,7 +101,7 @@ class Submissions:
         return await self.submit(submission, timeout, reuse=None)
 
     async def _resolve_conflict(
-        self, submission: Submission, values: dict[str, object]
+        self, submission: Submission, values: dict[str, Any]
     ) -> UUID | None:
         """Find the reason why nothing was inserted; insert if another job has the request id."""
         # A concurrent call may insert its job first; the second iteration finds it.
@@ -99,11 +110,12 @@ class Submissions:
             async with self._database.transaction() as connection:
                 if await _is_stored(connection, submission.job_id):
                     return None
-                owner = await owner_of(connection, submission.request_id)
-                if owner is not None:
-                    if earlier := _earlier_job(owner, submission):
+                named = await job_named(connection, values["request_id"])
+                if named is not None:
+                    if earlier := _earlier_job(named, submission):
                         return earlier
-                    superseded = owner.job_id, await supersede(connection, owner.job_id)
+                    superseded = named.job_id, await supersede(connection, named.job_id)
+                await require_room(connection, submission.owner_id, self._max_jobs)
                 # Without reuse, which is rare here, for simplicity.
                 state = await connection.scalar(_INSERT, values | reuse_parameters(None, 0))
             if superseded is not None and superseded[1].after is not None:
@@ -124,33 +136,32 @@ async def _is_stored(connection: AsyncConnection, job_id: UUID) -> bool:
     return bool(is_stored)
 
 
-def _earlier_job(owner: RequestOwner, submission: Submission) -> UUID | None:
+def _earlier_job(named: NamedJob, submission: Submission) -> UUID | None:
     """The job of an earlier request with the same recording; None when a new job replaces it.
 
     Errors: RequestIdReused.
     """
-    if not owner.is_recent:
+    if not named.is_recent:
         return None
-    if owner.token_id != submission.token_id:
+    if named.token_id != submission.token_id:
         raise RequestIdReused
-    if owner.sha256 is None:
+    if named.sha256 is None:
         # Its upload is under way, or has failed.
         return None
-    if owner.sha256 != submission.recording.sha256:
+    if named.sha256 != submission.recording.sha256:
         raise RequestIdReused
-    return owner.job_id
+    return named.job_id
 
 
-def _values_of(
-    submission: Submission, timeout: timedelta, reuse: Reuse | None
-) -> dict[str, object]:
+def _values_of(submission: Submission, timeout: timedelta, reuse: Reuse | None) -> dict[str, Any]:
     """The parameters of the insertion."""
     return {
         **asdict(submission.recording),
         "job_id": submission.job_id,
         "token_id": submission.token_id,
         "token_revision": submission.token_revision,
-        "request_id": submission.request_id,
+        "owner_id": submission.owner_id,
+        "request_id": stored_request_id(submission.request_id, submission.owner_id),
         "timeout": timeout,
         "generated": unix_seconds_of(submission.job_id),
         **reuse_parameters(reuse, submission.token_revision),
@@ -164,17 +175,21 @@ _is_young = func.to_timestamp(bindparam("generated", type_=Float)) > func.now() 
 def _insert_with_recording() -> Any:
     """The statement that inserts a job with its recording; returns its state and result.
 
-    It inserts nothing when the id is too old, or when another job has it or the request id.
+    It inserts nothing when the id is too old, when another job has it or the request id, or
+    when the owner has as many jobs under way as it may have.
     """
     given = (
-        *(jobs.c.job_id, jobs.c.token_id, jobs.c.request_id, jobs.c.token_revision),
+        *(jobs.c.job_id, jobs.c.token_id, jobs.c.owner_id, jobs.c.request_id),
+        jobs.c.token_revision,
         *RECORDING_COLUMNS,
     )
     parameters = {column.name: bindparam(column.name, type_=column.type) for column in given}
-    donor = donor_of(parameters["sha256"], parameters["token_id"])
+    owner_id = parameters["owner_id"]
+    donor = donor_of(parameters["sha256"], parameters["token_id"], owner_id)
     outcome = queued_or_completed(donor, bindparam("timeout", type_=Interval))
-    values = {**parameters, **outcome}
-    source = select(*(value.label(name) for name, value in values.items())).where(_is_young)
+    values = {**parameters, **outcome, "turn": next_turn(owner_id)}
+    columns = (value.label(name) for name, value in values.items())
+    source = select(*columns).where(_is_young, has_room(owner_id))
     insertion = postgresql.insert(jobs).from_select(list(values), source)
     return insertion.on_conflict_do_nothing().returning(jobs.c.state, jobs.c.result)
 

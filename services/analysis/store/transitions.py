@@ -58,6 +58,7 @@ async def locked_row(connection: AsyncConnection, job_id: UUID) -> AnyRow:
     columns = (
         jobs.c.job_id,
         jobs.c.token_id,
+        jobs.c.owner_id,
         jobs.c.state,
         jobs.c.failure_reason,
         jobs.c.object_key,

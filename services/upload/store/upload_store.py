@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -15,9 +16,23 @@ from services.runtime.shared_errors import RequestIdReused
 from services.upload.errors import UploadNotFound
 from services.upload.models import Plan, UploadRecord
 from services.upload.state import OPEN, State
-from services.upload.store.rows import UPLOAD_COLUMNS, columns_of, plan_of, record_of, with_parts
+from services.upload.store.rows import (
+    UPLOAD_COLUMNS,
+    AnyRow,
+    columns_of,
+    plan_of,
+    record_of,
+    with_parts,
+)
 from services.upload.store.writer_store import CLAIM_DURATION
 from services.upload.tables import uploads
+
+MayUse = Callable[[str | None], bool]
+"""Whether the caller may use what belongs to this owner."""
+
+
+def _everyone(_: str | None) -> bool:
+    return True
 
 
 @retried_on_schema_change
@@ -72,11 +87,14 @@ class UploadStore:
                 raise RequestIdReused
             return record_of(earlier)
 
-    async def get(self, upload_id: UUID, *, for_client: bool = False) -> UploadRecord:
+    async def get(
+        self, upload_id: UUID, *, for_client: bool = False, may_use: MayUse = _everyone
+    ) -> UploadRecord:
         """An upload, without its parts.
 
-        for_client: an upload that ended and has expired does not exist.
-        Errors: UploadNotFound.
+        for_client: an upload that ended and has expired does not exist. may_use: decides about
+        the owner.
+        Errors: UploadNotFound, also if `may_use` refuses.
         """
         found = select(*UPLOAD_COLUMNS).where(uploads.c.upload_id == upload_id)
         if for_client:
@@ -85,15 +103,24 @@ class UploadStore:
             row = (await connection.execute(found)).one_or_none()
         if row is None:
             raise UploadNotFound(upload_id=upload_id)
+        _require_usable(row, may_use)
         return record_of(row)
 
     async def acquire(
-        self, upload_id: UUID, first: int, last: int, size: int | None = None
+        self,
+        upload_id: UUID,
+        first: int,
+        last: int,
+        size: int | None = None,
+        *,
+        may_use: MayUse = _everyone,
     ) -> UploadRecord | None:
         """Make the caller the only writer of an open upload.
 
         None when the upload accepts no more bytes, or its committed size is not between
         `first` and `last`. size: of the file, saved if it was unknown.
+        may_use: decides about the owner; a refused caller changes nothing.
+        Errors: UploadNotFound if it refuses.
         """
         values = {
             **_new_writer(),
@@ -115,10 +142,17 @@ class UploadStore:
         )
         async with self._database.transaction() as connection:
             row = (await connection.execute(statement)).one_or_none()
+            _require_usable(row, may_use)
             return None if row is None else await with_parts(connection, row)
 
-    async def take_over(self, upload_id: UUID) -> UploadRecord | None:
-        """Make the caller the only writer, in any state; None when the upload does not exist."""
+    async def take_over(
+        self, upload_id: UUID, *, may_use: MayUse = _everyone
+    ) -> UploadRecord | None:
+        """Make the caller the only writer, in any state; None when the upload does not exist.
+
+        may_use: decides about the owner; a refused caller changes nothing.
+        Errors: UploadNotFound if it refuses.
+        """
         statement = (
             update(uploads)
             .where(uploads.c.upload_id == upload_id)
@@ -127,6 +161,7 @@ class UploadStore:
         )
         async with self._database.transaction() as connection:
             row = (await connection.execute(statement)).one_or_none()
+            _require_usable(row, may_use)
             return None if row is None else await with_parts(connection, row)
 
     async def claim_due(self, limit: int) -> list[UUID]:
@@ -170,6 +205,12 @@ class UploadStore:
         """Delete an upload and its parts."""
         async with self._database.transaction() as connection:
             await connection.execute(delete(uploads).where(uploads.c.upload_id == upload_id))
+
+
+def _require_usable(row: AnyRow | None, may_use: MayUse) -> None:
+    """Treat the upload of another owner as unknown; ends a transaction without its changes."""
+    if row is not None and not may_use(row.owner_id):
+        raise UploadNotFound(upload_id=row.upload_id)
 
 
 def _new_writer() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,8 +15,12 @@ from services.analysis.jobs import State
 from services.analysis.servicer import AnalysisIntakeServicer
 from services.analysis.settings import AnalysisSettings
 from services.analysis.store import JobStore
+from services.runtime.database import Database
 from services.runtime.ids import random_uuid7
-from services.runtime.interceptors import CallInterceptor
+from services.runtime.interceptors import CallInterceptor, Context
+from services.runtime.shared_errors import TooManyJobs
+from services.upload.clients import AnalysisClient
+from services.upload.models import StoredObject
 from sori.analysis.v1 import analysis_pb2 as pb
 from sori.analysis.v1 import analysis_pb2_grpc
 
@@ -27,20 +32,26 @@ RECORDING: dict[str, Any] = {
 }
 
 
+@asynccontextmanager
+async def serving(
+    store: JobStore, servicer: type[AnalysisIntakeServicer] = AnalysisIntakeServicer
+) -> AsyncIterator[grpc.aio.Channel]:
+    settings = AnalysisSettings(webhook_signing_key=SecretStr("a key of some length"))
+    server = grpc.aio.server(interceptors=[CallInterceptor()])
+    analysis_pb2_grpc.add_AnalysisIntakeServiceServicer_to_server(servicer(settings, store), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield channel
+    await server.stop(None)
+
+
 @pytest.fixture
 async def intake(
     store: JobStore,
 ) -> AsyncIterator[analysis_pb2_grpc.AnalysisIntakeServiceAsyncStub]:
-    settings = AnalysisSettings(webhook_signing_key=SecretStr("a key of some length"))
-    server = grpc.aio.server(interceptors=[CallInterceptor()])
-    analysis_pb2_grpc.add_AnalysisIntakeServiceServicer_to_server(
-        AnalysisIntakeServicer(settings, store), server
-    )
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with serving(store) as channel:
         yield analysis_pb2_grpc.AnalysisIntakeServiceStub(channel)
-    await server.stop(None)
 
 
 def submission(**fields: Any) -> pb.SubmitRecordingRequest:
@@ -75,6 +86,60 @@ async def test_a_request_of_other_audio_is_refused(
     assert refusal.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+@pytest.mark.parametrize("way", ["OpenAnalysis", "SubmitRecording"])
+async def test_a_job_belongs_to_the_owner_that_the_upload_service_states(
+    intake: analysis_pb2_grpc.AnalysisIntakeServiceAsyncStub, store: JobStore, way: str
+) -> None:
+    request: Any = submission(owner_id="account-a")
+    if way == "OpenAnalysis":
+        request = pb.OpenAnalysisRequest(
+            job_id=request.job_id, token_id=1, owner_id=request.owner_id
+        )
+    await getattr(intake, way)(request)
+    assert (await store.get(UUID(request.job_id))).owner_id == "account-a"
+
+
+class FullAnalysis(AnalysisIntakeServicer):
+    """An analysis service at which every owner has too many jobs under way."""
+
+    async def OpenAnalysis(
+        self, request: pb.OpenAnalysisRequest, context: Context
+    ) -> pb.OpenAnalysisResponse:
+        raise TooManyJobs(limit=7)
+
+    async def SubmitRecording(
+        self, request: pb.SubmitRecordingRequest, context: Context
+    ) -> pb.SubmitRecordingResponse:
+        raise TooManyJobs(limit=7)
+
+
+async def test_the_upload_service_passes_on_that_an_owner_has_too_many_jobs(
+    store: JobStore,
+) -> None:
+    recording = StoredObject("recordings/1/x", 3, "audio/wav", bytes(32))
+    async with serving(store, FullAnalysis) as channel:
+        client = AnalysisClient(channel)
+        for call in (
+            client.open_job(random_uuid7(), 1),
+            client.submit_recording(random_uuid7(), 1, recording),
+        ):
+            with pytest.raises(TooManyJobs) as refusal:
+                await call
+            assert refusal.value.metadata == {"limit": "7"}
+
+
+async def test_an_owner_with_too_many_jobs_is_asked_to_try_later(
+    database: Database, store: JobStore
+) -> None:
+    async with serving(JobStore(database, max_jobs_per_owner=1)) as channel:
+        stub = analysis_pb2_grpc.AnalysisIntakeServiceStub(channel)
+        await stub.SubmitRecording(submission(owner_id="account-a"))
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await stub.SubmitRecording(submission(owner_id="account-a"))
+    assert refusal.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert int(dict(refusal.value.trailing_metadata() or ())["retry-after"]) > 0
+
+
 async def test_a_submission_of_an_old_id_is_refused(
     intake: analysis_pb2_grpc.AnalysisIntakeServiceAsyncStub,
 ) -> None:
@@ -93,6 +158,9 @@ async def test_a_submission_of_an_old_id_is_refused(
         {"request_id": "x" * 129},
         {"request_id": "\0"},
         {"token_revision": -1},
+        {"owner_id": "x" * 256},
+        {"owner_id": "\0"},
+        {"request_id": "account\nrequest"},
         {"recording": None},
         {"recording": pb.Recording(**RECORDING | {"object_key": ""})},
         {"recording": pb.Recording(**RECORDING | {"object_key": "\0"})},
@@ -103,7 +171,8 @@ async def test_a_submission_of_an_old_id_is_refused(
     ],
     ids=[
         *("no UUID", "no UUIDv7", "no token", "long request id", "NUL in request id"),
-        *("negative revision", "no recording", "no key", "NUL in key", "empty", "no type"),
+        *("negative revision", "long owner", "NUL in owner", "line break in request id"),
+        *("no recording", "no key", "NUL in key", "empty", "no type"),
         *("short hash", "long file name"),
     ],
 )

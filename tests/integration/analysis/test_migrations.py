@@ -300,3 +300,58 @@ def test_a_downgrade_turns_cancelled_jobs_into_failed_ones(
         "SELECT state FROM analysis.jobs WHERE failure_reason = 'CANCELLED'",
     )
     assert (found["kept"], failed["state"]) == (ENDED + 4, "failed")
+
+
+FORMER_SUBMIT = """
+INSERT INTO analysis.jobs
+    (job_id, token_id, state, progress, due_time, deadline, object_key, request_id)
+SELECT uuidv7(), 3, 'queued', 70, now(), now() + interval '1 hour', 'recordings/1/x', $1
+ON CONFLICT DO NOTHING RETURNING job_id
+"""
+FORMER_CLAIM = """
+UPDATE analysis.jobs SET due_time = now() + interval '10 seconds', dispatches = dispatches + 1
+WHERE job_id = (
+    SELECT job_id FROM analysis.jobs WHERE due_time <= now() AND state = 'queued'
+    ORDER BY due_time LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+)
+RETURNING job_id
+"""
+
+
+def test_services_of_the_former_release_work_while_jobs_get_owners(
+    config: Config, database_url: str
+) -> None:
+    async def work(ready: asyncio.Event, done: asyncio.Event) -> int:
+        """Submit each request twice and claim its job, also after the upgrade."""
+        requests = 0
+        async with connected(database_url) as connection:
+            while not (done.is_set() and requests > 10):
+                request_id = f"request {requests}"
+                job_id = await connection.fetchval(FORMER_SUBMIT, request_id)
+                assert await connection.fetchval(FORMER_SUBMIT, request_id) is None
+                assert await connection.fetchval(FORMER_CLAIM) == job_id
+                requests += 1
+                ready.set()
+                await asyncio.sleep(0.001)
+        return requests
+
+    command.downgrade(config, "0006")
+    requests = asyncio.run(upgraded_during(config, work))
+    found = row(
+        database_url,
+        "SELECT count(*) AS jobs, count(DISTINCT request_id) AS requests, count(owner_id) AS owned"
+        " FROM analysis.jobs",
+    )
+    assert found == {"jobs": requests, "requests": requests, "owned": 0}
+
+
+def test_a_downgrade_from_owners_keeps_all_jobs(config: Config, database_url: str) -> None:
+    run(
+        database_url,
+        "INSERT INTO analysis.jobs"
+        " (job_id, token_id, state, progress, due_time, deadline, request_id, owner_id, turn)"
+        " VALUES (uuidv7(), 1, 'opened', 10, now(), now(), E'a\\nrequest', 'a', 7)",
+    )
+    command.downgrade(config, "0006")
+    found = row(database_url, "SELECT state, request_id FROM analysis.jobs")
+    assert found == {"state": "opened", "request_id": "a\nrequest"}

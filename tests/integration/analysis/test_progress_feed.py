@@ -150,6 +150,30 @@ async def test_a_watch_of_a_new_id_ends_if_the_job_is_never_created(
     assert feed.watchers == 0
 
 
+async def test_a_watcher_of_a_job_of_another_owner_waits_as_for_an_unknown_one(
+    feed: ProgressFeed, notifying_store: JobStore, job_id: UUID
+) -> None:
+    states, of_other = feed.watch(job_id), feed.watch(job_id, lambda _: False)
+    await anext(states)
+    waiting = asyncio.create_task(anext(of_other))
+    while feed.watchers < 2:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    await notifying_store.start_upload(job_id, LONG)
+    assert (await anext(states)).state is State.UPLOADING
+    await feed.stop()
+    # It has received neither the state nor the change, and not the end of an old id.
+    with pytest.raises(ShuttingDown):
+        await waiting
+
+
+async def test_a_watch_of_a_job_of_another_owner_ends_as_if_there_were_no_job(
+    notifying_store: JobStore, job_id: UUID
+) -> None:
+    feed = ProgressFeed(notifying_store, heartbeat_seconds=60, new_job_seconds=0.5)
+    with pytest.raises(JobNotFound):
+        await asyncio.wait_for(anext(feed.watch(job_id, lambda _: False)), PATIENCE_SECONDS)
+
+
 async def test_a_waiting_watch_reads_nothing_until_it_is_notified(
     database: Database, notifying_store: JobStore
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from base64 import urlsafe_b64encode
@@ -79,8 +80,8 @@ def bearer(token: str) -> dict[str, str]:
 
 
 @contextmanager
-def served_over_http(document: str) -> Iterator[str]:
-    """Serve the keys of an external issuer. Yields their URL."""
+def served_over_http(document: str, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """Serve the keys of an external issuer. Yields their URL, which is HTTPS with `tls`."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -95,8 +96,10 @@ def served_over_http(document: str) -> Iterator[str]:
             """Keep the output of tests short."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/keys"
+        yield f"{'https' if tls else 'http'}://localhost:{server.server_port}/keys"
         server.shutdown()
         thread.join()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+import trustme
 
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from tests.integration.gateway.callers import GUEST, connect, grpc_web
@@ -205,6 +207,19 @@ def test_a_cookie_is_no_credential_by_default(client: httpx.Client, services: Se
     assert identity(seen(client, headers)) == {"caller": "nobody"}
 
 
+def issuers_at(url: str) -> str:
+    """The setting with one issuer, whose keys are at a URL."""
+    issuer = {
+        "name": "keycloak",
+        "issuer": "https://id.example/realms/a",
+        "jwks_uri": url,
+        "audience": "dubbing",
+        "roles_claim": "realm_access.roles",
+        "roles": {"sori-editor": "catalog_editor", '"\\관리자': "operator"},
+    }
+    return json.dumps([issuer])
+
+
 @pytest.fixture(scope="module")
 def company() -> Key:
     """The key of another issuer, which has the same id as ours."""
@@ -217,20 +232,12 @@ def external(
 ) -> Iterator[httpx.Client]:
     """A gateway without the accounts service, in front of a company's own issuer."""
     with served_over_http(jwks(company)) as url:
-        issuer = {
-            "name": "keycloak",
-            "issuer": "https://id.example/realms/a",
-            "jwks_uri": url,
-            "audience": "dubbing",
-            "roles_claim": "realm_access.roles",
-            "roles": {"sori-editor": "catalog_editor", '"\\관리자': "operator"},
-        }
         gateway = Gateway(
             tmp_path_factory.mktemp("external"),
             services,
             gateway_accounts=False,
             gateway_anonymous_roles="",
-            gateway_issuers=json.dumps([issuer]),
+            gateway_issuers=issuers_at(url),
         )
         with gateway.running() as client:
             yield client
@@ -284,3 +291,23 @@ def test_without_the_accounts_service_its_tokens_and_paths_are_unknown(
     answer = external.get("/tokens/1", headers=bearer(services.key.signed(claims())))
     assert (answer.status_code, reason(answer)) == (401, "CREDENTIALS_INVALID")
     assert external.get("/auth/me").status_code == 404
+
+
+@pytest.mark.parametrize(("host", "status"), [("localhost", 200), ("other.example", 503)])
+def test_keys_come_only_from_the_host_that_the_setting_names(
+    tmp_path: Path, services: Services, company: Key, host: str, status: int
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(host).configure_cert(tls)
+    with served_over_http(jwks(company), tls) as url:
+        gateway = Gateway(
+            tmp_path,
+            services,
+            gateway_issuers=issuers_at(url),
+            gateway_issuers_ca_file=tmp_path / "ca.pem",
+        )
+        with gateway.running() as client:
+            token = bearer(company.signed(of_company()))
+            assert client.get("/tokens/1", headers=token).status_code == status

@@ -13,6 +13,7 @@ from uuid import UUID
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from services.runtime.access import Caller
 from services.runtime.errors import SoriError
 from services.runtime.interceptors import CallInterceptor
 from services.upload.checksums import Checksum
@@ -60,12 +61,13 @@ class InMemory(Uploads):
         self.upload = Upload(SOME, plan, State.RECEIVING, JOB, 0, expiry, now)
         return self.upload
 
-    async def get(self, upload_id: UUID) -> Upload:
+    async def get(self, upload_id: UUID, caller: Caller) -> Upload:
         return self.known()
 
     async def write(
         self,
         upload_id: UUID,
+        caller: Caller,
         offset: int,
         items: Content,
         *,
@@ -85,10 +87,10 @@ class InMemory(Uploads):
             self.ended.set()
         return self.upload
 
-    async def terminate(self, upload_id: UUID) -> None:
+    async def terminate(self, upload_id: UUID, caller: Caller) -> None:
         self.upload = replace(self.known(), state=State.CANCELLED)
 
-    async def concatenate(self, plan: Plan, pieces: Sequence[UUID]) -> Upload:
+    async def concatenate(self, plan: Plan, caller: Caller, pieces: Sequence[UUID]) -> Upload:
         return await self.create(plan)
 
 
@@ -120,7 +122,9 @@ class Service:
 
     async def _serve(self) -> None:
         self._server = grpc.aio.server(interceptors=[CallInterceptor()])
-        tus_pb2_grpc.add_TusServiceServicer_to_server(TusServicer(self._uploads), self._server)
+        tus_pb2_grpc.add_TusServiceServicer_to_server(
+            TusServicer(self._uploads, guests=True), self._server
+        )
         upload_pb2_grpc.add_UploadServiceServicer_to_server(
             UploadsByGrpc(),  # type: ignore[abstract]
             self._server,

@@ -20,7 +20,7 @@ from services.runtime.database import Database
 from services.runtime.object_store import ObjectStore
 from services.runtime.settings import DatabaseSettings
 from services.upload.cleanup import CleanUpTasks
-from services.upload.client_limits import ClientLimits
+from services.upload.client_limits import ClientLimits, Quota
 from services.upload.client_store import ClientStore
 from services.upload.clients import AnalysisClient, CatalogClient
 from services.upload.completion import Completion
@@ -28,11 +28,12 @@ from services.upload.memory_budget import MemoryBudget
 from services.upload.models import Kind, Plan, UploadRecord, recording_key
 from services.upload.one_shot import OneShotUploads
 from services.upload.orphans import OrphanReaper
+from services.upload.owners import OwnedUploads
 from services.upload.reaper import UploadReaper
 from services.upload.received import Limits
 from services.upload.session import SessionResources
 from services.upload.state import State
-from services.upload.store import UploadStore, WriterStore
+from services.upload.store import OwnerStore, UploadStore, WriterStore
 from services.upload.stream import Finish, IncomingFile, RecordingStart
 from services.upload.uploads import Uploads
 from tests.integration.upload.faults import Faults, faulty_analysis, faulty_objects, faulty_store
@@ -136,6 +137,8 @@ class Process:
     open_uploads: int = 0
     daily_bytes: int = 0
     submissions: int = 32
+    account: Quota = field(default_factory=Quota)
+    guests: bool = True
     upload_id: UUID = field(default_factory=uuid7)
 
     def __post_init__(self) -> None:
@@ -153,8 +156,8 @@ class Process:
         )
         self.client_limits = ClientLimits(
             ClientStore(database),
-            open_uploads=self.open_uploads,
-            daily_bytes=self.daily_bytes,
+            address=Quota(self.open_uploads, self.daily_bytes),
+            account=self.account,
         )
         self.resources = SessionResources(
             store=self.store,
@@ -169,7 +172,8 @@ class Process:
             submissions=asyncio.Semaphore(self.submissions),
         )
         self.one_shot = OneShotUploads(self.resources, catalog, analysis)
-        self.uploads = Uploads(self.resources, catalog, LIFETIME)
+        self.uploads = Uploads(self.resources, catalog, LIFETIME, guests=self.guests)
+        self.owned = OwnedUploads(OwnerStore(database), self.store, completion)
         self.reaper = UploadReaper(self.store, self.writer_store, self.uploads, completion)
 
     async def create(self, plan: Plan | None = None) -> UploadRecord:

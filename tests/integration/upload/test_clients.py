@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from sqlalchemy import text
 
+from services.runtime.access import TRUSTED
 from services.runtime.client_address import CLIENT_ADDRESS
 from services.runtime.errors import DatabaseUnavailable
 from services.runtime.interceptors import CallInterceptor
@@ -74,7 +75,9 @@ class TusClient:
 async def tus_client(process: Process) -> AsyncIterator[TusClient]:
     """The client of a tus service that runs on this process."""
     server = grpc.aio.server(interceptors=[CallInterceptor()])
-    tus_pb2_grpc.add_TusServiceServicer_to_server(TusServicer(process.uploads), server)
+    tus_pb2_grpc.add_TusServiceServicer_to_server(
+        TusServicer(process.uploads, guests=process.guests), server
+    )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
@@ -131,7 +134,7 @@ async def test_a_client_with_too_many_open_uploads_must_wait_and_others_need_not
         code, reason, _ = await refusal(client.create_partial(address))
         assert (code, reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_OPEN_UPLOADS")
         await client.create_partial(stranger)
-        await process.uploads.cancel(first)
+        await process.uploads.cancel(first, TRUSTED)
         await client.create_partial(address)
 
 
@@ -186,12 +189,14 @@ async def test_an_upload_stops_at_the_bytes_of_the_day_and_continues_the_next_da
     upload_id = (await process.create(plan)).upload.upload_id
     content = random_content(3 * MIB)
     with pytest.raises(DailyBytesExceeded):
-        await process.uploads.write(upload_id, 0, stream(content, finish=False))
-    upload = await process.uploads.get(upload_id)
+        await process.uploads.write(upload_id, TRUSTED, 0, stream(content, finish=False))
+    upload = await process.uploads.get(upload_id, TRUSTED)
     assert (upload.state, upload.committed_size) == (State.RECEIVING, 2 * MIB)
     tomorrow = Process(backends, daily_bytes=2 * MIB)
     rest = stream(content[2 * MIB :], finish=False)
-    assert (await tomorrow.uploads.write(upload_id, 2 * MIB, rest)).state is State.COMPLETED
+    assert (
+        await tomorrow.uploads.write(upload_id, TRUSTED, 2 * MIB, rest)
+    ).state is State.COMPLETED
 
 
 async def test_takes_count_at_every_replica_after_a_batch(backends: Backends) -> None:
@@ -220,7 +225,7 @@ async def test_takes_are_refused_while_open_uploads_use_up_the_limit(backends: B
     await replica.client_limits.save()
     with pytest.raises(TooManyOpenUploads):
         await replica.upload_take(stream(take, finish=True), client=address)
-    await process.uploads.cancel(upload_id)
+    await process.uploads.cancel(upload_id, TRUSTED)
     await replica.client_limits.save()
     await replica.upload_take(stream(take, finish=True), client=address)
 

@@ -21,6 +21,7 @@ from uuid import UUID
 
 import pytest
 
+from services.runtime.access import TRUSTED
 from services.upload.checksums import Checksum
 from services.upload.memory_budget import MemoryBudget
 from services.upload.models import Kind, Plan, UploadRecord
@@ -53,14 +54,14 @@ HELD_ELSEWHERE = 6 * MIB
 
 async def write_all(process: Process, upload_id: UUID, content: bytes) -> None:
     """One write that finishes the upload."""
-    await process.uploads.write(upload_id, 0, stream(content, finish=True))
+    await process.uploads.write(upload_id, TRUSTED, 0, stream(content, finish=True))
 
 
 async def write_twice(process: Process, upload_id: UUID, content: bytes) -> None:
     """A write that ends within a part, and a write that finishes the upload."""
     cut = 3 * MIB
-    await process.uploads.write(upload_id, 0, stream(content[:cut], finish=False))
-    await process.uploads.write(upload_id, cut, stream(content[cut:], finish=True))
+    await process.uploads.write(upload_id, TRUSTED, 0, stream(content[:cut], finish=False))
+    await process.uploads.write(upload_id, TRUSTED, cut, stream(content[cut:], finish=True))
 
 
 async def write_to_declared_size(process: Process, upload_id: UUID, content: bytes) -> None:
@@ -68,14 +69,16 @@ async def write_to_declared_size(process: Process, upload_id: UUID, content: byt
     cut = len(content) // 2
     for offset, piece in ((0, content[:cut]), (cut, content[cut:])):
         await process.uploads.write(
-            upload_id, offset, stream(piece, finish=False), exactly=True, size=len(content)
+            upload_id, TRUSTED, offset, stream(piece, finish=False), exactly=True, size=len(content)
         )
 
 
 async def write_with_checksum(process: Process, upload_id: UUID, content: bytes) -> None:
     """A write with a checksum, which is verified before a checkpoint."""
     checksum = Checksum("sha256", hashlib.sha256(content).digest())
-    await process.uploads.write(upload_id, 0, stream(content, finish=True), checksum=checksum)
+    await process.uploads.write(
+        upload_id, TRUSTED, 0, stream(content, finish=True), checksum=checksum
+    )
 
 
 async def write_one_shot(process: Process, upload_id: UUID, content: bytes) -> None:
@@ -230,7 +233,7 @@ async def assert_resumable(backends: Backends, scenario: Scenario, fault: Fault)
             await assert_committed_is_in_s3(backends, interrupted)
         offset = interrupted.progress.size
         rest = stream(case.content[offset:], finish=True)
-        resumed = await process.uploads.write(case.upload_id, offset, rest)
+        resumed = await process.uploads.write(case.upload_id, TRUSTED, offset, rest)
         assert resumed.state is State.COMPLETED, case.where
         await case.assert_stored(backends)
     await process.reap([case.upload_id for case in cases])
@@ -245,11 +248,11 @@ async def test_an_abandoned_upload_completes_or_leaves_nothing_in_s3(
     cases = await run_all(backends, scenario, fault)
     process = Process(backends)
     open_cases = [
-        case for case in cases if (await process.uploads.get(case.upload_id)).state in OPEN
+        case for case in cases if (await process.uploads.get(case.upload_id, TRUSTED)).state in OPEN
     ]
     await process.reap([case.upload_id for case in open_cases])
     for case in open_cases:
-        state = (await process.uploads.get(case.upload_id)).state
+        state = (await process.uploads.get(case.upload_id, TRUSTED)).state
         assert state in (State.COMPLETED, State.EXPIRED), case.where
         if state is State.EXPIRED:
             assert not case.has_succeeded, case.where
@@ -315,7 +318,7 @@ async def test_a_recording_whose_bytes_all_arrived_is_queued(
 ) -> None:
     process = Process(backends)
     for case in await run_all(backends, scenario, fault):
-        if (await process.uploads.get(case.upload_id)).committed_size < len(case.content):
+        if (await process.uploads.get(case.upload_id, TRUSTED)).committed_size < len(case.content):
             continue
         await process.make_due([case.upload_id])
         await process.reap_due()

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from services.runtime.access import TRUSTED
 from services.runtime.shared_errors import RequestIdReused
 from services.upload.checksums import Checksum
 from services.upload.errors import (
@@ -79,12 +80,12 @@ async def test_a_newer_session_supersedes_an_older_one(backends: Backends) -> No
     upload_id = (await older.create()).upload.upload_id
 
     async def write_more() -> None:
-        await newer.uploads.write(upload_id, 0, stream(CONTENT[: 2 * MIB], finish=False))
+        await newer.uploads.write(upload_id, TRUSTED, 0, stream(CONTENT[: 2 * MIB], finish=False))
 
     with pytest.raises(UploadSuperseded):
         await write_with_interruption(older, upload_id, write_more)
-    assert (await newer.uploads.get(upload_id)).committed_size == 2 * MIB
-    await newer.uploads.write(upload_id, 2 * MIB, stream(CONTENT[2 * MIB :], finish=True))
+    assert (await newer.uploads.get(upload_id, TRUSTED)).committed_size == 2 * MIB
+    await newer.uploads.write(upload_id, TRUSTED, 2 * MIB, stream(CONTENT[2 * MIB :], finish=True))
     record = await newer.record(upload_id)
     assert await backends.sha256(record.object_key) == hashlib.sha256(CONTENT).digest()
     # The older session deleted the tail that it could not commit.
@@ -95,7 +96,9 @@ async def test_a_session_of_a_cancelled_upload_receives_an_error(backends: Backe
     older, newer = Process(backends), Process(backends)
     upload_id = (await older.create()).upload.upload_id
     with pytest.raises(UploadEnded):
-        await write_with_interruption(older, upload_id, lambda: newer.uploads.cancel(upload_id))
+        await write_with_interruption(
+            older, upload_id, lambda: newer.uploads.cancel(upload_id, TRUSTED)
+        )
 
 
 async def test_a_part_number_is_never_used_twice(backends: Backends) -> None:
@@ -127,8 +130,8 @@ async def test_a_stored_upload_accepts_no_more_bytes(backends: Backends) -> None
             upload_id=upload_id,
         )
     with pytest.raises(SizeMismatch):
-        await process.uploads.write(upload_id, len(content), stream(b"more", finish=True))
-    upload = await process.uploads.write(upload_id, len(content), stream(b"", finish=True))
+        await process.uploads.write(upload_id, TRUSTED, len(content), stream(b"more", finish=True))
+    upload = await process.uploads.write(upload_id, TRUSTED, len(content), stream(b"", finish=True))
     assert upload.state is State.COMPLETED
     record = await process.record(upload_id)
     assert await backends.sha256(record.object_key) == hashlib.sha256(content).digest()
@@ -169,7 +172,7 @@ async def test_an_abandoned_upload_expires_and_leaves_nothing_in_s3(backends: Ba
     record = await process.record(process.upload_id)
     await assert_committed_is_in_s3(backends, record)
     await process.reap([process.upload_id])
-    assert (await process.uploads.get(process.upload_id)).state is State.EXPIRED
+    assert (await process.uploads.get(process.upload_id, TRUSTED)).state is State.EXPIRED
     await assert_nothing_left_in_s3(backends, record)
 
 
@@ -185,21 +188,21 @@ async def test_a_repeated_request_id_returns_the_same_upload(backends: Backends)
 async def test_a_cancelled_upload_stays_cancelled(backends: Backends) -> None:
     process = Process(backends)
     upload_id = (await process.create()).upload.upload_id
-    await process.uploads.cancel(upload_id)
+    await process.uploads.cancel(upload_id, TRUSTED)
     record = await process.record(upload_id)
     for event in (Event.HANDED_OVER, Event.FAILED, Event.EXPIRED):
         assert not await process.writer_store.end(record, event, record.lifetime)
     assert not await process.writer_store.checkpoint(
         record, record.progress, (), Event.CHECKPOINTED
     )
-    assert (await process.uploads.get(upload_id)).state is State.CANCELLED
+    assert (await process.uploads.get(upload_id, TRUSTED)).state is State.CANCELLED
 
 
 async def test_writes_release_all_memory(backends: Backends) -> None:
     process = Process(backends)
     for content, finish in ((CONTENT, True), (CONTENT[:MIB], False), (CONTENT[:1000], True)):
         upload_id = (await process.create()).upload.upload_id
-        await process.uploads.write(upload_id, 0, stream(content, finish=finish))
+        await process.uploads.write(upload_id, TRUSTED, 0, stream(content, finish=finish))
         assert process.budget.free == process.budget_bytes
 
 
@@ -221,7 +224,7 @@ async def test_an_interrupted_concatenation_can_be_repeated_after_two_minutes(
     process, upload_ids = Process(backends), []
     for piece in (content[:50_000], content[50_000:]):
         upload_ids.append((await process.create()).upload.upload_id)
-        await process.uploads.write(upload_ids[-1], 0, stream(piece, finish=True))
+        await process.uploads.write(upload_ids[-1], TRUSTED, 0, stream(piece, finish=True))
     plan = Plan(
         Kind.RECORDING,
         backends.token_id,
@@ -230,10 +233,12 @@ async def test_an_interrupted_concatenation_can_be_repeated_after_two_minutes(
         is_concatenation=True,
     )
     with pytest.raises(Died):
-        await Process(backends, Faults(Fault.DIES, at="read")).uploads.concatenate(plan, upload_ids)
+        await Process(backends, Faults(Fault.DIES, at="read")).uploads.concatenate(
+            plan, TRUSTED, upload_ids
+        )
     await process.age(plan.request_id, timedelta(minutes=2))
     await process.reap_due()
-    upload = await process.uploads.concatenate(plan, upload_ids)
+    upload = await process.uploads.concatenate(plan, TRUSTED, upload_ids)
     _, sha256 = await backends.job(upload.job_id)
     assert sha256 == hashlib.sha256(content).digest()
 
@@ -244,7 +249,7 @@ async def test_a_completed_partial_upload_stays_until_it_expires(backends: Backe
     for offset in (0, MIB):
         finish = offset > 0
         content = CONTENT[offset : offset + MIB]
-        await process.uploads.write(upload_id, offset, stream(content, finish=finish))
+        await process.uploads.write(upload_id, TRUSTED, offset, stream(content, finish=finish))
     await process.make_due([upload_id])
     await process.reap_due()
     record = await process.store.get(upload_id)
@@ -256,11 +261,11 @@ async def test_a_forgotten_upload_is_deleted_when_superseded_writers_have_notice
 ) -> None:
     process = Process(backends)
     upload_id = (await process.create()).upload.upload_id
-    await process.uploads.write(upload_id, 0, stream(CONTENT[:MIB], finish=False))
-    await process.uploads.write(upload_id, MIB, stream(CONTENT[MIB:], finish=True))
-    await process.uploads.terminate(upload_id)
+    await process.uploads.write(upload_id, TRUSTED, 0, stream(CONTENT[:MIB], finish=False))
+    await process.uploads.write(upload_id, TRUSTED, MIB, stream(CONTENT[MIB:], finish=True))
+    await process.uploads.terminate(upload_id, TRUSTED)
     with pytest.raises(UploadNotFound):
-        await process.uploads.get(upload_id)
+        await process.uploads.get(upload_id, TRUSTED)
     await process.reap_due()
     record = await process.store.get(upload_id)
     assert await backends.stored_objects(record.object_key)
@@ -277,7 +282,7 @@ async def test_an_ended_upload_cannot_be_terminated_again(backends: Backends) ->
     record = await process.record(upload_id)
     assert await process.writer_store.end(record, Event.FAILED, record.lifetime, "UPLOAD_LOST")
     with pytest.raises(UploadEnded):
-        await process.uploads.terminate(upload_id)
+        await process.uploads.terminate(upload_id, TRUSTED)
 
 
 async def test_the_reaper_does_not_expire_an_upload_that_has_just_resumed(
@@ -285,7 +290,9 @@ async def test_the_reaper_does_not_expire_an_upload_that_has_just_resumed(
 ) -> None:
     process = Process(backends)
     seen = await process.create()
-    await process.uploads.write(seen.upload.upload_id, 0, stream(CONTENT[:MIB], finish=False))
+    await process.uploads.write(
+        seen.upload.upload_id, TRUSTED, 0, stream(CONTENT[:MIB], finish=False)
+    )
     # The reaper read the upload before the write: it must not postpone what it has not seen.
     before = await process.store.get(seen.upload.upload_id)
     await process.writer_store.postpone(seen)
@@ -296,10 +303,10 @@ async def test_a_repeated_write_with_a_checksum_is_verified_as_a_whole(backends:
     process = Process(backends)
     upload_id = (await process.create()).upload.upload_id
     content = CONTENT[:MIB]
-    await process.uploads.write(upload_id, 0, stream(content[:1000], finish=False))
+    await process.uploads.write(upload_id, TRUSTED, 0, stream(content[:1000], finish=False))
     # Its first 1,000 bytes are saved already; the checksum covers them too.
     checksum = Checksum("sha256", hashlib.sha256(content).digest())
     upload = await process.uploads.write(
-        upload_id, 0, stream(content, finish=True), checksum=checksum
+        upload_id, TRUSTED, 0, stream(content, finish=True), checksum=checksum
     )
     assert upload.state is State.COMPLETED

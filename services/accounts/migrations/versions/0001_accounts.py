@@ -23,6 +23,8 @@ TABLES = (
         totp_secret bytea,
         totp_pending_secret bytea,
         totp_step bigint NOT NULL DEFAULT 0,
+        totp_failures integer NOT NULL DEFAULT 0,
+        totp_retry_time timestamptz,
         create_time timestamptz NOT NULL DEFAULT now(),
         update_time timestamptz NOT NULL DEFAULT now(),
         login_time timestamptz,

@@ -1,0 +1,70 @@
+"""Guests: a caller without an identity gets one with its first upload.
+
+The answer has the guest's secret in its initial metadata, over HTTP in its headers: as a
+cookie for browsers, and by itself for other clients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from services.runtime.access import Caller, caller_of, guest_owner_id, new_guest_token
+from services.runtime.client_address import client_key
+from services.runtime.interceptors import Context, call_metadata
+from services.upload.client_limits import client_of
+from services.upload.request_ids import RequestId
+
+COOKIE = "sori_guest"
+COOKIE_SECONDS = 30 * 24 * 3600
+TOKEN_HEADER = "x-guest-token"  # noqa: S105 (a name)
+
+Headers = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Creator:
+    """The caller that creates an upload.
+
+    caller: with the new identity, if it got one. client: the key of limits per client.
+    known_owner_id: the account or the guest that the request proved; empty if neither.
+    headers: initial metadata of the answer: the secret of a new guest, or nothing.
+    """
+
+    caller: Caller
+    client: str
+    known_owner_id: str
+    headers: Headers = ()
+
+    @property
+    def owner_id(self) -> str:
+        """The owner of what the caller creates; empty for callers of the suite."""
+        return self.caller.owner_id
+
+    def request_id(self, text: str) -> RequestId:
+        """The id of its request. text: as the client sent it; empty when it gave none.
+
+        The repeat of a first request has no secret yet if its answer was lost, so the secret
+        that the answer brings does not count.
+        """
+        return RequestId(text, self.client, self.known_owner_id)
+
+
+def creator_of(context: Context, *, guests: bool) -> Creator:
+    """The caller of an rpc that creates something. guests: whether guests are admitted."""
+    caller = caller_of(context)
+    client = client_of(caller, client_key(context))
+    if not guests or not caller.is_anonymous:
+        return Creator(caller, client, caller.owner_id)
+    token = new_guest_token()
+    guest = replace(caller, owner_id=guest_owner_id(token))
+    is_secure = call_metadata(context).get("x-forwarded-proto") == "https"
+    return Creator(guest, client, "", _headers(token, is_secure=is_secure))
+
+
+def _headers(token: str, *, is_secure: bool) -> Headers:
+    cookie = f"{COOKIE}={token}; Max-Age={COOKIE_SECONDS}; Path=/; HttpOnly; SameSite=Lax"
+    return (
+        ("set-cookie", f"{cookie}; Secure" if is_secure else cookie),
+        (TOKEN_HEADER, token),
+    )
