@@ -123,7 +123,7 @@ def _conditional(behaviour: Any) -> Any:
         apply_if_match(request, metadata)
         response = await behaviour(request, context)
         if header := etag_header(response, metadata):
-            # A call that has sent headers of its own gets no etag.
+            # An rpc that has sent headers itself, such as a redirect, has no etag.
             with suppress(grpc.aio.UsageError):
                 await context.send_initial_metadata(header)
         return response
