@@ -8,9 +8,12 @@ from collections.abc import Callable
 PATIENCE_SECONDS = 30.0
 
 
-def eventually(holds: Callable[[], bool]) -> None:
-    """Poll until the condition holds, where no event announces it. Fails after 30 s."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def eventually(holds: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
+    """Poll until the condition holds, where no event announces it.
+
+    seconds: after which the test fails.
+    """
+    deadline = time.monotonic() + seconds
     pause = 0.01
     while not holds():
         assert time.monotonic() < deadline, "the condition did not hold in time"

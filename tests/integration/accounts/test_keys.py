@@ -140,6 +140,15 @@ async def test_the_keys_and_the_discovery_document_are_json(
     assert document["jwks_uri"] == "http://localhost:8000/.well-known/jwks.json"
 
 
+async def test_the_keys_can_be_read_over_http_and_cached_for_a_minute(service: Service) -> None:
+    metadata = of_nobody(
+        x_envoy_original_path="/.well-known/jwks.json", x_envoy_original_method="GET"
+    )
+    call = service.rpcs.GetKeys(pb.GetKeysRequest(), metadata=metadata)
+    assert (await call).data
+    assert dict(await call.initial_metadata())["cache-control"] == "public, max-age=60"
+
+
 async def test_without_a_key_a_refresh_fails_and_the_token_stays_valid(
     service: Service, settings: AccountsSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
