@@ -4,6 +4,8 @@ create-operator EMAIL  makes the account with this address an operator, and crea
                        none. Prints a link that sets the password, valid once, for a day.
 grant-role EMAIL ROLE  grants "catalog_editor" or "operator".
 revoke-role EMAIL ROLE revokes it, and ends the account's sessions.
+erase ACCOUNT_ID       deletes an account as its learner can, and prints the id of the receipt.
+revoke-client ID       refuses the credentials of an internal client from now on.
 list [ROLE]            lists the accounts with a role; default: with any role.
 rotate-keys            creates the next signing key; it signs in ten minutes.
 rotate-keys --revoke   deletes all signing keys, for example after a theft: everyone gets new
@@ -18,15 +20,24 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from uuid import UUID
 
 from pydantic import Field, HttpUrl
 
+from services.accounts.errors import AccountNotFound
 from services.accounts.key_ring import KeyRing
 from services.accounts.links import RESET_PASSWORD, link
 from services.accounts.models import Account, Actor, Role
 from services.accounts.sealing import Sealer
 from services.accounts.settings import AccountsSettings
-from services.accounts.store import AccountStore, KeyStore, OperatorStore, RoleStore
+from services.accounts.store import (
+    AccountStore,
+    ClientStore,
+    ErasureStore,
+    KeyStore,
+    OperatorStore,
+    RoleStore,
+)
 from services.registry import ACCOUNTS
 from services.runtime.database import Database
 from services.runtime.errors import DatabaseUnavailable
@@ -73,6 +84,27 @@ async def change_role(database: Database, email: str, role: Role, *, is_granted:
     change = store.grant if is_granted else store.revoke
     _print(await change(account.account_id, role, _ACTOR))
     return 0
+
+
+async def erase(database: Database, account_id: UUID) -> int:
+    """Delete an account and everything that belongs to it. Returns the exit status."""
+    # The lifetime of tokens matters to the service, which does the rest.
+    store = ErasureStore(database, token_seconds=0)
+    try:
+        erasure = await store.begin(account_id, "", actor_id=_ACTOR.actor_id)
+    except AccountNotFound:
+        print(f"No account has the id {account_id}.", file=sys.stderr)
+        return 1
+    print(erasure.erasure_id)
+    return 0
+
+
+async def revoke_client(database: Database, client_id: UUID) -> int:
+    """Refuse the credentials of an internal client. Returns the exit status."""
+    if await ClientStore(database).revoke(client_id, _ACTOR):
+        return 0
+    print(f"No internal client has the id {client_id}.", file=sys.stderr)
+    return 1
 
 
 async def list_accounts(database: Database, roles: Sequence[Role]) -> int:
@@ -126,6 +158,10 @@ def _command(
             return lambda database: list_accounts(
                 database, [arguments.role] if arguments.role else tuple(Role)
             )
+        case "erase":
+            return lambda database: erase(database, arguments.id)
+        case "revoke-client":
+            return lambda database: revoke_client(database, arguments.id)
         case "rotate-keys":
             return lambda database: rotate_keys(database, revoke=arguments.revoke)
         case command:
@@ -147,6 +183,8 @@ def _parser() -> argparse.ArgumentParser:
         change = commands.add_parser(name)
         change.add_argument("email", type=_email, metavar="EMAIL")
         change.add_argument("role", type=Role, choices=_ROLES, metavar="ROLE")
+    for name, of in (("erase", "ACCOUNT_ID"), ("revoke-client", "ID")):
+        commands.add_parser(name).add_argument("id", type=UUID, metavar=of)
     listing = commands.add_parser("list")
     listing.add_argument("role", type=Role, choices=_ROLES, nargs="?", metavar="ROLE")
     rotation = commands.add_parser("rotate-keys")

@@ -121,7 +121,8 @@ SECRETS = {
     "DATABASE_URL": "postgresql://sori:secret@postgres:5432/sori",
     "WEBHOOK_SIGNING_KEY": "a-key-of-some-length",
     "ACCOUNTS_SECRET": "a-secret-of-at-least-32-characters",
-    "SMTP_URL": "smtp://mail:1025",
+    "SMTP_URL": "smtp+starttls://user:password@mail.example.com:587",
+    "ACCOUNTS_PROVIDERS": '{"google": {"client_id": "an id", "client_secret": "a secret"}}',
 }
 
 

@@ -31,7 +31,9 @@ def name_of(document: Path) -> str:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with new_stack(tmp_path_factory.mktemp("stack"), {}) as stack:
+    # As `make up` has it, not as other tests.
+    roles = {"GATEWAY_ANONYMOUS_ROLES": "catalog_editor"}
+    with new_stack(tmp_path_factory.mktemp("stack"), roles) as stack:
         yield stack
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import structlog
 from google.api.httpbody_pb2 import HttpBody
 
 from services.accounts import converters
@@ -15,6 +16,8 @@ from services.runtime.client_address import client_key
 from services.runtime.interceptors import Context
 from services.runtime.shared_errors import CredentialsMissing
 from sori.accounts.v1 import accounts_pb2 as pb
+
+_logger = structlog.get_logger(__name__)
 
 _DOWNLOAD = (
     ("content-disposition", 'attachment; filename="sori-account.json"'),
@@ -36,6 +39,12 @@ class ErasureRpcs:
         except AccountNotFound:
             # The access token outlives the account for minutes.
             raise CredentialsMissing from None
+        # After a restore of an older back-up, operators repeat the erasures in the log.
+        _logger.info(
+            "account deleted",
+            account_id=str(account_id),
+            erasure_id=str(erasure.erasure_id),
+        )
         return converters.erasure_to(erasure)
 
     async def GetErasure(self, request: pb.GetErasureRequest, context: Context) -> pb.Erasure:

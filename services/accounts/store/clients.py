@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select, update
 
 from services.accounts.models import Actor, AuditEntry, Client, Role
 from services.accounts.store.audit import record
@@ -15,7 +15,7 @@ from services.runtime.database import Database, retried_on_schema_change
 
 @retried_on_schema_change
 class ClientStore:
-    """Creates and reads clients."""
+    """Creates, revokes and reads clients."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -36,6 +36,20 @@ class ClientStore:
             await record(
                 connection, AuditEntry(actor.actor_id, "", "create_client", detail, actor.address)
             )
+
+    async def revoke(self, client_id: UUID, actor: Actor) -> bool:
+        """Refuse the credentials of a client from now on; returns whether it exists."""
+        statement = (
+            update(clients)
+            .where(clients.c.client_id == client_id)
+            .values(revoke_time=func.coalesce(clients.c.revoke_time, func.now()))
+        )
+        async with self._database.transaction() as connection:
+            if not (await connection.execute(statement)).rowcount:
+                return False
+            entry = AuditEntry(actor.actor_id, "", "revoke_client", str(client_id), actor.address)
+            await record(connection, entry)
+        return True
 
     async def find(self, client_id: UUID) -> Client | None:
         """The client with this id; None if there is none or it was revoked."""

@@ -59,10 +59,11 @@ class ErasureStore:
         # A call may begin with the last valid second of a token.
         self._settled_after = timedelta(seconds=token_seconds + LEASE.total_seconds())
 
-    async def begin(self, account_id: UUID, address: str) -> Erasure:
+    async def begin(self, account_id: UUID, address: str, *, actor_id: str = "") -> Erasure:
         """Delete an account: remove its personal data, and let its erasure begin.
 
-        address: of the caller, for the audit log. Errors: AccountNotFound.
+        address: of the caller, for the audit log. actor_id: the caller, if it is not the account.
+        Errors: AccountNotFound.
         """
         statement = (
             insert(erasures)
@@ -77,8 +78,10 @@ class ErasureStore:
         async with self._database.transaction() as connection:
             await lock_account(connection, account_id)
             await _remove_personal_data(connection, account_id)
-            actor = str(account_id)
-            await record(connection, AuditEntry(actor, actor, "delete_account", "", address))
+            entry = AuditEntry(
+                actor_id or str(account_id), str(account_id), "delete_account", "", address
+            )
+            await record(connection, entry)
             return Erasure(*(await connection.execute(statement)).one())
 
     async def get(self, erasure_id: UUID) -> Erasure:

@@ -6,11 +6,14 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from uuid import UUID, uuid4
 
 import pytest
 
 from services.accounts.errors import SessionEnded
+from services.accounts.models import Actor, Client
 from services.accounts.sealing import token_hash
+from services.accounts.store import ClientStore
 from tests.integration.accounts.service import HOME, Service
 
 EMAIL = "dana@example.com"
@@ -98,6 +101,26 @@ async def test_keys_are_revoked(service: Service, command: Command) -> None:
     command.run("rotate-keys", "--revoke")
     await service.parts.keys.refresh()
     assert service.parts.keys.public_keys() != before
+
+
+async def test_an_operator_erases_an_account_that_a_restore_brought_back(
+    service: Service, command: Command
+) -> None:
+    account_id = await service.new_account(EMAIL)
+    erasure_id = UUID(command.run("erase", str(account_id)).strip())
+    assert (await service.parts.erasures.get(erasure_id)).account_id == account_id
+    assert await service.value("SELECT actor_id FROM accounts.audit") == "command"
+    command.run("erase", str(account_id), status=1)
+
+
+async def test_the_credentials_of_a_client_are_revoked(service: Service, command: Command) -> None:
+    client_id = uuid4()
+    store = ClientStore(service.parts.database)
+    await store.create(Client(client_id, b"hash", ()), "reports", Actor("command"))
+    command.run("revoke-client", str(client_id))
+    assert await store.find(client_id) is None
+    command.run("revoke-client", str(client_id))
+    command.run("revoke-client", str(uuid4()), status=1)
 
 
 def test_an_unknown_address_is_refused(command: Command) -> None:

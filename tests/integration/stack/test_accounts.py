@@ -1,4 +1,4 @@
-"""`make up` sends no mails: it keeps them in a folder, which it names."""
+"""Accounts in the local stack: it keeps their mails in a folder, and runs without them, too."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from tests.integration.stack.commands import WAIT_SECONDS, up
 LEARNER = {"email": "me@example.com", "password": "correct horse battery"}
 
 
-def test_the_mail_of_a_sign_up_is_in_the_folder_that_up_names(tmp_path: Path) -> None:
+def test_up_publishes_keys_and_keeps_mails_in_the_folder_that_it_names(tmp_path: Path) -> None:
     with up(tmp_path) as run:
         run.wait_for(lambda: "Ready after" in run.output)
         folder = run.data_dir / "mail"
         assert f"Mails: {folder}" in run.output
-        httpx.post(f"{gateway_url(run.output)}/auth/signup", json=LEARNER).raise_for_status()
+        gateway = gateway_url(run.output)
+        assert httpx.get(f"{gateway}/.well-known/jwks.json").raise_for_status().json()["keys"]
+        httpx.post(f"{gateway}/auth/signup", json=LEARNER).raise_for_status()
         assert wait_until(lambda: any(folder.glob("*.eml")), WAIT_SECONDS)
         (path,) = folder.glob("*.eml")
         mail = message_from_bytes(path.read_bytes(), policy=policy.default)
