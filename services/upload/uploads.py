@@ -13,7 +13,7 @@ from datetime import timedelta
 from functools import partial
 from uuid import UUID, uuid4
 
-from services.runtime.access import Caller
+from services.runtime.callers import Caller
 from services.runtime.errors import SoriError
 from services.runtime.ids import random_uuid7
 from services.runtime.object_store import ObjectMissing, ObjectStore

@@ -18,7 +18,7 @@ from sqlalchemy import insert, select, update
 from services.accounts.provider_documents import REFETCH_SECONDS
 from services.accounts.store import AccountStore
 from services.accounts.tables import accounts, adoptions, identities, mail_tokens, sessions
-from services.runtime.access import guest_owner_id
+from services.runtime.callers import guest_owner_id
 from services.runtime.database import Database
 from sori.accounts.v1 import accounts_pb2 as pb
 from tests.integration.accounts.oidc import (
