@@ -15,7 +15,13 @@ settings.register_profile("sori", deadline=None)
 settings.load_profile("sori")
 
 TESTS = Path(__file__).parent
-OWN_STACKS = {"test_account_data.py", "test_openapi.py", "test_replicas.py", "test_tls.py"}
+OWN_STACKS = {
+    "test_account_data.py",
+    "test_logins.py",
+    "test_openapi.py",
+    "test_replicas.py",
+    "test_tls.py",
+}
 """The files of tests/e2e that share no stack with the others."""
 SHARED_CLUSTER = {
     "test_concurrent_reports.py",
