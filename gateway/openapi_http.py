@@ -204,7 +204,6 @@ SUCCESSES: Mapping[str, Success] = {
     "UploadAudioForm": Success(200, ("X-Job-Id",)),
     "GetTusOptions": _OPTIONS,
     "GetTusUploadOptions": _OPTIONS,
-    "ForwardProviderLogin": Success(303, ("Location",)),
     "CreateTusUpload": Success(
         201, (*_TUS, "Location", "Upload-Offset"), ("Upload-Expires", "X-Job-Id")
     ),
@@ -222,6 +221,7 @@ SUCCESSES: Mapping[str, Success] = {
     ),
     "WriteTusUpload": Success(204, (*_TUS, "Upload-Offset"), ("Upload-Expires", "X-Job-Id")),
     "DeleteTusUpload": Success(204, _TUS),
+    "ForwardProviderLogin": Success(303, ("Location",)),
 }
 """The successful response of a method, where it is not 200 with JSON only."""
 

@@ -31,10 +31,10 @@ class Parts:
     sessions: SessionKeeper
     passwords: Passwords
     second_factor: SecondFactor
-    analyses: AnalysisOwnerClient
-    uploads: UploadOwnerClient
     provider_http: ProviderHttp
     provider_logins: ProviderLogins
+    analyses: AnalysisOwnerClient
+    uploads: UploadOwnerClient
 
     @classmethod
     def assemble(
@@ -45,7 +45,6 @@ class Parts:
         uploads: UploadOwnerClient,
     ) -> Self:
         """Build all parts on one database."""
-        provider_http = ProviderHttp()
         sealer = Sealer(
             settings.accounts_secret.get_secret_value(),
             settings.accounts_secret_previous.get_secret_value(),
@@ -56,6 +55,7 @@ class Parts:
             lifetime_seconds=settings.refresh_token_seconds,
             grace_seconds=settings.refresh_grace_seconds,
         )
+        provider_http = ProviderHttp()
         return cls(
             settings=settings,
             database=database,
@@ -66,8 +66,8 @@ class Parts:
             sessions=SessionKeeper(session_store, keys),
             passwords=Passwords(settings, database),
             second_factor=SecondFactor(database, sealer),
-            analyses=analyses,
-            uploads=uploads,
             provider_http=provider_http,
             provider_logins=ProviderLogins.assemble(settings, database, sealer, provider_http),
+            analyses=analyses,
+            uploads=uploads,
         )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import Field, HttpUrl, SecretStr
+from functools import cached_property
 
-from services.accounts.provider_settings import ProviderSettings
+from pydantic import Field, HttpUrl, SecretStr, field_validator
+
+from services.accounts.providers import Provider, parse_providers
+from services.accounts.return_to import origin_of
 from services.runtime.settings import DatabaseSettings
 
 
-class AccountsSettings(DatabaseSettings, ProviderSettings):
+class AccountsSettings(DatabaseSettings):
     """Addresses, lifetimes of tokens and keys, mail."""
 
     accounts_listen: str = Field("127.0.0.1:50054", description="host:port to listen on.")
@@ -80,6 +83,41 @@ class AccountsSettings(DatabaseSettings, ProviderSettings):
         HttpUrl("http://localhost:8000"),
         description="URL of the web app, to which links in mails and logins at providers lead.",
     )
+
+    accounts_providers: SecretStr = Field(
+        SecretStr("{}"),
+        description=(
+            "Login providers, as JSON: settings by provider name, such as "
+            '{"google": {"client_id": "…", "client_secret": "…"}}; docs/login-providers.md lists '
+            "them; default: none."
+        ),
+    )
+    accounts_return_origins: str = Field(
+        "",
+        description=(
+            "Origins, separated by spaces, to which logins at providers may return besides those "
+            "of ACCOUNTS_ISSUER and APP_URL, such as https://app.example.com; default: none."
+        ),
+    )
+
+    @field_validator("accounts_providers")
+    @classmethod
+    def _providers_are_valid(cls, value: SecretStr) -> SecretStr:
+        parse_providers(value.get_secret_value())
+        return value
+
+    @field_validator("accounts_return_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        for each in value.split():
+            if origin_of(each) != each:
+                raise ValueError(f"{each} is not an origin, such as https://app.example.com")
+        return value
+
+    @cached_property
+    def providers(self) -> dict[str, Provider]:
+        """The login providers by name."""
+        return parse_providers(self.accounts_providers.get_secret_value())
 
     @property
     def issuer(self) -> str:
