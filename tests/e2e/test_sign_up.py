@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import httpx
@@ -41,7 +42,7 @@ def reason(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, error_info(answer)["reason"]
 
 
-async def test_a_learner_signs_up_and_replaces_a_lost_password(
+def test_a_learner_signs_up_and_replaces_a_lost_password(
     gateway: httpx.Client, mailbox: Mailbox
 ) -> None:
     signed_up = gateway.post(
@@ -55,7 +56,7 @@ async def test_a_learner_signs_up_and_replaces_a_lost_password(
     }
     assert reason(log_in(gateway, PASSWORD)) == (403, "EMAIL_UNVERIFIED")
 
-    token = (await mailbox.wait(EMAIL)).token
+    token = asyncio.run(mailbox.wait(EMAIL)).token
     assert gateway.post("/auth/verify-email", json={"token": token}).status_code == 200
     replayed = gateway.post("/auth/verify-email", json={"token": token})
     assert reason(replayed) == (400, "MAIL_TOKEN_INVALID")
@@ -65,7 +66,7 @@ async def test_a_learner_signs_up_and_replaces_a_lost_password(
 
     requested = gateway.post("/auth/request-password-reset", json={"email": EMAIL})
     assert (requested.status_code, requested.json()) == (200, {})
-    reset = {"token": (await mailbox.wait(EMAIL, 2)).token, "new_password": NEW_PASSWORD}
+    reset = {"token": asyncio.run(mailbox.wait(EMAIL, 2)).token, "new_password": NEW_PASSWORD}
     assert gateway.post("/auth/reset-password", json=reset).status_code == 200
     assert reason(log_in(gateway, PASSWORD)) == (401, "CREDENTIALS_INVALID")
     assert log_in(gateway, NEW_PASSWORD).status_code == 200
