@@ -211,7 +211,7 @@ def decisions_over_http(
     found = {}
     for caller in CALLERS:
         headers = headers_of(caller, services.key) | {"tus-resumable": "1.0.0"}
-        body = {} if binding.body else None
+        body: object = {} if binding.body else None
         status = client.request(binding.verb, path, headers=headers, json=body).status_code
         found[caller] = status if status in REASONS else 200
     return found
