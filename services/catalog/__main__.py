@@ -67,6 +67,7 @@ async def main(settings: CatalogSettings) -> None:
             probes=probes,
             reflected=REFLECTED,
             max_calls=settings.catalog_max_calls,
+            public_catalog=settings.catalog_public,
         )
         catalog_pb2_grpc.add_CatalogServiceServicer_to_server(servicer, server.grpc)
         await server.run(

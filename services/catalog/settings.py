@@ -11,6 +11,13 @@ class CatalogSettings(DatabaseSettings, ObjectStoreSettings):
     """Addresses and intervals of the catalog, in addition to the settings of all services."""
 
     catalog_listen: str = Field("127.0.0.1:50051", description="host:port to listen on.")
+    catalog_public: bool = Field(
+        True,
+        description=(
+            "Whether everyone may read the catalog; otherwise only callers who may upload takes. "
+            "The gateway has the same setting."
+        ),
+    )
     catalog_max_calls: int = Field(
         1_000,
         ge=0,

@@ -54,7 +54,7 @@ class Service:
 
 
 @contextmanager
-def running(database_url: str, *arguments: str) -> Iterator[Service]:
+def running(database_url: str, *arguments: str, **settings: str) -> Iterator[Service]:
     calls, health, metrics = (f"127.0.0.1:{port}" for port in free_ports(3))
     environment = {
         "PATH": os.environ["PATH"],
@@ -66,6 +66,7 @@ def running(database_url: str, *arguments: str) -> Iterator[Service]:
         "HEALTH_LISTEN": health,
         "METRICS_LISTEN": metrics,
         "SHUTDOWN_DELAY_SECONDS": "0",
+        **settings,
     }
     with subprocess.Popen([sys.executable, "-m", *arguments], env=environment) as process:
         try:
@@ -119,6 +120,17 @@ def test_a_service_without_postgresql_is_alive_but_not_ready() -> None:
         await_health(service.health, LIVENESS)
         with grpc.insecure_channel(service.health) as channel:
             assert not is_serving(channel, CATALOG)
+
+
+def test_a_setting_closes_the_catalog_to_callers_without_an_account() -> None:
+    closed = {"CATALOG_PUBLIC": "false", "GUESTS_ADMITTED": "false"}
+    with running(NOWHERE, "services.catalog", **closed) as service:
+        await_health(service.health, LIVENESS)
+        with grpc.insecure_channel(service.calls) as channel, pytest.raises(grpc.RpcError) as error:
+            catalog_pb2_grpc.CatalogServiceStub(channel).GetToken(
+                catalog_pb2.GetTokenRequest(id=1), metadata=(("x-sori-caller", "nobody"),)
+            )
+    assert error.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_the_health_check_command_exits_with_the_state_of_the_service(catalog: Service) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,8 @@ import httpx
 import pytest
 from google.protobuf import descriptor_pool
 
+from gateway.contract import Binding, read_bindings
+from gateway.settings import GatewaySettings
 from services.registry import SERVICES
 from services.runtime.access import Rule
 from services.runtime.callers import Caller
@@ -195,6 +198,43 @@ def test_gateway_and_services_shut_out_the_same_guests(
 ) -> None:
     assert decisions(closed_channel, services, rpc) == {
         name: decision_of_service(rpc, caller, is_open=False) for name, caller in KNOWN.items()
+    }
+
+
+BINDINGS = read_bindings(GatewaySettings().gateway_descriptor, NAMES)
+
+
+def decisions_over_http(
+    client: httpx.Client, services: Services, binding: Binding
+) -> dict[str, int]:
+    """The status of the gateway for each caller; 200 if the call reaches a service."""
+    path = re.sub(r"{[^}]+}", "9", binding.template.replace("{kind}", "voice"))
+    found = {}
+    for caller in CALLERS:
+        headers = headers_of(caller, services.key) | {"tus-resumable": "1.0.0"}
+        body: object = {} if binding.body else None
+        status = client.request(binding.verb, path, headers=headers, json=body).status_code
+        found[caller] = status if status in REASONS else 200
+    return found
+
+
+@pytest.mark.parametrize("binding", BINDINGS, ids=lambda each: f"{each.verb} {each.template}")
+def test_a_path_has_the_rules_of_its_rpc(
+    client: httpx.Client, services: Services, binding: Binding
+) -> None:
+    assert decisions_over_http(client, services, binding) == {
+        name: decision_of_service(binding.rpc, caller, is_open=True)
+        for name, caller in KNOWN.items()
+    }
+
+
+@pytest.mark.parametrize("binding", BINDINGS, ids=lambda each: f"{each.verb} {each.template}")
+def test_a_path_shuts_out_the_guests_of_its_rpc(
+    closed: httpx.Client, services: Services, binding: Binding
+) -> None:
+    assert decisions_over_http(closed, services, binding) == {
+        name: decision_of_service(binding.rpc, caller, is_open=False)
+        for name, caller in KNOWN.items()
     }
 
 
