@@ -1,4 +1,4 @@
-"""How this product proves itself at a provider's token endpoint (RFC 6749, 2.3)."""
+"""The credentials of this product at a provider's token endpoint (RFC 6749, 2.3)."""
 
 from __future__ import annotations
 

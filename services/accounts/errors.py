@@ -122,7 +122,7 @@ class ProviderUnavailable(
     korean="지금은 이 방법으로 로그인할 수 없습니다. 잠시 후 다시 시도해 주세요.",
     english="This way to log in does not work at the moment. Try again in a few seconds.",
 ):
-    """A provider does not respond, or its answer makes no sense; metadata: provider."""
+    """A provider does not respond, or its answer is unusable; metadata: provider."""
 
 
 class ProviderNotFound(

@@ -1,4 +1,4 @@
-"""What a browser carries through a provider login, in encrypted cookies.
+"""The encrypted cookies that a browser carries through a provider login.
 
 `LoginState` has the state, the nonce and the PKCE verifier from the beginning of a login to its
 callback. The callback is accepted only from the browser that has the cookie, so an attacker

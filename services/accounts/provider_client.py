@@ -37,7 +37,7 @@ class ProviderClient:
     async def authorization_url(
         self, provider: Provider, state: LoginState, redirect_uri: str
     ) -> str:
-        """Where the browser begins the login. Errors: ProviderUnavailable."""
+        """The URL at which the browser begins the login. Errors: ProviderUnavailable."""
         endpoints = await self._documents.endpoints(provider)
         parameters = {
             "response_type": "code",
@@ -51,14 +51,14 @@ class ProviderClient:
             parameters["scope"] = provider.scopes
         if provider.is_openid:
             parameters["nonce"] = state.nonce
-        # What a login depends on comes last, so that no setting replaces it.
+        # The parameters of this login come last, so that no setting replaces them.
         query = {**provider.authorization_parameters, **parameters}
         return str(URL(endpoints.authorization).update_query(query))
 
     async def identity_of_code(
         self, provider: Provider, state: LoginState, code: str, redirect_uri: str
     ) -> ProviderIdentity:
-        """Who logged in at the provider.
+        """The identity of the person who logged in at the provider.
 
         Errors: LoginStateInvalid if the provider refuses the code; IdTokenInvalid,
         ProviderUnavailable.
@@ -83,7 +83,7 @@ class ProviderClient:
     async def identity_of_id_token(
         self, provider: Provider, id_token: str, nonce: str
     ) -> ProviderIdentity:
-        """Whose id token it is. nonce: empty if the client sent none to the provider.
+        """The identity in an id token. nonce: empty if the client sent none to the provider.
 
         Errors: IdTokenInvalid, ProviderUnavailable.
         """

@@ -1,4 +1,7 @@
-"""The page to which a provider login returns: never a page of a stranger (open redirect)."""
+"""The page to which a provider login returns: an own page, or one of an allowed origin.
+
+Other pages are refused, because an attacker could lead people there (open redirect).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Iterable
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 MAX_LENGTH = 2000
+"""After percent-encoding. Browsers store cookies of at most 4096 bytes."""
 _URL_CHARACTERS = "%/:?#[]@!$&'()*+,;=~-._"
 _PORTS = {"http": 80, "https": 443}
 
@@ -38,6 +42,8 @@ def safe_return_to(return_to: str, allowed_origins: Iterable[str]) -> str | None
     if any(character <= " " or character in "\\\x7f" for character in return_to):
         return None
     url = quote(return_to or "/", safe=_URL_CHARACTERS)
+    if len(url) > MAX_LENGTH:
+        return None
     if url.startswith("/"):
         return None if url.startswith("//") else url
     return url if origin_of(url) in set(allowed_origins) - {""} else None

@@ -80,7 +80,7 @@ def _recovery_code() -> str:
 
 
 def recovery_code_hash(code: str) -> bytes:
-    """What is stored of a recovery code. Upper case, dashes and spaces make no difference.
+    """The hash that is stored of a recovery code. Case, dashes and spaces make no difference.
 
     A plain hash is enough: 80 random bits can't be guessed.
     """

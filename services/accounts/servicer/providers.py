@@ -93,7 +93,7 @@ class ProviderRpcs:
     async def _ended(
         self, request: pb.EndProviderLoginRequest, state: LoginState, context: Context
     ) -> tuple[str, Sequence[str]]:
-        """Where the browser goes at the end of a login, and with which cookies."""
+        """The page to which the browser returns after a login, and the cookies that it gets."""
         if request.error:
             error = DECLINED if request.error == DECLINED else "provider_error"
             return with_parameter(state.return_to, "login_error", error), ()

@@ -63,6 +63,7 @@ def test_own_pages_and_allowed_origins_are_accepted(page: str, result: str) -> N
         "https://[::1",
         "https://app.example.com:99999/",
         "/" + "a" * 2000,
+        "/" + "가" * 300,
     ],
 )
 def test_foreign_pages_are_refused(page: str) -> None:
