@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 
 import httpx
@@ -10,6 +9,7 @@ import pytest
 
 from stack.stack import Stack
 from tests.e2e.product import error_info, plain_http
+from tests.e2e.waiting import eventually
 from tests.mails import Mailbox
 from tests.stacks import new_stack
 
@@ -34,6 +34,12 @@ def mailbox(stack: Stack) -> Mailbox:
     return Mailbox(stack.mail_folder)
 
 
+def token_of(mailbox: Mailbox, number: int) -> str:
+    """The token in the mail with this number, from 1 on; waits until it arrives."""
+    eventually(lambda: len(mailbox.mails(EMAIL)) >= number)
+    return mailbox.mails(EMAIL)[number - 1].token
+
+
 def log_in(gateway: httpx.Client, password: str) -> httpx.Response:
     return gateway.post("/auth/login", json={"email": EMAIL, "password": password})
 
@@ -56,7 +62,7 @@ def test_a_learner_signs_up_and_replaces_a_lost_password(
     }
     assert reason(log_in(gateway, PASSWORD)) == (403, "EMAIL_UNVERIFIED")
 
-    token = asyncio.run(mailbox.wait(EMAIL)).token
+    token = token_of(mailbox, 1)
     assert gateway.post("/auth/verify-email", json={"token": token}).status_code == 200
     replayed = gateway.post("/auth/verify-email", json={"token": token})
     assert reason(replayed) == (400, "MAIL_TOKEN_INVALID")
@@ -66,7 +72,7 @@ def test_a_learner_signs_up_and_replaces_a_lost_password(
 
     requested = gateway.post("/auth/request-password-reset", json={"email": EMAIL})
     assert (requested.status_code, requested.json()) == (200, {})
-    reset = {"token": asyncio.run(mailbox.wait(EMAIL, 2)).token, "new_password": NEW_PASSWORD}
+    reset = {"token": token_of(mailbox, 2), "new_password": NEW_PASSWORD}
     assert gateway.post("/auth/reset-password", json=reset).status_code == 200
     assert reason(log_in(gateway, PASSWORD)) == (401, "CREDENTIALS_INVALID")
     assert log_in(gateway, NEW_PASSWORD).status_code == 200
