@@ -80,7 +80,8 @@ access: setup ## Write who may call each rpc into docs/access.md.
 demo: setup ## Send a real recording through the product and show its result.
 	@$(RUN) -m stack demo
 
-# The npm tools of the tests: clients of tus, and what reads the OpenAPI document. Without npm
+# The npm tools of the tests: clients of tus, an OpenID provider, and what reads the OpenAPI
+# document. Without npm
 # those tests are skipped.
 $(JS_INSTALLED): tests/js/package.json tests/js/package-lock.json
 	@if command -v npm >/dev/null; then npm ci --prefix tests/js --silent --no-audit --no-fund; fi
@@ -106,7 +107,7 @@ test: setup $(JS_INSTALLED) $(KUBECTL) ## Run all tests on the real parts, the f
 unit: setup $(KUBECTL) ## Run the tests of pure modules and manifests, without any server.
 	$(PYTEST) -n auto --dist worksteal $(UNIT)
 
-integration: setup ## Run the tests of single parts on PostgreSQL, S3 and Envoy.
+integration: setup $(JS_INSTALLED) ## Run the tests of single parts on PostgreSQL, S3 and Envoy.
 	$(PYTEST) -n $(WORKERS) --dist loadfile $(INTEGRATION)
 
 e2e: setup $(JS_INSTALLED) ## Run the tests of the whole product and of the documents' commands.

@@ -89,7 +89,7 @@ class GatewaySettings(BaseModel):
     """The gateway's addresses, upstreams, certificates and limits.
 
     Each setting is an environment variable: its name in capitals. The defaults serve the
-    local stack.
+    local stack. The class is long because it states every setting of the gateway.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)

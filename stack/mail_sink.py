@@ -1,4 +1,4 @@
-"""A mail server that delivers nothing: it writes each mail to a file and prints its links.
+"""A mail server without delivery: it writes each mail to a file and prints its links.
 
 The local stack and the tests use it in place of a real mail server:
 

@@ -7,11 +7,12 @@ import shutil
 import tempfile
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from services.registry import ACCOUNTS, MIGRATED_SERVICES
+from services.registry import ACCOUNTS
 from stack import postgres
 from stack.addresses import Addresses
 from stack.disk import require_space
@@ -19,13 +20,14 @@ from stack.gateways import admin_socket, configure_gateways
 from stack.hosts import Hosts
 from stack.lock import Holder, locked, write_holder
 from stack.logs import Logs
-from stack.migration import are_at_heads, migrate
+from stack.migration import migrate
 from stack.ports import require_free, settings_on_free_ports
 from stack.programs import describe_programs
 from stack.readiness import READY_SECONDS, Readiness, wait_until
 from stack.seaweedfs import SeaweedFS
 from stack.seed import seed
 from stack.settings import MAIL_SINK, StackSettings, kind_of, service_of
+from stack.starting import start_programs
 from stack.supervision import Supervisor
 
 
@@ -214,25 +216,9 @@ class Stack(Addresses):
         self._runtime = runtime
         self._exit.callback(self._supervisor.close)
         self._supervisor.launch(self.environment, lock)
-        self._start_programs(runtime)
-
-    def _start_programs(self, runtime: Path) -> None:
-        """Start the programs; those that own a schema, only when it is migrated."""
-        on_schema = [name for name in self.programs if service_of(name) in MIGRATED_SERVICES]
-        for name in self.programs:
-            if name != "postgres" and name not in on_schema:
-                self._supervisor.start(name)
-        if "postgres" in self.programs:
-            self._report("preparing PostgreSQL")
-            postgres.prepare(self.data_dir / "postgres", self.hosts.network)
-            self._supervisor.start("postgres")
-            self._readiness.wait_started(["postgres"], self._report)
-        is_own = "postgres" in self.programs
-        if not (is_own and are_at_heads(self.environment["DATABASE_URL"])):
-            migrate(self.environment, runtime, self._logs, self._report)
-        for name in on_schema:
-            self._supervisor.start(name)
-        self._readiness.wait_started(self.programs, self._report)
+        migration = partial(migrate, self.environment, runtime, self._logs, self._report)
+        parts = (self._supervisor, self._readiness)
+        start_programs(self, self.programs, *parts, migration, self._report)
         if self._seeded:
             self._report("seeding the sample catalog")
             with self.channel("catalog") as channel:

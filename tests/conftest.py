@@ -20,6 +20,7 @@ OWN_STACKS = {
     "test_logins.py",
     "test_openapi.py",
     "test_replicas.py",
+    "test_sign_up.py",
     "test_tls.py",
 }
 """The files of tests/e2e that share no stack with the others."""

@@ -21,11 +21,12 @@ from services.accounts.errors import TooManyAttempts
 from services.accounts.store.attempts import AttemptStore
 
 ACTIVE_PER_ADDRESS = 4
-"""Attempts of one network address that are in work at the same time, in each process."""
+"""Attempts of one network address that run at the same time, in each process."""
 WAITING_PER_ADDRESS = 60
-"""Attempts of one address that wait for their turn: a school class that logs in."""
+"""Attempts of one address that wait for their turn; enough for a class that logs in."""
 REMEMBERED_SECONDS = 5.0
-"""How long a refusal holds without the database. A password reset ends a refusal, so not long."""
+"""How long a process repeats a refusal without asking the database. Short, because a password
+reset ends a refusal."""
 MAX_REMEMBERED = 10_000
 
 
@@ -35,12 +36,12 @@ class AttemptLimits:
     def __init__(self, store: AttemptStore) -> None:
         self._store = store
         self._turns = _Turns()
-        # By limit: until when it refuses, by the monotonic clock.
+        # By the key of a limit: until when it refuses, by the monotonic clock.
         self._refusals: LRUCache[bytes, float] = LRUCache(MAX_REMEMBERED)
 
     @asynccontextmanager
     async def attempt(self, address: str, limits: Sequence[Limit]) -> AsyncIterator[None]:
-        """Count an attempt, which happens inside the context. address: of the client.
+        """Count the attempt that the context makes. address: of the client.
 
         It counts as a failure until `succeed` is called. Errors: TooManyAttempts.
         """
@@ -53,11 +54,11 @@ class AttemptLimits:
             yield
 
     async def succeed(self, limits: Sequence[Limit]) -> None:
-        """Take an attempt that succeeded out of the counts."""
+        """Record that an attempt succeeded, as `Scope` describes."""
         await self._store.succeed(limits)
 
     async def forget(self, limits: Sequence[Limit]) -> None:
-        """Clear the counts of accounts, after their owner has proved to be the owner."""
+        """Clear the counts of an account, after its owner has proved to read its mails."""
         await self._store.forget(limits)
 
     def _check_remembered(self, limits: Sequence[Limit]) -> None:
@@ -76,7 +77,7 @@ class AttemptLimits:
 
 @dataclass
 class _Queue:
-    """The attempts of one network address. size: of those in work and those that wait."""
+    """The attempts of one network address. size: running and waiting ones."""
 
     semaphore: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(ACTIVE_PER_ADDRESS)
@@ -92,7 +93,7 @@ class _Turns:
 
     @asynccontextmanager
     async def turn(self, address: str) -> AsyncIterator[None]:
-        """Wait for a turn. Errors: TooManyAttempts if too many others wait."""
+        """Wait for a turn. Errors: TooManyAttempts if the queue is full."""
         queue = self._queues.setdefault(address, _Queue())
         if queue.size >= ACTIVE_PER_ADDRESS + WAITING_PER_ADDRESS:
             raise TooManyAttempts(1)

@@ -1,4 +1,4 @@
-"""How often something may be tried: free attempts, then growing delays. Pure.
+"""Limits on attempts: some are free, later ones must wait longer and longer. Pure.
 
 Attempts are counted for a key, such as an account or a network address. A policy admits its
 `free` attempts at once. Then it demands a pause before each further one, which doubles up to
@@ -45,7 +45,7 @@ class Policy:
 
 
 class Scope(StrEnum):
-    """For whom attempts are counted."""
+    """The subject for which attempts are counted."""
 
     PAIR = "pair"
     """An account, from one network address. A success clears the count, and makes the address
@@ -54,13 +54,13 @@ class Scope(StrEnum):
     """An account, from all network addresses that are not known for it, so that strangers can't
     lock it for its owner. A success clears the count."""
     ADDRESS = "address"
-    """A network address. Many learners may share it, so a success only takes its own attempt out
-    of the count."""
+    """A network address. Many learners may share it, so a success removes only its own attempt
+    from the count."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What one attempt is counted for. purpose: what is tried, such as "login"."""
+    """A limit on one subject. purpose: the kind of attempts, such as "login"."""
 
     purpose: str
     scope: Scope

@@ -1,4 +1,4 @@
-"""E-mail addresses: which ones the service accepts, and their one notation. Pure.
+"""E-mail addresses: validation and normalisation. Pure.
 
 An address is ASCII: a dot-atom of RFC 5322, "@", and a host name with at least two labels, in
 punycode if it is international. Quoted local parts, comments and address literals are refused:

@@ -38,6 +38,7 @@ class KeyRing:
         self._key_lifetime = timedelta(seconds=settings.signing_key_seconds)
         self._keys: Sequence[StoredKey] = ()
         self._opened: dict[str, ECKey] = {}
+        self._logged_kid = ""
 
     async def refresh(self) -> None:
         """Read the keys, create the next one when it is due, and delete those that have ended.
@@ -59,7 +60,11 @@ class KeyRing:
 
     def signer(self) -> TokenSigner:
         """What signs access tokens now. Errors: KeysUnavailable."""
-        kid = signing_kid(_times(self._keys), datetime.now(UTC))
+        if not self._keys:
+            raise KeysUnavailable
+        # PostgreSQL's clock, which the first key began by, may be ahead of this one.
+        now = max(datetime.now(UTC), min(key.activate_time for key in self._keys))
+        kid = signing_kid(_times(self._keys), now)
         key = None if kid is None else self._private_key(kid)
         if key is None:
             raise KeysUnavailable
@@ -93,14 +98,20 @@ class KeyRing:
             try:
                 content = self._sealer.open(stored.sealed, purpose_of(kid))
             except SealBroken:
-                _logger.error(
-                    "a signing key can't be decrypted",
-                    kid=kid,
-                    advice="Set ACCOUNTS_SECRET_PREVIOUS to the secret that encrypted it.",
-                )
+                self._log_broken(kid)
                 return None
             self._opened[kid] = ECKey.import_key(json.loads(content))
         return self._opened[kid]
+
+    def _log_broken(self, kid: str) -> None:
+        """Log a key that can't be decrypted once, not at every call and probe."""
+        if kid != self._logged_kid:
+            self._logged_kid = kid
+            _logger.error(
+                "a signing key can't be decrypted",
+                kid=kid,
+                advice="Set ACCOUNTS_SECRET_PREVIOUS to the secret that encrypted it.",
+            )
 
     def _new_key(self, activate_time: datetime) -> StoredKey:
         key = new_key()

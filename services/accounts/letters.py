@@ -1,4 +1,4 @@
-"""Which mail the recipient gets, decided when it is sent. Pure.
+"""The choice of the letter for a queued mail, made when the mail is sent. Pure.
 
 The call that causes a mail only queues it, with the same work for every address. Whether the
 address has an account is looked up later, so that no answer depends on it.
@@ -18,7 +18,7 @@ from services.runtime.language import Language
 
 
 class Occasion(StrEnum):
-    """Why a mail is queued."""
+    """The reason why a mail is queued."""
 
     SIGN_UP = "sign_up"
     RESEND_VERIFICATION = "resend_verification"
@@ -29,12 +29,12 @@ class Occasion(StrEnum):
 
     @property
     def expires_after(self) -> timedelta:
-        """How long the mail is of use. Until then, failed attempts are repeated."""
+        """How long failed attempts to send the mail are repeated."""
         return timedelta(hours=1) if self is Occasion.RESET_PASSWORD else timedelta(days=1)
 
 
 class Purpose(StrEnum):
-    """What the token of a link is for."""
+    """The effect of the token in a link."""
 
     VERIFY_EMAIL = "verify_email"
     CHANGE_EMAIL = "change_email"
@@ -79,9 +79,10 @@ class RecipientAccount:
 
 @dataclass(frozen=True)
 class Letter:
-    """What is sent. purpose: of the token in its link; None for a letter without a link.
+    """The content of a mail that is sent.
 
-    account_id: of the token. sign_up: as in QueuedMail.
+    purpose: of the token in its link; None for a letter without a link. account_id: of the
+    token. sign_up: as in QueuedMail.
     """
 
     kind: Kind

@@ -1,7 +1,7 @@
 """The texts of mails, in Korean and English. Pure.
 
-No text contains anything that a caller chose, such as a name: else a stranger could make the
-service send sentences and links of theirs to any address.
+No text contains input of a caller, such as a name. Otherwise, a stranger could make the service
+send any sentence or link to any address.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from services.runtime.language import Language, LearnerMessage
 
 
 class Kind(StrEnum):
-    """What a mail is about."""
+    """The subject of a mail."""
 
     VERIFY_EMAIL = "verify_email"
     ACCOUNT_EXISTS = "account_exists"

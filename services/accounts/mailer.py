@@ -1,4 +1,4 @@
-"""Handing mails over to a mail server by SMTP."""
+"""Sending mails through a mail server by SMTP."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Mailer:
     def __init__(
         self, url: SmtpUrl, sender: str, *, tls_context: ssl.SSLContext | None = None
     ) -> None:
-        """sender: a name and an address. tls_context: default: verifies by the system's CAs."""
+        """sender: a name and an address. tls_context: default: the system's authorities."""
         self._url = url
         self._sender = sender
         self._domain = parseaddr(sender)[1].rpartition("@")[2]
@@ -118,6 +118,6 @@ def _refusal(error: aiosmtplib.SMTPResponseException) -> Exception:
 
 
 def _reason(error: Exception) -> str:
-    """What failed, for logs. The server's text may quote the recipient's address."""
+    """The failure, for logs, without the server's text, which may quote the recipient's address."""
     code = getattr(error, "code", None)
     return type(error).__name__ if code is None else f"{type(error).__name__} {code}"

@@ -29,9 +29,9 @@ from services.accounts.store.mails import MailStore
 BATCH = 20
 LEASE = timedelta(minutes=5)
 SEND_SECONDS = 60.0
-"""The time limit for one mail."""
+"""Time limit for sending one mail."""
 POLL_SECONDS = 2.0
-"""How often an idle outbox looks for mails of other replicas and for further attempts."""
+"""Interval at which an idle outbox looks for mails of other replicas and for due attempts."""
 FIRST_DELAY = timedelta(seconds=5)
 MAX_DELAY = timedelta(minutes=10)
 _MAX_DOUBLINGS = 10
@@ -51,7 +51,7 @@ class Outbox:
         self._is_stopping = False
 
     def wake(self) -> None:
-        """Look for due mails now: this process has queued one."""
+        """Look for due mails now, because this process has queued one."""
         self._woken.set()
 
     async def stop(self) -> None:
@@ -94,7 +94,7 @@ class Outbox:
             for mail, _ in letters:
                 await self._store.postpone(mail, delay_after(mail.attempts))
             return False
-        # Mails that were not tried are due at once, before the one that broke the connection.
+        # The other mails were not tried, so they are due at once.
         for mail, _ in letters:
             await self._store.postpone(mail, timedelta())
         return bool(letters) or len(claimed) == BATCH

@@ -45,16 +45,16 @@ class PasswordHashes:
     """Hashes and verifies passwords off the event loop."""
 
     def __init__(self, *, queue: int, hasher: PasswordHasher = OWASP) -> None:
-        """queue: how many passwords may be in work or wait; the next one is refused."""
+        """queue: how many passwords may be checked or wait; further ones are refused."""
         self._hasher = hasher
         self._executor = ThreadPoolExecutor(MAX_THREADS, "password", _lower_priority)
         self._places = threading.Semaphore(queue)
         self._queue = queue
-        # An unknown account costs one verification, too.
+        # The hash to verify where there is no account.
         self._hash_of_nobody = hasher.hash("")
 
     def close(self) -> None:
-        """End the threads after their present work."""
+        """End the threads when their current work is done."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def hash(self, password: str) -> str:

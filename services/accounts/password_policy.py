@@ -1,8 +1,7 @@
-"""Which passwords the service accepts: NIST SP 800-63B, section 5.1.1.2. Pure.
+"""The policy for new passwords, after NIST SP 800-63B, section 5.1.1.2. Pure.
 
-Length is what counts: 8 to 256 characters, without rules about their kinds. Refused are common
-passwords, repetitions, sequences, and passwords that are little more than the e-mail address or
-the name of the product.
+A password has 8 to 256 characters of any kind. The policy refuses common passwords, repetitions,
+sequences, and passwords that are little more than the e-mail address or the name of the product.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _MIN_RUNS = 4
 _MAX_UNIT = 4
 """The longest unit whose repetition is refused: "abcdabcd"."""
 _MAX_AFFIX = 4
-"""How many digits and symbols around a common password do not make it better."""
+"""A common password is refused with up to this many digits and symbols around it."""
 
 _ROWS = (
     "qwertyuiop",
@@ -117,7 +116,7 @@ def normalised(password: str) -> str:
 
 
 def is_readable(password: str) -> bool:
-    """Whether a normalised password is within the bounds of every stored one."""
+    """Whether a normalised password is within the bounds that hold for every stored one."""
     return text_problem(password, MAX_LENGTH) is None
 
 
@@ -165,7 +164,7 @@ def _is_repetition(folded: str) -> bool:
 
 
 def _runs(folded: str) -> int:
-    """In how many runs of equal or neighbouring characters the password falls apart."""
+    """The number of runs of equal or neighbouring characters that the password consists of."""
     return 1 + sum(not _is_run(left, right) for left, right in pairwise(folded))
 
 

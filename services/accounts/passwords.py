@@ -1,4 +1,4 @@
-"""Passwords: their policy, their checks with limits, and logins with them."""
+"""Passwords: new ones, checks with limits on guesses, and logins."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ class Passwords:
     async def check(self, account_id: UUID, password: str, address: str) -> None:
         """Return if this is the account's password, or if it has none.
 
+        address: of the client.
         Errors: InvalidField, CredentialsInvalid, TooManyAttempts, PasswordChecksExhausted.
         """
         async with self.checked(account_id, password, address):
@@ -64,7 +65,7 @@ class Passwords:
     async def checked(
         self, account_id: UUID, password: str, address: str, field: str = "password"
     ) -> AsyncIterator[Credentials]:
-        """As `check`; the context has the credentials that the password belongs to.
+        """The same as a context, which has the credentials of the account.
 
         field: of the request, for errors.
         """
@@ -103,7 +104,7 @@ class Passwords:
 
 
 def readable(password: str, field: str) -> str:
-    """The password in NFKC. Errors: InvalidField if no stored password can be this one."""
+    """The password in NFKC. Errors: InvalidField if it is out of the bounds of stored passwords."""
     normal = normalised(password)
     if not is_readable(normal):
         problem = f"must be text of at most {MAX_LENGTH} characters"

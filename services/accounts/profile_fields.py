@@ -21,7 +21,7 @@ _TIME_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,30}(/[A-Za-z0-9][A-Za-z0-9_+-
 
 @dataclass(frozen=True)
 class ProfileFields:
-    """What others see of an account, and how the service addresses its owner.
+    """The part of an account that its owner can change.
 
     name: in NFC. language: of mails. time_zone: a name of the IANA database.
     """

@@ -1,4 +1,4 @@
-"""What learners change about their own accounts: profile, password and e-mail address."""
+"""Changes by learners to their own accounts: profile, password and e-mail address."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Sign-up, verification of e-mail addresses, and password resets.
 
 Every call does the same work whether or not the address has an account: it counts an attempt,
-hashes the password if there is one, and queues a mail. The outbox finds out later which mail the
-recipient gets.
+hashes the password if there is one, and queues a mail. The outbox looks up later which letter
+the recipient gets.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from services.runtime.language import Language
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a call comes from.
+    """The origin of a call.
 
     address: of the client. language: that of its answers. guest_owner_id: of the guest who
     calls; empty for other callers.
@@ -39,7 +39,7 @@ class Origin:
 
 
 class SignUps:
-    """Creates accounts, and does what the links in mails stand for."""
+    """Creates accounts, and applies the links in mails."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class SignUps:
 
     @asynccontextmanager
     async def _mail_to(self, email: str, origin: Origin) -> AsyncIterator[None]:
-        """The scope of a call that queues a mail; nothing takes it out of the counts."""
+        """The scope of a call that queues a mail. It stays in the counts even if it succeeds."""
         free = self._settings.accounts_mails_per_address
         limits = mail_limits(email, origin.address, free)
         async with self._passwords.limits.attempt(origin.address, limits):

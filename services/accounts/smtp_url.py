@@ -1,4 +1,4 @@
-"""The setting SMTP_URL: where mails are handed over, and how the connection is secured. Pure."""
+"""The setting SMTP_URL: the mail server, and the security of the connection. Pure."""
 
 from __future__ import annotations
 

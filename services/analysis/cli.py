@@ -1,7 +1,7 @@
 """Delete analyses with their recordings: `python -m services.analysis.cli delete`.
 
-`--before` and `--token` select the analyses; at least one is needed. The command connects to
-PostgreSQL (DATABASE_URL). Afterwards no call finds the analyses, and the workers delete
+`--before`, `--token` and `--owner` select the analyses; at least one is needed. The command
+connects to PostgreSQL (DATABASE_URL). Afterwards no call finds the analyses, and the workers delete
 their recordings and rows within about two minutes. `--dry-run` only counts.
 """
 
@@ -36,10 +36,13 @@ async def delete(settings: DatabaseSettings, wanted: Filter, *, dry_run: bool) -
 def main() -> int:
     """Run one command. Returns the exit status."""
     arguments = _parser().parse_args()
-    if arguments.before is None and arguments.token is None:
-        print("Add --before or --token: they select what is deleted.", file=sys.stderr)
+    selected = (arguments.before, arguments.token, arguments.owner)
+    if not any(each is not None for each in selected):
+        print("Add --before, --token or --owner: they select what is deleted.", file=sys.stderr)
         return 2
-    wanted = Filter(token_id=arguments.token, created_before=arguments.before)
+    wanted = Filter(
+        token_id=arguments.token, owner_id=arguments.owner, created_before=arguments.before
+    )
     try:
         count = asyncio.run(delete(DatabaseSettings.read(), wanted, dry_run=arguments.dry_run))
     except DatabaseUnavailable:
@@ -58,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         help="only analyses created before this time: ISO 8601, UTC unless it has an offset",
     )
     parser.add_argument("--token", type=int, help="only analyses of this token")
+    parser.add_argument("--owner", help="only analyses of this account or guest, by its id")
     parser.add_argument("--dry-run", action="store_true", help="count, and delete nothing")
     return parser
 

@@ -22,7 +22,7 @@ from services.analysis.learner_messages import learner_message_of
 from services.analysis.reports import MAX_SENTENCE_LENGTH, Failure, Progress, Report
 from services.analysis.store import Filter, Submission, Transition
 from services.analysis.stored_results import readable_result
-from services.runtime.access import MAX_OWNER_ID_LENGTH, is_guest
+from services.runtime.callers import MAX_OWNER_ID_LENGTH, is_guest
 from services.runtime.errors import FieldViolation, InvalidField
 from services.runtime.language import Language
 from services.runtime.paging import position_of

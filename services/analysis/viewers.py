@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from services.runtime.access import OPERATOR, Caller, caller_of
+from services.runtime.access import caller_of
+from services.runtime.callers import OPERATOR, Caller
 from services.runtime.client_address import client_key
 from services.runtime.interceptors import Context
 from services.runtime.shared_errors import RoleMissing

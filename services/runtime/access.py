@@ -10,11 +10,7 @@ mutual TLS, as in the local stack, a call that did not pass the gateway is trust
 from __future__ import annotations
 
 import contextvars
-import hashlib
 import inspect
-import re
-import secrets
-from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -25,6 +21,16 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
 
 from services.registry import SERVICES
+from services.runtime.callers import (
+    CATALOG_EDITOR,
+    MAX_OWNER_ID_LENGTH,
+    OPERATOR,
+    TRUSTED,
+    Caller,
+    guest_owner_id,
+    is_guest,
+    is_guest_token,
+)
 from services.runtime.handlers import WrappedHandlers, inside, is_own_method, with_behaviour
 from services.runtime.interceptors import Context, call_metadata
 from services.runtime.shared_errors import CredentialsMissing, RoleMissing
@@ -42,15 +48,6 @@ ROLES = "x-sori-roles"
 """Metadata of the gateway: the caller's roles, separated by spaces."""
 GUEST_TOKEN = "x-sori-guest-token"  # noqa: S105 (a name)
 """Metadata of the gateway: the secret of a guest."""
-
-CATALOG_EDITOR = "catalog_editor"
-OPERATOR = "operator"
-
-MAX_OWNER_ID_LENGTH = 255
-
-_GUEST_PREFIX = "guest:"
-_GUEST_TOKEN_BYTES = 32
-_GUEST_TOKEN_FORM = re.compile(r"[A-Za-z0-9_-]{43}")
 
 _SAN = "x509_subject_alternative_name"
 _SECURITY = "transport_security_type"
@@ -76,70 +73,12 @@ _OF_PEOPLE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The caller of an rpc.
-
-    owner_id: the owner of what the caller creates: the id of an account, or that of a guest;
-        empty for callers without either. roles: what the caller may do. is_account: whether it
-        has an account. is_trusted: whether the caller reached the service without the gateway
-        where there is no mutual TLS, or has the certificate of the service itself. services:
-        with mutual TLS, the names in the certificate of a caller other than the gateway, those
-        of the suite's services among them.
-    """
-
-    owner_id: str = ""
-    roles: frozenset[str] = frozenset()
-    is_account: bool = False
-    is_trusted: bool = False
-    services: frozenset[str] = frozenset()
-
-    @property
-    def is_operator(self) -> bool:
-        """Whether the caller may see and change what belongs to others."""
-        return self.is_trusted or OPERATOR in self.roles
-
-    @property
-    def is_anonymous(self) -> bool:
-        """Whether the caller came through the gateway and has neither an account nor a secret."""
-        return not (self.owner_id or self.is_trusted or self.services)
-
-    def may_use(self, owner_id: str | None, *, guests: bool) -> bool:
-        """Whether a resource exists for the caller.
-
-        owner_id: of the resource; None for those from before accounts. guests: whether guests
-        are admitted. Then the id of a resource without an account is a permission to use it.
-        """
-        if self.is_operator or (owner_id and owner_id == self.owner_id):
-            return True
-        return guests and (not owner_id or is_guest(owner_id))
-
-
-TRUSTED = Caller(is_trusted=True)
-"""A caller without the gateway, and the service itself."""
-
 _NOBODY = Caller()
 _UNKNOWN_PEER = frozenset({"unknown"})
 
 _known: contextvars.ContextVar[tuple[Context, Caller] | None] = contextvars.ContextVar(
     "caller", default=None
 )
-
-
-def is_guest(owner_id: str) -> bool:
-    """Whether an owner is a guest, not an account."""
-    return owner_id.startswith(_GUEST_PREFIX)
-
-
-def new_guest_token() -> str:
-    """A secret for a new guest: 32 random bytes in base64url."""
-    return secrets.token_urlsafe(_GUEST_TOKEN_BYTES)
-
-
-def guest_owner_id(token: str) -> str:
-    """The owner id of the guest who has this secret."""
-    digest = hashlib.sha256(token.encode()).digest()[:18]
-    return _GUEST_PREFIX + urlsafe_b64encode(digest).decode()
 
 
 def caller_of(context: Context) -> Caller:
@@ -167,8 +106,7 @@ def _caller(metadata: Mapping[str, str], certificate_names: Iterable[str] | None
         return Caller(account, roles, is_account=True) if _is_account_id(account) else _NOBODY
     if kind == "guest":
         token = metadata.get(GUEST_TOKEN, "")
-        is_valid = _GUEST_TOKEN_FORM.fullmatch(token) is not None
-        return Caller(guest_owner_id(token) if is_valid else "", roles)
+        return Caller(guest_owner_id(token) if is_guest_token(token) else "", roles)
     return Caller(roles=roles) if kind == "nobody" else _NOBODY
 
 

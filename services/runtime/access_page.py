@@ -11,7 +11,8 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
 
 from services.registry import SERVICES
-from services.runtime.access import CATALOG_EDITOR, OPERATOR, Caller, Rule
+from services.runtime.access import Rule
+from services.runtime.callers import CATALOG_EDITOR, OPERATOR, Caller
 from services.runtime.shared_errors import CredentialsMissing, RoleMissing
 
 # The pool knows the services of imported modules only.

@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from cachetools import LRUCache
 
-from services.runtime.access import Caller
+from services.runtime.callers import Caller
 from services.runtime.periodic import PeriodicTask
 from services.upload.client_store import ClientStore, ClientUsage
 from services.upload.errors import DailyBytesExceeded, TooManyOpenUploads

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from services.runtime.access import Caller, caller_of, guest_owner_id, new_guest_token
+from services.runtime.access import caller_of
+from services.runtime.callers import Caller, guest_owner_id, new_guest_token
 from services.runtime.client_address import client_key
 from services.runtime.interceptors import Context, call_metadata
 from services.upload.client_limits import client_of

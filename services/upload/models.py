@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from services.runtime.access import is_guest
+from services.runtime.callers import is_guest
 from services.runtime.errors import FieldViolation, InvalidField
 from services.runtime.ids import unix_seconds_of
 from services.runtime.uploaded_part import UploadedPart

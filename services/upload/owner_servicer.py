@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.runtime.access import MAX_OWNER_ID_LENGTH, is_guest
+from services.runtime.callers import MAX_OWNER_ID_LENGTH, is_guest
 from services.runtime.errors import FieldViolation, InvalidField
 from services.runtime.interceptors import Context
 from services.upload.owners import OwnedUploads

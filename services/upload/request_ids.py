@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from uuid import RFC_4122, UUID
 
-from services.runtime.access import is_guest
+from services.runtime.callers import is_guest
 from services.runtime.errors import FieldViolation
 
 RANDOM_VERSIONS = (4, 7)

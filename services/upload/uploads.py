@@ -5,7 +5,6 @@ gRPC and tus both come through here; one-shot uploads are in `one_shot.py`.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -13,20 +12,18 @@ from datetime import timedelta
 from functools import partial
 from uuid import UUID, uuid4
 
-from services.runtime.access import Caller
+from services.runtime.callers import Caller
 from services.runtime.errors import SoriError
 from services.runtime.ids import random_uuid7
-from services.runtime.object_store import ObjectMissing, ObjectStore
 from services.upload.checksums import Checksum
 from services.upload.clients import CatalogClient
+from services.upload.concatenation import completed, content_of
 from services.upload.errors import (
     UPLOAD_CANCELLED,
     EmptyRecording,
     RecordingTooLarge,
     SizeMismatch,
     UploadEnded,
-    UploadIncomplete,
-    UploadLost,
     UploadNotFound,
 )
 from services.upload.models import (
@@ -42,14 +39,11 @@ from services.upload.models import (
     require_offset,
 )
 from services.upload.session import PartialData, SessionResources, open_session
-from services.upload.state import OPEN, Event, State, next_state
+from services.upload.state import Event, State, next_state
 from services.upload.store import MayUse
 from services.upload.stream import Content, Finish
 
 _MAX_OFFSET = 2**62
-
-CONCATENATION_POLLS, CONCATENATION_POLL_SECONDS = 50, 0.2
-"""How often a repeated request looks whether the first one has ended, and the pause between."""
 
 
 class Uploads:
@@ -169,10 +163,10 @@ class Uploads:
         if is_new:
             async with (
                 open_session(self._resources, record, PartialData.DISCARD) as session,
-                aclosing(_content_of(self._resources.objects, partials)) as content,
+                aclosing(content_of(self._resources.objects, partials)) as content,
             ):
                 await session.complete(await session.receive(content) or Finish())
-        return await self._ended(record.upload.upload_id)
+        return await completed(partial(self._found, record.upload.upload_id))
 
     async def _create(self, plan: Plan) -> tuple[UploadRecord, bool]:
         """Create an upload; also whether it is new: an earlier request may have created it."""
@@ -242,17 +236,6 @@ class Uploads:
             raise SizeMismatch(received_bytes=size, declared_bytes=record.plan.size)
         return record
 
-    async def _ended(self, upload_id: UUID) -> Upload:
-        """A concatenation when it is completed. Errors: UploadIncomplete, UploadEnded."""
-        for _ in range(CONCATENATION_POLLS):
-            upload = await self._found(upload_id)
-            if upload.state is State.COMPLETED:
-                return upload
-            if upload.state not in OPEN:
-                raise ended_error(upload)
-            await asyncio.sleep(CONCATENATION_POLL_SECONDS)
-        raise UploadIncomplete(upload_id=upload_id)
-
     async def _found(self, upload_id: UUID) -> Upload:
         """An upload that the caller may use; its owner may have changed meanwhile."""
         return (await self._store.get(upload_id, for_client=True)).upload
@@ -262,13 +245,3 @@ class Uploads:
 
     def _may_use(self, caller: Caller) -> MayUse:
         return partial(caller.may_use, guests=self._guests)
-
-
-async def _content_of(objects: ObjectStore, partials: Sequence[UploadRecord]) -> Content:
-    try:
-        for each in partials:
-            async for content in objects.read(each.object_key):
-                yield content
-    except ObjectMissing:
-        raise UploadLost from None
-    yield Finish()

@@ -12,7 +12,7 @@ import grpc
 import httpx
 import pytest
 
-from services.runtime.access import guest_owner_id
+from services.runtime.callers import guest_owner_id
 from sori.upload.v1 import upload_pb2 as pb
 from sori.upload.v1 import upload_pb2_grpc
 from tests.e2e.product import Product, plain_http

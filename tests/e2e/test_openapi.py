@@ -36,7 +36,7 @@ CONFIG = SchemathesisConfig.from_dict(
             "missing_required_header": {"expected-statuses": [400, 412]},
             # In the local stack, callers without credentials have all roles.
             "ignored_auth": {"enabled": False},
-        }
+        },
     }
 )
 schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")

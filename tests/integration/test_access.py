@@ -15,7 +15,8 @@ from google.api.httpbody_pb2 import HttpBody
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from services.runtime.access import TRUSTED, AccessCheck, Caller, caller_of
+from services.runtime.access import AccessCheck, caller_of
+from services.runtime.callers import TRUSTED, Caller
 from services.runtime.interceptors import CallInterceptor, Context
 from services.runtime.tls import Tls, server_credentials
 from sori.analysis.v1 import analysis_pb2, analysis_pb2_grpc

@@ -19,18 +19,16 @@ import sori.catalog.v1.catalog_pb2
 import sori.upload.v1.tus_pb2
 import sori.upload.v1.upload_pb2  # noqa: F401 (the descriptors of all services)
 from services.registry import SERVICE_NAMES, SERVICES
-from services.runtime import access
-from services.runtime.access import (
+from services.runtime.access import Rule, caller_of, rule_of
+from services.runtime.callers import (
     CATALOG_EDITOR,
+    MAX_OWNER_ID_LENGTH,
     OPERATOR,
     TRUSTED,
     Caller,
-    Rule,
-    caller_of,
     guest_owner_id,
     is_guest,
     new_guest_token,
-    rule_of,
 )
 from services.runtime.errors import SoriError
 from services.runtime.interceptors import Context
@@ -282,4 +280,4 @@ def test_secrets_of_guests_are_random_and_their_ids_do_not_reveal_them() -> None
     tokens = {new_guest_token() for _ in range(100)}
     assert len(tokens) == len({guest_owner_id(each) for each in tokens}) == 100
     assert not any(each[:8] in guest_owner_id(each) for each in tokens)
-    assert len(guest_owner_id(GUEST)) <= access.MAX_OWNER_ID_LENGTH
+    assert len(guest_owner_id(GUEST)) <= MAX_OWNER_ID_LENGTH

@@ -18,6 +18,7 @@ from gateway.render import write_configuration
 from gateway.settings import GatewaySettings
 from services.registry import ACCOUNTS, SERVICES
 from services.runtime import access as runtime
+from services.runtime.callers import CATALOG_EDITOR, OPERATOR
 from services.runtime.shared_errors import CredentialsMissing, RoleMissing
 from sori.access.v1 import access_pb2
 
@@ -74,7 +75,7 @@ def test_the_levels_are_those_of_the_contract() -> None:
 
 
 def test_the_roles_are_those_of_the_services() -> None:
-    assert {*ROLES} == {runtime.CATALOG_EDITOR, runtime.OPERATOR}
+    assert {*ROLES} == {CATALOG_EDITOR, OPERATOR}
 
 
 def test_the_headers_are_those_of_the_services(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.analysis.viewers import Viewer
-from services.runtime.access import OPERATOR, TRUSTED, Caller, guest_owner_id
+from services.runtime.callers import OPERATOR, TRUSTED, Caller, guest_owner_id
 from services.runtime.shared_errors import RoleMissing
 
 GUEST = guest_owner_id("secret")

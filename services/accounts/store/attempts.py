@@ -39,7 +39,7 @@ class AttemptStore:
         return refusals
 
     async def succeed(self, limits: Sequence[Limit]) -> None:
-        """Take an attempt that succeeded out of the counts, as `Scope` describes."""
+        """Record that an attempt succeeded, as `Scope` describes."""
         pairs = [limit.key for limit in limits if limit.scope is Scope.PAIR]
         shared = [limit.key for limit in limits if limit.scope is Scope.ADDRESS]
         is_pair = attempts.c.key.in_(pairs)

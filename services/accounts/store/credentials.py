@@ -15,7 +15,7 @@ from services.runtime.database import Database, retried_on_schema_change
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a login checks. password_hash: None for an account without a password."""
+    """The values that a login checks. password_hash: None for an account without a password."""
 
     account_id: UUID
     email: str | None

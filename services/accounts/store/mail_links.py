@@ -1,4 +1,4 @@
-"""What the links in mails do: verify an address, change it, reset a password.
+"""The effects of links in mails: verify an address, change it, reset a password.
 
 Each call takes the token out of its table in the transaction of its effect, so a link works once,
 also for two calls at the same time.
@@ -136,7 +136,7 @@ async def _verify(connection: AsyncConnection, used: Any) -> None:
 async def _displace_stranger(
     connection: AsyncConnection, account_id: UUID, guest_owner_id: str
 ) -> None:
-    """Remove what an earlier sign-up left, whose author may not read the mailbox."""
+    """Remove sessions and guests of earlier sign-ups, which may be those of a stranger."""
     await end_sessions(connection, account_id)
     await connection.execute(
         delete(adoptions).where(
@@ -169,7 +169,7 @@ async def _queue_notice(
 
 
 async def _finish(connection: AsyncConnection, used: Any, action: str, address: str) -> None:
-    """Make the account's other links invalid, and record what happened."""
+    """Make the account's other links invalid, and write the audit log."""
     await connection.execute(delete(mail_tokens).where(mail_tokens.c.account_id == used.account_id))
     actor = str(used.account_id)
     await record(connection, AuditEntry(actor, actor, action, "", address))

@@ -26,7 +26,7 @@ async def queue_mail(
     account_id: UUID | None = None,
     sign_up: Mapping[str, str] | None = None,
 ) -> None:
-    """Queue a mail in the transaction of what causes it.
+    """Queue a mail in the transaction of the change that causes it.
 
     language: used if the recipient has no account. The other values are those of `QueuedMail`.
     """
@@ -110,7 +110,7 @@ class MailStore:
             return token if created.first() is not None else None
 
     async def delete(self, mail: QueuedMail) -> None:
-        """Delete a claimed mail, because it was sent or because nobody gets it."""
+        """Delete a claimed mail: it was sent, or it has no recipient any more."""
         await self._settle(delete(mails), mail)
 
     async def postpone(self, mail: QueuedMail, delay: timedelta) -> None:

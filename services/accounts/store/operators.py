@@ -15,7 +15,14 @@ from services.accounts.models import AuditEntry, Role
 from services.accounts.sealing import new_token, token_hash
 from services.accounts.store.audit import record
 from services.accounts.store.sessions import end_sessions
-from services.accounts.tables import accounts, identities, mail_tokens, roles
+from services.accounts.tables import (
+    accounts,
+    adoptions,
+    identities,
+    mail_tokens,
+    recovery_codes,
+    roles,
+)
 from services.runtime.database import Database, retried_on_schema_change
 from services.runtime.ids import random_uuid7
 
@@ -82,13 +89,13 @@ async def _account(connection: AsyncConnection, email: str) -> tuple[UUID, bool]
 
 
 async def _take_over(connection: AsyncConnection, account_id: UUID) -> None:
-    """Verify an address, and remove every way to log in that was set up before."""
+    """Verify an address, and remove what somebody else may have set up with it."""
     await connection.execute(
         update(accounts)
         .where(accounts.c.account_id == account_id)
         .values(email_verified=True, password_hash=None, totp_secret=None, totp_pending_secret=None)
     )
-    for table in (identities, mail_tokens):
+    for table in (identities, recovery_codes, mail_tokens, adoptions):
         await connection.execute(delete(table).where(table.c.account_id == account_id))
     await end_sessions(connection, account_id)
 

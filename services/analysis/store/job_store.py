@@ -17,16 +17,6 @@ from services.analysis.jobs import (
     State,
 )
 from services.analysis.store.job_reads import JobReads
-from services.analysis.store.moves import (
-    ADVANCE,
-    ATTACH_RECORDING,
-    CANCEL,
-    COMPLETE,
-    FAIL,
-    FAIL_UPLOAD,
-    START_UPLOAD,
-    Move,
-)
 from services.analysis.store.openings import AttachedRecording, Opening, Openings
 from services.analysis.store.quotas import require_room
 from services.analysis.store.reuse import DONOR_RESULT, Reuse, is_readable, reuse_parameters
@@ -34,6 +24,16 @@ from services.analysis.store.rows import (
     RECORDING_COLUMNS,
 )
 from services.analysis.store.submissions import Submission, Submissions
+from services.analysis.store.transition_statements import (
+    ADVANCE,
+    ATTACH_RECORDING,
+    CANCEL,
+    COMPLETE,
+    FAIL,
+    FAIL_UPLOAD,
+    START_UPLOAD,
+    TransitionStatement,
+)
 from services.analysis.store.transitions import (
     OnTransition,
     Transition,
@@ -194,8 +194,10 @@ class JobStore(JobReads):
         self._on_transition(new_job_id, State.QUEUED)
         return new_job_id
 
-    async def _apply(self, move: Move, job_id: UUID, **values: object) -> Transition:
-        transition = await move.apply(self._database, job_id, **values)
+    async def _apply(
+        self, statement: TransitionStatement, job_id: UUID, **values: object
+    ) -> Transition:
+        transition = await statement.apply(self._database, job_id, **values)
         if transition.after is not None:
             self._on_transition(job_id, transition.after)
         return transition

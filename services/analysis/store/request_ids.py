@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.analysis.jobs import REQUEST_SUPERSEDED, Event
 from services.analysis.store.transitions import Transition, apply, locked_row
 from services.analysis.tables import jobs
-from services.runtime.access import is_guest
+from services.runtime.callers import is_guest
 
 REQUEST_ID_LIFETIME = timedelta(hours=24)
 """How long a request id belongs to the same job."""

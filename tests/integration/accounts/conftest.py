@@ -41,8 +41,20 @@ async def listening(server: grpc.aio.Server) -> AsyncIterator[str]:
     await server.stop(None)
 
 
+async def empty(database: Database) -> None:
+    """Delete all rows. Signing keys of other tests may be sealed with another secret."""
+    async with database.transaction() as connection:
+        await connection.execute(
+            text(
+                "TRUNCATE accounts.accounts, accounts.audit, accounts.erasures, accounts.clients,"
+                " accounts.signing_keys CASCADE"
+            )
+        )
+
+
 @pytest.fixture
 async def service(settings: AccountsSettings, database: Database) -> AsyncIterator[Service]:
+    await empty(database)
     analyses, uploads, peer_server = AnalysisOwner(), UploadOwner(), grpc.aio.server()
     analysis_pb2_grpc.add_AnalysisOwnerServiceServicer_to_server(analyses, peer_server)
     upload_pb2_grpc.add_UploadOwnerServiceServicer_to_server(uploads, peer_server)
@@ -64,10 +76,4 @@ async def service(settings: AccountsSettings, database: Database) -> AsyncIterat
                 analyses.stored,
                 uploads.stored,
             )
-    async with database.transaction() as connection:
-        await connection.execute(
-            text(
-                "TRUNCATE accounts.accounts, accounts.audit, accounts.erasures, accounts.clients,"
-                " accounts.signing_keys CASCADE"
-            )
-        )
+    await empty(database)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 
 import grpc
 import pytest
@@ -117,6 +119,16 @@ async def test_a_process_with_another_secret_cannot_sign(
     await ring.refresh()
     with pytest.raises(KeysUnavailable):
         await ring.probe()
+
+
+async def test_a_process_whose_clock_is_behind_signs_with_the_first_key(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = service.parts.keys
+    (first,) = keys._keys
+    later = first.activate_time + timedelta(minutes=2)
+    monkeypatch.setattr(keys, "_keys", [replace(first, activate_time=later)])
+    assert verified(keys.signer().sign("account", []), keys.public_keys())
 
 
 async def test_private_keys_are_not_readable_in_the_database(service: Service) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy import insert, select, update
 from services.accounts.provider_documents import REFETCH_SECONDS
 from services.accounts.store import AccountStore
 from services.accounts.tables import accounts, adoptions, identities, mail_tokens, sessions
-from services.runtime.access import guest_owner_id
+from services.runtime.callers import guest_owner_id
 from services.runtime.database import Database
 from sori.accounts.v1 import accounts_pb2 as pb
 from tests.integration.accounts.oidc import (
@@ -247,13 +247,14 @@ async def test_a_callback_in_another_browser_is_refused(
     assert await service.reason(login.end(callback)) == "LOGIN_STATE_INVALID"
 
 
-async def test_a_callback_with_the_state_of_another_login_is_refused(
+async def test_the_cookie_of_one_login_does_not_admit_the_callback_of_another(
     service: Accounts, provider: OidcProvider
 ) -> None:
     victim, attacker = Login(service, provider, KIM), Login(service, provider, KIM)
     await victim.begin()
     callback = attacker.at_provider(await attacker.begin())
-    callback["state"] = victim.cookies.popitem()[0]
+    (name,), (value,) = attacker.cookies, victim.cookies.values()
+    victim.cookies = {name: value}
     assert await service.reason(victim.end(callback)) == "LOGIN_STATE_INVALID"
 
 

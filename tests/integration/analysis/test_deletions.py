@@ -169,7 +169,18 @@ class TestCommand:
                 await store.get(job_id)
         assert (await store.get(kept)).state is State.OPENED
 
+    async def test_it_deletes_the_analyses_of_one_owner(
+        self, store: JobStore, database_url: str
+    ) -> None:
+        kept, deleted = uuid7(), uuid7()
+        await store.create(kept, 1, LONG, None, "account-a")
+        await store.create(deleted, 1, LONG, None, "account-b")
+        assert self.run(database_url, "--owner", "account-b").stdout == "1 analyses deleted\n"
+        with pytest.raises(JobNotFound):
+            await store.get(deleted)
+        assert (await store.get(kept)).state is State.OPENED
+
     def test_it_deletes_nothing_without_a_selection(self, database_url: str) -> None:
         refused = self.run(database_url)
         assert refused.returncode == 2
-        assert refused.stderr == "Add --before or --token: they select what is deleted.\n"
+        assert refused.stderr == "Add --before, --token or --owner: they select what is deleted.\n"

@@ -17,7 +17,8 @@ from services.analysis.owner_servicer import AnalysisOwnerServicer
 from services.analysis.reaper import JobReaper
 from services.analysis.store import ExpiredJobs, JobQueue, JobStore, OwnedJobs, Submission
 from services.registry import PROGRAMS
-from services.runtime.access import AccessCheck, guest_owner_id
+from services.runtime.access import AccessCheck
+from services.runtime.callers import guest_owner_id
 from services.runtime.database import Database
 from services.runtime.ids import random_uuid7
 from services.runtime.interceptors import CallInterceptor

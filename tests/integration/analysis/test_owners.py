@@ -22,7 +22,7 @@ from services.analysis.store import (
     Reuse,
     Submission,
 )
-from services.runtime.access import guest_owner_id
+from services.runtime.callers import guest_owner_id
 from services.runtime.database import Database
 from services.runtime.ids import random_uuid7
 from services.runtime.shared_errors import RequestIdReused, TooManyJobs

@@ -20,7 +20,8 @@ from services.analysis.servicer import AnalysisServicer
 from services.analysis.settings import AnalysisSettings
 from services.analysis.store import Deletions, JobStore, Submission
 from services.analysis.webhook import WebhookSigner
-from services.runtime.access import AccessCheck, guest_owner_id, new_guest_token
+from services.runtime.access import AccessCheck
+from services.runtime.callers import guest_owner_id, new_guest_token
 from services.runtime.database import Database
 from services.runtime.ids import random_uuid7
 from services.runtime.interceptors import CallInterceptor

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from services.analysis.jobs import State
 from services.analysis.store import JobQueue, JobStore, Submission
-from services.runtime.access import guest_owner_id
+from services.runtime.callers import guest_owner_id
 from services.runtime.database import Database
 from services.runtime.ids import random_uuid7
 from tests.integration.analysis.jobs import (

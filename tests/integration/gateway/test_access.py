@@ -11,7 +11,8 @@ import pytest
 from google.protobuf import descriptor_pool
 
 from services.registry import SERVICES
-from services.runtime.access import Caller, Rule
+from services.runtime.access import Rule
+from services.runtime.callers import Caller
 from services.runtime.errors import SoriError
 from sori.access.v1.access_pb2 import Access
 from tests.integration.gateway.callers import GUEST, call, connect, grpc_web, headers_of, status_of

@@ -13,7 +13,7 @@ from uuid import UUID
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from services.runtime.access import Caller
+from services.runtime.callers import Caller
 from services.runtime.errors import SoriError
 from services.runtime.interceptors import CallInterceptor
 from services.upload.checksums import Checksum

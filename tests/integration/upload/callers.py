@@ -12,7 +12,8 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from services.runtime.access import AccessCheck, guest_owner_id
+from services.runtime.access import AccessCheck
+from services.runtime.callers import guest_owner_id
 from services.runtime.client_address import CLIENT_ADDRESS
 from services.runtime.interceptors import CallInterceptor
 from services.upload.owner_servicer import UploadOwnerServicer

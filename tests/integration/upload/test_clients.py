@@ -15,7 +15,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from sqlalchemy import text
 
-from services.runtime.access import TRUSTED
+from services.runtime.callers import TRUSTED
 from services.runtime.client_address import CLIENT_ADDRESS
 from services.runtime.errors import DatabaseUnavailable
 from services.runtime.interceptors import CallInterceptor

@@ -21,7 +21,7 @@ from uuid import UUID
 
 import pytest
 
-from services.runtime.access import TRUSTED
+from services.runtime.callers import TRUSTED
 from services.upload.checksums import Checksum
 from services.upload.memory_budget import MemoryBudget
 from services.upload.models import Kind, Plan, UploadRecord

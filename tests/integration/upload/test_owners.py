@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from services.analysis.servicer import AnalysisIntakeServicer
-from services.runtime.access import Caller, new_guest_token
+from services.runtime.callers import Caller, new_guest_token
 from services.runtime.interceptors import Context
 from services.runtime.settings import DatabaseSettings
 from services.upload import owners, take_session

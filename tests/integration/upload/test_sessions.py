@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.runtime.access import TRUSTED
+from services.runtime.callers import TRUSTED
 from services.runtime.shared_errors import RequestIdReused
 from services.upload.checksums import Checksum
 from services.upload.errors import (

@@ -1,4 +1,4 @@
-"""E-mail addresses: what is accepted, and that no accepted address can change a mail's header."""
+"""Validation of e-mail addresses. No accepted address can change the header of a mail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which mail a recipient gets, by what caused it and by the account of the address."""
+"""The letter of a mail, by its occasion and by the account of the address."""
 
 from __future__ import annotations
 

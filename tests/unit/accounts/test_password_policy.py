@@ -1,4 +1,4 @@
-"""Which passwords are accepted."""
+"""The policy for new passwords."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fields of a profile."""
+"""Validation of profiles."""
 
 from __future__ import annotations
 

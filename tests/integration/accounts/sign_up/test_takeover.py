@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.runtime.access import guest_owner_id
+from services.runtime.callers import guest_owner_id
 from tests.integration.accounts.sign_up.service import (
     EMAIL,
     PASSWORD,

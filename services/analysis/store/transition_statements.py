@@ -1,4 +1,4 @@
-"""Moves: statements that apply an event to a job if it is legal, each in one round trip."""
+"""Statements that apply an event to a job if it is legal, each in one round trip."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from services.runtime.database import Database
 from services.runtime.statements import Statement
 
 
-class Move:
-    """One statement that applies an event to a job, and tells the state before and after.
+class TransitionStatement:
+    """Applies an event to a job, and returns the state before and after.
 
-    It locks the row first, so of two racing moves the second sees the state that the first
+    It locks the row first, so of two racing events the second sees the state that the first
     left.
     """
 
     def __init__(self, event: Event, values: Mapping[str, Any]) -> None:
-        """Compile a move. values: the columns that change with the event."""
+        """Compile the statement. values: the columns that change with the event."""
         old = _locked_job()
-        moved = (
+        applied = (
             update(jobs)
             .where(jobs.c.job_id == old.c.job_id)
             .where(is_legal(event, old.c.state, old.c.failure_reason))
             .values({**state_changes(TRANSITIONS[event].target), **values})
             .returning(jobs.c.state)
-            .cte("moved")
+            .cte("applied")
         )
-        after = select(moved.c.state).scalar_subquery().label("after")
+        after = select(applied.c.state).scalar_subquery().label("after")
         columns = (old.c.state, old.c.failure_reason, old.c.has_recording)
         self._statement = Statement(select(*columns, after))
 
@@ -63,7 +63,7 @@ class Move:
 
 
 def _locked_job() -> CTE:
-    """The job of the move, as it is before."""
+    """The job, locked, as it is before the event."""
     columns = (jobs.c.job_id, jobs.c.state, jobs.c.failure_reason)
     has_recording = jobs.c.object_key.is_not(None).label("has_recording")
     return (
@@ -83,7 +83,7 @@ def _parameter(name: str) -> Any:
 def _attached() -> dict[str, Any]:
     """The columns that change when a job gets its recording.
 
-    Reuse needs no move of its own: it is legal in the same states.
+    Reuse needs no event of its own: it is legal in the same states.
     """
     this_job = jobs.alias("this_job")
     is_this = this_job.c.job_id == _parameter("job_id")
@@ -102,24 +102,26 @@ def _attached() -> dict[str, Any]:
     }
 
 
-START_UPLOAD = Move(Event.UPLOAD_STARTED, ending_after(bindparam("timeout", type_=Interval)))
-FAIL_UPLOAD = Move(
+START_UPLOAD = TransitionStatement(
+    Event.UPLOAD_STARTED, ending_after(bindparam("timeout", type_=Interval))
+)
+FAIL_UPLOAD = TransitionStatement(
     Event.UPLOAD_FAILED,
     {name: _parameter(name) for name in ("failure_reason", "failure_messages")},
 )
-ATTACH_RECORDING = Move(Event.RECORDING_ATTACHED, _attached())
-COMPLETE = Move(
+ATTACH_RECORDING = TransitionStatement(Event.RECORDING_ATTACHED, _attached())
+COMPLETE = TransitionStatement(
     Event.RESULTS_REPORTED, {name: _parameter(name) for name in ("result", "analyzer_version")}
 )
-FAIL = Move(
+FAIL = TransitionStatement(
     Event.FAILURE_REPORTED,
     {name: _parameter(name) for name in ("failure_reason", "failure_message")},
 )
-ADVANCE = Move(
+ADVANCE = TransitionStatement(
     Event.PROGRESS_REPORTED,
     {
         "progress": func.greatest(jobs.c.progress, _parameter("progress")),
         "stage": _parameter("stage"),
     },
 )
-CANCEL = Move(Event.CANCELLED, {"failure_reason": CANCELLED})
+CANCEL = TransitionStatement(Event.CANCELLED, {"failure_reason": CANCELLED})
