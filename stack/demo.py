@@ -33,7 +33,7 @@ def run_demo() -> None:
     with ExitStack() as exits:
         data_dir = exits.enter_context(tempfile.TemporaryDirectory(prefix="sori-demo-"))
         with console.status("Starting PostgreSQL, S3, the services and the gateway..."):
-            stack = exits.enter_context(Stack.on_free_ports(Path(data_dir)))
+            stack = exits.enter_context(Stack.on_free_ports(Path(data_dir), without=("accounts",)))
         console.print(f"The stack runs; its gateway is [bold]{stack.gateway_url}[/].")
         client = exits.enter_context(
             httpx.Client(base_url=stack.gateway_url, headers=ENGLISH, timeout=WAIT_SECONDS)

@@ -42,6 +42,7 @@ _WAIT_SECONDS = 30.0
 # More than one part; S3 loses the parts of incomplete uploads with the bucket.
 _LARGE_BYTES = 8 * 1024**2
 _CHUNK_BYTES = 1024**2
+_LEARNER = {"email": "learner@example.com", "password": "correct horse battery"}
 
 
 @dataclass(frozen=True)
@@ -55,21 +56,22 @@ class Object:
 
 @dataclass(frozen=True)
 class Before:
-    """Jobs and uploads at the back-up: the ids of jobs, by their state."""
+    """Jobs, uploads and a login session at the back-up: the ids of jobs, by their state."""
 
     done: str
     dispatched: str
     queued: str
     small_upload: upload_pb2.Upload
     large_upload: upload_pb2.Upload
-    after_backup: str = ""
+    refresh_token: str
 
 
 @dataclass(frozen=True)
 class After:
     """The state of the same jobs and uploads after the restore.
 
-    dispatches: the number of dispatches of each job id.
+    session: the e-mail address of the session's account, or an error. dispatches: the number of
+        dispatches of each job id.
     """
 
     done: str
@@ -77,6 +79,7 @@ class After:
     queued: str
     small_upload: str
     large_upload: str
+    session: str
     after_backup: str
     dispatches: dict[str, int]
 
@@ -87,6 +90,8 @@ class Product:
     def __init__(self, stack: Stack, keeper: PassiveAnalysisServer) -> None:
         self._keeper = keeper
         self._http = httpx.Client(base_url=stack.gateway_url, timeout=_WAIT_SECONDS)
+        # Without the cookie of the guest, whose takes would become those of the account.
+        self._learner = httpx.Client(base_url=stack.gateway_url, timeout=_WAIT_SECONDS)
         self._channel = grpc.insecure_channel(stack.gateway_address)
         self._uploads = upload_pb2_grpc.UploadServiceStub(self._channel)
         self._analyses = analysis_pb2_grpc.AnalysisServiceStub(self._channel)
@@ -95,6 +100,7 @@ class Product:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+        self._learner.close()
         self._channel.close()
 
     def upload(self, name: str) -> str:
@@ -124,6 +130,22 @@ class Product:
         except grpc.RpcError as error:
             return str(error.details())
         return str(upload_pb2.UploadState.Name(finished.state))
+
+    def log_in(self) -> str:
+        """Sign up and log in; returns the refresh token."""
+        self._learner.post("/auth/signup", json=_LEARNER).raise_for_status()
+        answer = self._learner.post("/auth/login", json=_LEARNER).raise_for_status()
+        refresh_token: str = answer.json()["refresh_token"]
+        return refresh_token
+
+    def refresh(self, refresh_token: str) -> str:
+        """Continue a session; returns the e-mail address of its account, or the error."""
+        answer = self._learner.post("/auth/refresh", json={"refresh_token": refresh_token})
+        if answer.is_error:
+            return f"HTTP {answer.status_code}"
+        bearer = {"authorization": f"Bearer {answer.json()['access_token']}"}
+        account = self._learner.get("/auth/me", headers=bearer)
+        return f"HTTP {account.status_code}" if account.is_error else str(account.json()["email"])
 
     def report(self, job_id: str) -> None:
         """Report a job's results to the webhook URL of its dispatch."""
@@ -223,7 +245,7 @@ def _use(product: Product, keeper: PassiveAnalysisServer) -> Before:
     keeper.is_open = False
     queued = product.upload("queued")
     small, large = product.begin(len(SAMPLE_TAKE.read_bytes()) * 2), product.begin(_LARGE_BYTES)
-    return Before(done, dispatched, queued, small, large)
+    return Before(done, dispatched, queued, small, large, product.log_in())
 
 
 def _continue(product: Product, keeper: PassiveAnalysisServer, before: Before, lost: str) -> After:
@@ -240,6 +262,7 @@ def _continue(product: Product, keeper: PassiveAnalysisServer, before: Before, l
         queued=product.result(before.queued),
         small_upload=small,
         large_upload=large,
+        session=product.refresh(before.refresh_token),
         after_backup=product.result(lost),
         dispatches={job_id: dispatches.count(job_id) for job_id in dispatches},
     )
@@ -290,6 +313,7 @@ def main() -> None:
     table.add_row("a queued job", after.queued)
     table.add_row("a half-finished upload, smaller than a part", after.small_upload)
     table.add_row("a half-finished upload of several parts", after.large_upload)
+    table.add_row("a login session", f"{after.session} is logged in")
     table.add_row("(a job created after the back-up)", after.after_backup)
     Console().print(table)
     expected = (before.done, before.dispatched, before.queued)

@@ -6,8 +6,9 @@
 # the bearer token that your analysis server requires (empty: none), and ACCOUNTS_PROVIDERS, if learners log
 # in with Google and others. The defaults are for PostgreSQL, S3, the mail server and the analyzer of the
 # overlay `local`. Run it once: a second run replaces the keys, and PostgreSQL and S3 still have the old
-# ones.
+# ones. With arguments it prints only these Secrets: make-secrets.sh sori-accounts sori-mail
 set -euo pipefail
+wanted=" $* "
 
 random() { head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n'; }
 
@@ -15,6 +16,7 @@ random() { head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n'; }
 secret() {
   local name=$1 files=() each
   shift
+  [[ "$wanted" == "  " || "$wanted" == *" $name "* ]] || return 0
   for each in "$@"; do
     exec {pipe}< <(printf '%s' "${each#*=}")
     files+=(--from-file="${each%%=*}=/dev/fd/$pipe")

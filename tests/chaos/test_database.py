@@ -40,7 +40,7 @@ def cluster_with_proxy(
     }
     copy_database(folder / "stack")
     stack = Stack.on_free_ports(
-        folder / "stack", environment, without=("analyzer",), analysis_workers=1
+        folder / "stack", environment, without=("analyzer", "accounts"), analysis_workers=1
     )
     proxy = HalfOpenProxy(proxy_port, stack.settings.postgres_port)
     proxy.start()

@@ -31,6 +31,11 @@ def test_an_upload_resumes_or_asks_for_a_new_start(drill_result: tuple[Before, A
     assert "Upload again from the start." in after.large_upload, "S3 lost its parts"
 
 
+def test_a_learner_stays_logged_in(drill_result: tuple[Before, After]) -> None:
+    _, after = drill_result
+    assert after.session == "learner@example.com"
+
+
 def test_jobs_after_the_back_up_do_not_exist(drill_result: tuple[Before, After]) -> None:
     _, after = drill_result
     assert after.after_backup == "HTTP 404"

@@ -46,7 +46,7 @@ CONTENT = wav(12 * MIB + 345)
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("uploads")
-    with new_stack(folder, ENVIRONMENT, without=("analyzer",), replicas=2) as stack:
+    with new_stack(folder, ENVIRONMENT, without=("analyzer", "accounts"), replicas=2) as stack:
         yield stack
 
 

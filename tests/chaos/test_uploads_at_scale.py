@@ -47,7 +47,7 @@ ENVIRONMENT = {
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("scale")
     copy_database(folder)
-    with Stack.on_free_ports(folder, ENVIRONMENT, without=("analyzer",)) as stack:
+    with Stack.on_free_ports(folder, ENVIRONMENT, without=("analyzer", "accounts")) as stack:
         yield stack
 
 

@@ -41,7 +41,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, proxy: FaultyProxy) -> Itera
     }
     folder = tmp_path_factory.mktemp("s3")
     copy_database(folder)
-    stack = Stack.on_free_ports(folder, environment, without=("analyzer",))
+    stack = Stack.on_free_ports(folder, environment, without=("analyzer", "accounts"))
     proxy.forward_to(f"127.0.0.1:{stack.settings.s3_port}")
     with stack:
         yield stack

@@ -20,11 +20,14 @@ OPTIONAL = {
 }
 
 
-def run_script(**environment: str) -> dict[tuple[str, str], str]:
-    """The output of the script: values by the name of the Secret and the key."""
+def run_script(*names: str, **environment: str) -> dict[tuple[str, str], str]:
+    """The output of the script: values by the name of the Secret and the key.
+
+    names: the wanted Secrets; default: all.
+    """
     path = os.pathsep.join([str(Path(kubectl()).parent), os.environ["PATH"]])
     result = subprocess.run(
-        [str(K8S / "make-secrets.sh")],
+        [str(K8S / "make-secrets.sh"), *names],
         env={"PATH": path, **environment},
         capture_output=True,
         text=True,
@@ -54,6 +57,11 @@ def references(variable: Mapping[str, dict[str, dict[str, str]]]) -> list[dict[s
 
 def test_the_script_creates_every_secret_that_pods_refer_to(rendering: Rendering) -> None:
     assert referred(rendering) <= run_script().keys() | OPTIONAL
+
+
+def test_an_upgrade_creates_only_the_secrets_that_are_new() -> None:
+    created = run_script("sori-mail", "sori-accounts")
+    assert {name for name, _ in created} == {"sori-accounts", "sori-mail"}
 
 
 def test_the_local_database_url_has_its_password() -> None:
