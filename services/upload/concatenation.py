@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from uuid import UUID
 
 from services.runtime.object_store import ObjectMissing, ObjectStore
 from services.upload.errors import UploadIncomplete, UploadLost
@@ -26,16 +27,16 @@ async def content_of(objects: ObjectStore, partials: Sequence[UploadRecord]) -> 
     yield Finish()
 
 
-async def completed(read: Callable[[], Awaitable[Upload]]) -> Upload:
+async def completed(read: Callable[[UUID], Awaitable[Upload]], upload_id: UUID) -> Upload:
     """A concatenation when it is completed, by this request or by an earlier one.
 
     Errors: UploadIncomplete after POLLS, UploadEnded, those of `read`.
     """
     for _ in range(POLLS):
-        upload = await read()
+        upload = await read(upload_id)
         if upload.state is State.COMPLETED:
             return upload
         if upload.state not in OPEN:
             raise ended_error(upload)
         await asyncio.sleep(POLL_SECONDS)
-    raise UploadIncomplete(upload_id=upload.upload_id)
+    raise UploadIncomplete(upload_id=upload_id)

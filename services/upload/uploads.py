@@ -166,7 +166,7 @@ class Uploads:
                 aclosing(content_of(self._resources.objects, partials)) as content,
             ):
                 await session.complete(await session.receive(content) or Finish())
-        return await completed(partial(self._found, record.upload.upload_id))
+        return await completed(self._found, record.upload.upload_id)
 
     async def _create(self, plan: Plan) -> tuple[UploadRecord, bool]:
         """Create an upload; also whether it is new: an earlier request may have created it."""
