@@ -139,6 +139,30 @@ EXPECTED = (
     Expected(
         RejectedPositiveData,
         400,
+        "must be an e-mail address",
+        "No pattern describes all valid addresses.",
+    ),
+    Expected(
+        RejectedPositiveData,
+        400,
+        '"PASSWORD_REFUSED"',
+        "No pattern describes the list of common passwords.",
+    ),
+    Expected(
+        RejectedPositiveData,
+        400,
+        '"(MAIL_TOKEN_INVALID|TOTP_CODE_INVALID)"',
+        "Only tokens of mails and codes of an authenticator app are valid.",
+    ),
+    Expected(
+        RejectedPositiveData,
+        400,
+        "time_zone: must",
+        "The time zone is a name of the IANA database.",
+    ),
+    Expected(
+        RejectedPositiveData,
+        400,
         "name: must not be empty",
         "With the mask `*`, an update without a name clears it.",
         sent=clears_name,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.runtime.callers import guest_owner_id
+from services.runtime.callers import guest_owner_id, new_guest_token
 from tests.integration.accounts.sign_up.service import (
     EMAIL,
     PASSWORD,
@@ -65,8 +65,8 @@ async def test_sessions_and_takes_of_a_stranger_do_not_stay(
     database_url: str, tmp_path: Path
 ) -> None:
     async with running(database_url, tmp_path, accounts_email_verification=False) as service:
-        stranger = replace(service, guest_token="a secret of the stranger")
-        owner = replace(service, guest_token="a secret of the owner")
+        stranger = replace(service, guest_token=new_guest_token())
+        owner = replace(service, guest_token=new_guest_token())
         await stranger.sign_up(password=STRANGERS)
         await owner.sign_up()
         session = await service.log_in(password=STRANGERS)
@@ -75,7 +75,7 @@ async def test_sessions_and_takes_of_a_stranger_do_not_stay(
         refresh = service.call("Refresh", refresh_token=session.refresh_token)
         assert await reason(refresh) == "SESSION_ENDED"
         guests = await service.sql("SELECT guest_owner_id FROM accounts.adoptions")
-        assert guests == [guest_owner_id("a secret of the owner")]
+        assert guests == [guest_owner_id(owner.guest_token)]
 
 
 async def test_a_login_before_the_verification_survives_it(
