@@ -77,8 +77,9 @@ def has_empty_parameter(case: AnyCase) -> bool:
 
 
 def clears_name(case: AnyCase) -> bool:
-    is_full = case.method == "PATCH" and "*" in str((case.query or {}).get("update_mask"))
-    return is_full and isinstance(case.body, dict) and not case.body.get("name")
+    masked = str((case.query or {}).get("update_mask")).split(",")
+    is_masked = case.method == "PATCH" and not {"*", "name"}.isdisjoint(masked)
+    return is_masked and isinstance(case.body, dict) and not case.body.get("name")
 
 
 def is_unknown_to_envoy(case: AnyCase) -> bool:
@@ -164,7 +165,7 @@ EXPECTED = (
         RejectedPositiveData,
         400,
         "name: must not be empty",
-        "With the mask `*`, an update without a name clears it.",
+        "With the mask `*` or `name`, an update without a name clears it.",
         sent=clears_name,
     ),
     Expected(
