@@ -86,8 +86,9 @@ class Record:
 
     def wait(self, policy: Policy, now: datetime) -> timedelta:
         """How long the next attempt must wait; zero or less if it may happen now."""
-        count = self._count_at(policy, now)
-        return self.time + policy.delay_after(count) - now if count else _ZERO
+        delay = policy.delay_after(self._count_at(policy, now))
+        # Without a delay, the last attempt may be in the future of a clock that went back.
+        return self.time + delay - now if delay else _ZERO
 
     def with_attempt(self, policy: Policy, now: datetime) -> Record:
         """The record after an attempt, which counts as a failure until it succeeds."""

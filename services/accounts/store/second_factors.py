@@ -90,14 +90,13 @@ class SecondFactors:
         Otherwise, returns the seconds until the next attempt.
         """
         failures = accounts.c.totp_failures + 1
-        delay = func.make_interval(0, 0, 0, 0, 0, 0, _delay_seconds(failures))
         attempt = (
             update(accounts)
             .where(
                 _is(account_id),
                 func.coalesce(accounts.c.totp_retry_time, func.now()) <= func.now(),
             )
-            .values(totp_failures=failures, totp_retry_time=func.now() + delay)
+            .values(totp_failures=failures, totp_retry_time=_retry_time(failures))
         )
         wait = func.ceil(func.extract("epoch", accounts.c.totp_retry_time - func.now()))
         async with self._database.transaction() as connection:
@@ -156,11 +155,15 @@ def _is(account_id: UUID) -> Any:
     return (accounts.c.account_id == account_id) & accounts.c.delete_time.is_(None)
 
 
-def _delay_seconds(failures: Any) -> Any:
-    """The pause after this many wrong codes in a row."""
+def _retry_time(failures: Any) -> Any:
+    """When the next code may be tried after this many wrong ones in a row.
+
+    NULL: at once, also by a transaction that began before this one.
+    """
     doublings = func.least(failures - FREE_ATTEMPTS, _MAX_DOUBLINGS)
-    delay = func.least(FIRST_DELAY_SECONDS * func.power(2.0, doublings), MAX_DELAY_SECONDS)
-    return case((failures < FREE_ATTEMPTS, 0.0), else_=delay)
+    seconds = func.least(FIRST_DELAY_SECONDS * func.power(2.0, doublings), MAX_DELAY_SECONDS)
+    time = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+    return case((failures < FREE_ATTEMPTS, None), else_=time)
 
 
 def _all_codes_of(account_id: UUID) -> Any:

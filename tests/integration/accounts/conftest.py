@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import grpc
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import text
 
 from services.accounts.clients import AnalysisOwnerClient, UploadOwnerClient
 from services.accounts.parts import Parts
 from services.accounts.servicer import AccountAdminServicer, AccountServicer
 from services.accounts.settings import AccountsSettings
+from services.accounts.tables import metadata
 from services.runtime.access import AccessCheck
 from services.runtime.channels import open_channel
 from services.runtime.database import Database
@@ -21,6 +21,7 @@ from services.runtime.interceptors import CallInterceptor
 from sori.accounts.v1 import accounts_pb2_grpc
 from sori.analysis.v1 import analysis_pb2_grpc
 from sori.upload.v1 import upload_pb2_grpc
+from tests.integration import sql
 from tests.integration.accounts.peers import AnalysisOwner, UploadOwner
 from tests.integration.accounts.service import Service
 
@@ -41,20 +42,17 @@ async def listening(server: grpc.aio.Server) -> AsyncIterator[str]:
     await server.stop(None)
 
 
-async def empty(database: Database) -> None:
-    """Delete all rows. Signing keys of other tests may be sealed with another secret."""
-    async with database.transaction() as connection:
-        await connection.execute(
-            text(
-                "TRUNCATE accounts.accounts, accounts.audit, accounts.erasures, accounts.clients,"
-                " accounts.signing_keys CASCADE"
-            )
-        )
+@pytest.fixture(autouse=True)
+def empty_schema(database_url: str) -> Iterator[None]:
+    """No rows before and after each test. Signing keys may be sealed with another secret."""
+    names = ", ".join(metadata.tables)
+    sql.run(database_url, f"TRUNCATE {names}")
+    yield
+    sql.run(database_url, f"TRUNCATE {names}")
 
 
 @pytest.fixture
 async def service(settings: AccountsSettings, database: Database) -> AsyncIterator[Service]:
-    await empty(database)
     analyses, uploads, peer_server = AnalysisOwner(), UploadOwner(), grpc.aio.server()
     analysis_pb2_grpc.add_AnalysisOwnerServiceServicer_to_server(analyses, peer_server)
     upload_pb2_grpc.add_UploadOwnerServiceServicer_to_server(uploads, peer_server)
@@ -76,4 +74,3 @@ async def service(settings: AccountsSettings, database: Database) -> AsyncIterat
                 analyses.stored,
                 uploads.stored,
             )
-    await empty(database)

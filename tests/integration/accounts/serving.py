@@ -19,7 +19,6 @@ from grpc_status import rpc_status
 from joserfc import jwt
 from joserfc.jwk import KeySet
 from pydantic import SecretStr
-from sqlalchemy import text
 
 from services.accounts import totp
 from services.accounts.clients import AnalysisOwnerClient, UploadOwnerClient
@@ -155,13 +154,6 @@ class Accounts:
     def code(self, secret: bytes, steps: int = 0) -> str:
         """The code that an app shows now, or some steps later."""
         return totp.code_at(secret, int(self.clock.now()) // totp.STEP_SECONDS + steps)
-
-    async def erase_everything(self) -> None:
-        names = ", ".join(
-            f"accounts.{name}" for name in ("accounts", "adoptions", "identities", "sessions")
-        )
-        async with self.database.transaction() as connection:
-            await connection.execute(text(f"TRUNCATE {names} CASCADE"))
 
 
 def identity(account_id: UUID) -> Headers:

@@ -53,7 +53,6 @@ async def client(
         async with httpx.AsyncClient(base_url=blocking.base_url) as client:
             yield client
         await asyncio.to_thread(running.__exit__, None, None, None)
-        await accounts.erase_everything()
 
 
 async def callback_of(client: httpx.AsyncClient) -> dict[str, str]:

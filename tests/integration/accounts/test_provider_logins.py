@@ -64,7 +64,6 @@ async def service(database: Database, provider: OidcProvider) -> AsyncIterator[A
     }
     async with serving(database, settings) as accounts:
         yield accounts
-    await accounts.erase_everything()
 
 
 @dataclass

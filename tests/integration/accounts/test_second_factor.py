@@ -27,7 +27,6 @@ GUEST_TOKEN = "g" * 43
 @pytest.fixture
 async def service(database: Database) -> AsyncIterator[Accounts]:
     async with serving(database, {}) as service:
-        await service.erase_everything()
         async with database.transaction() as connection:
             await connection.execute(
                 insert(accounts).values(
@@ -35,7 +34,6 @@ async def service(database: Database) -> AsyncIterator[Accounts]:
                 )
             )
         yield service
-        await service.erase_everything()
 
 
 async def check(service: Accounts, code: str) -> bool:
@@ -102,6 +100,16 @@ async def test_simultaneous_logins_cannot_share_a_code(service: Accounts) -> Non
     code = service.code(secret, steps=1)
     accepted = await asyncio.gather(*(check(service, code) for _ in range(FREE_ATTEMPTS - 1)))
     assert sorted(accepted) == [False] * (FREE_ATTEMPTS - 2) + [True]
+
+
+async def test_a_free_attempt_delays_no_transaction_that_began_before_it(
+    service: Accounts, database: Database
+) -> None:
+    await service.enrol(ACCOUNT)
+    assert not await check(service, "000000")
+    async with database.transaction() as connection:
+        retry_time = (await connection.execute(select(accounts.c.totp_retry_time))).scalar_one()
+    assert retry_time is None
 
 
 async def test_a_recovery_code_replaces_the_app_once(service: Accounts) -> None:

@@ -17,7 +17,7 @@ LEARNER = {"email": "me@example.com", "password": "correct horse battery"}
 
 def test_up_publishes_keys_and_keeps_mails_in_the_folder_that_it_names(tmp_path: Path) -> None:
     with up(tmp_path) as run:
-        run.wait_for(lambda: "Ready after" in run.output)
+        run.wait_for(lambda: "Ctrl-C" in run.output)
         folder = run.data_dir / "mail"
         assert f"Mails: {folder}" in run.output
         gateway = gateway_url(run.output)

@@ -75,7 +75,7 @@ def test_another_postgresql_is_used_if_a_setting_allows_it(tmp_path: Path) -> No
         tmp_path / "mine", without=("s3", *PROGRAMS, "analyzer", "gateway"), seeded=False
     )
     with mine, up(tmp_path, DATABASE_URL=mine.database_url, SORI_USE_DATABASE_URL="true") as run:
-        run.wait_for(lambda: "Ready after" in run.output)
+        run.wait_for(lambda: "Ctrl-C" in run.output)
         assert f"127.0.0.1:{mine.settings.postgres_port}/sori" in run.output
         assert not (run.data_dir / "postgres").exists()
         run.interrupt()
@@ -153,7 +153,7 @@ def test_a_disk_that_becomes_full_later_is_reported_once(tmp_path: Path) -> None
         pytest.param(lambda run: run.runs("/initdb"), id="initdb"),
         pytest.param(lambda run: run.runs("services.runtime.migrations"), id="migration"),
         pytest.param(lambda run: run.runs("-m services.catalog"), id="services"),
-        pytest.param(lambda run: "Ready after" in run.output, id="serving"),
+        pytest.param(lambda run: "Ctrl-C" in run.output, id="serving"),
     ],
 )
 def test_ctrl_c_ends_everything_at_any_step(tmp_path: Path, step: Callable[[Up], bool]) -> None:

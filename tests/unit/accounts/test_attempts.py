@@ -56,6 +56,10 @@ def test_a_clock_that_goes_back_forgives_nothing() -> None:
     assert Record(5, NOW).with_attempt(POLICY, NOW - MINUTE).count == 6
 
 
+def test_free_attempts_do_not_wait_for_a_clock_that_went_back() -> None:
+    assert Record(1, NOW).wait(POLICY, NOW - MINUTE) == timedelta()
+
+
 @given(st.lists(st.integers(0, 3_600), min_size=1, max_size=200))
 def test_an_attacker_gets_the_free_attempts_and_one_per_recovery(pauses: list[int]) -> None:
     record, now, admitted = Record(0, NOW), NOW, 0

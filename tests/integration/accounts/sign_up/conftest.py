@@ -1,23 +1,13 @@
-"""A running accounts service, and an empty schema after each test."""
+"""A running accounts service that sends mails."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration import sql
 from tests.integration.accounts.sign_up.service import Service, running
-
-
-@pytest.fixture(autouse=True)
-def empty_schema(database_url: str) -> Iterator[None]:
-    yield
-    sql.run(
-        database_url,
-        "TRUNCATE accounts.accounts, accounts.attempts, accounts.mails, accounts.audit CASCADE",
-    )
 
 
 @pytest.fixture
