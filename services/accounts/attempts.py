@@ -134,12 +134,23 @@ def guess_limits(purpose: str, account: str, address: str, free: int) -> tuple[L
 
     account: its e-mail address or id. address: of the client. free: for the network address.
     """
-    of_address = Policy(free, _SECOND, _MINUTE, recovery=10 * _SECOND)
     return (
         Limit(purpose, Scope.PAIR, f"{account} {address}", _GUESSES_OF_PAIR),
         Limit(purpose, Scope.ACCOUNT, account, _GUESSES_OF_ACCOUNT),
-        Limit(purpose, Scope.ADDRESS, address, of_address),
+        Limit(purpose, Scope.ADDRESS, address, _of_address(free)),
     )
+
+
+def _of_address(free: int) -> Policy:
+    return Policy(free, _SECOND, _MINUTE, recovery=10 * _SECOND)
+
+
+def passkey_limit(purpose: str, address: str, free: int) -> Limit:
+    """The limit on logins with passkeys. address: of the client. free: for it.
+
+    Signatures can't be guessed, so there is none for an account.
+    """
+    return Limit(purpose, Scope.ADDRESS, address, _of_address(free))
 
 
 def mail_limits(recipient: str, address: str, free: int) -> tuple[Limit, ...]:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from services.accounts.models import Account, AuditEntry, Erasure, IssuedTokens, Role, Session
+from collections.abc import Mapping
+from typing import Any
+
+from services.accounts.models import (
+    Account,
+    AuditEntry,
+    Erasure,
+    IssuedTokens,
+    Passkey,
+    Role,
+    Session,
+)
 from services.runtime.times import timestamp_of
 from sori.accounts.v1 import accounts_pb2 as pb
 
@@ -30,6 +41,7 @@ def account_to(account: Account) -> pb.Account:
         providers=account.providers,
         has_password=account.has_password,
         has_totp=account.has_totp,
+        has_passkey=account.has_passkey,
         create_time=timestamp_of(account.create_time),
     )
 
@@ -54,7 +66,28 @@ def tokens_to(tokens: IssuedTokens, *, with_refresh_token: bool) -> pb.Tokens:
         expires_in=tokens.expires_in,
         refresh_token=tokens.refresh_token if with_refresh_token else "",
         session_id=tokens.session_id,
+        withheld_roles=[_ROLES[role] for role in tokens.withheld_roles],
     )
+
+
+def passkey_to(passkey: Passkey) -> pb.Passkey:
+    """The message of a passkey."""
+    message = pb.Passkey(
+        passkey_id=str(passkey.passkey_id),
+        name=passkey.name,
+        is_backed_up=passkey.is_backed_up,
+        create_time=timestamp_of(passkey.create_time),
+    )
+    if passkey.use_time is not None:
+        message.use_time.CopyFrom(timestamp_of(passkey.use_time))
+    return message
+
+
+def passkey_options_to(options: Mapping[str, Any]) -> pb.PasskeyOptions:
+    """The message of the options for a browser."""
+    message = pb.PasskeyOptions()
+    message.public_key.update(options)
+    return message
 
 
 def erasure_to(erasure: Erasure) -> pb.Erasure:

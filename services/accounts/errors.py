@@ -36,11 +36,11 @@ class EmailUnverified(
 class SecondFactorRequired(
     SoriError,
     code=StatusCode.UNAUTHENTICATED,
-    developer="The account has a second factor. Send a valid `totp_code`.",
-    korean="인증 앱의 6자리 코드를 입력해 주세요.",
-    english="Enter the 6-digit code of your authenticator app.",
+    developer="The account has a second factor. Send a valid `totp_code`, or a `passkey`.",
+    korean="인증 앱의 6자리 코드나 복구 코드를 입력하거나 패스키로 확인해 주세요.",
+    english="Enter the code of your authenticator app or a recovery code, or use a passkey.",
 ):
-    """The code of the authenticator app is missing or wrong."""
+    """The second factor is missing or wrong; metadata: factors, such as "passkey totp"."""
 
 
 class SessionEnded(
@@ -166,6 +166,36 @@ class SecondFactorExists(
     english="You already use an authenticator app. Remove it, then set it up again.",
 ):
     """A second factor is set up while the account has one."""
+
+
+class PasskeyInvalid(
+    SoriError,
+    code=StatusCode.UNAUTHENTICATED,
+    developer="The passkey is refused: {problem}. Begin again with new options.",
+    korean="패스키를 확인하지 못했습니다. 다시 시도해 주세요.",
+    english="The passkey could not be verified. Try again.",
+):
+    """The answer of a passkey at a login is refused; metadata: problem."""
+
+
+class PasskeyRefused(
+    SoriError,
+    code=StatusCode.INVALID_ARGUMENT,
+    developer="The new passkey is refused: {problem}. Begin again with new options.",
+    korean="패스키를 등록하지 못했습니다. 다시 시도해 주세요.",
+    english="The passkey could not be set up. Try again.",
+):
+    """A passkey cannot be registered; metadata: problem."""
+
+
+class TooManyPasskeys(
+    SoriError,
+    code=StatusCode.FAILED_PRECONDITION,
+    developer="The account has {limit} passkeys, which is the limit. Delete one first.",
+    korean="패스키는 {limit}개까지 등록할 수 있습니다. 사용하지 않는 패스키를 먼저 삭제해 주세요.",
+    english="You can have up to {limit} passkeys. Delete one that you no longer use.",
+):
+    """An account has as many passkeys as it may; metadata: limit."""
 
 
 class AccountNotFound(

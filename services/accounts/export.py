@@ -9,19 +9,21 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from services.accounts import converters
-from services.accounts.models import Account, Session
+from services.accounts.models import Account, Passkey, Session
 from sori.analysis.v1 import analysis_pb2
 
 
 async def export_document(
     account: Account,
     sessions: Iterable[Session],
+    passkeys: Iterable[Passkey],
     analyses: AsyncIterator[analysis_pb2.ExportedAnalysis],
 ) -> AsyncIterator[bytes]:
-    """Yield the document: {"account": …, "sessions": […], "analyses": […]}."""
+    """Yield the document: {"account": …, "sessions": […], "passkeys": […], "analyses": […]}."""
     own = {
         "account": _fields(converters.account_to(account)),
         "sessions": [_fields(converters.session_to(session)) for session in sessions],
+        "passkeys": [_fields(converters.passkey_to(passkey)) for passkey in passkeys],
     }
     # The array of analyses is written into the object after its other members.
     yield json.dumps(own, ensure_ascii=False)[:-1].encode() + b', "analyses": ['

@@ -31,8 +31,20 @@ class Account:
     create_time: datetime
     has_password: bool = False
     has_totp: bool = False
+    has_passkey: bool = False
     roles: tuple[Role, ...] = ()
     providers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Passkey:
+    """A passkey of an account. is_backed_up: whether the loss of one device does not lose it."""
+
+    passkey_id: UUID
+    name: str
+    is_backed_up: bool
+    create_time: datetime
+    use_time: datetime | None
 
 
 @dataclass(frozen=True)
@@ -50,12 +62,17 @@ class Session:
 
 @dataclass(frozen=True)
 class IssuedTokens:
-    """The tokens of a session, or of an internal client, which has neither of the last two."""
+    """The tokens of a session, or of an internal client, which has no session.
+
+    withheld_roles: granted ones that the access token leaves out, because the account has no
+    second factor.
+    """
 
     access_token: str = field(repr=False)
     expires_in: int
     refresh_token: str = field(default="", repr=False)
     session_id: str = ""
+    withheld_roles: tuple[Role, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from services.accounts.clients import AnalysisOwnerClient, UploadOwnerClient
 from services.accounts.key_ring import KeyRing
 from services.accounts.mailer import Mailer
 from services.accounts.outbox import Outbox
+from services.accounts.passkeys import Passkeys
 from services.accounts.passwords import Passwords
 from services.accounts.provider_http import ProviderHttp
 from services.accounts.provider_logins import ProviderLogins
@@ -40,6 +41,7 @@ class Parts:
     sessions: SessionKeeper
     passwords: Passwords
     outbox: Outbox
+    passkeys: Passkeys
     second_factor: SecondFactor
     provider_http: ProviderHttp
     provider_logins: ProviderLogins
@@ -67,6 +69,7 @@ class Parts:
         )
         smtp_url = SmtpUrl.parse(settings.smtp_url.get_secret_value())
         mailer = Mailer(smtp_url, settings.mail_from)
+        passkeys = Passkeys(settings, database)
         provider_http = ProviderHttp()
         return cls(
             settings=settings,
@@ -75,10 +78,15 @@ class Parts:
             accounts=AccountStore(database),
             erasures=ErasureStore(database, token_seconds=settings.access_token_seconds),
             keys=keys,
-            sessions=SessionKeeper(session_store, keys),
+            sessions=SessionKeeper(
+                session_store,
+                keys,
+                roles_need_second_factor=settings.accounts_roles_need_second_factor,
+            ),
             passwords=Passwords(settings, database),
             outbox=Outbox(MailStore(database), mailer, str(settings.app_url)),
-            second_factor=SecondFactor(database, sealer),
+            passkeys=passkeys,
+            second_factor=SecondFactor(database, sealer, passkeys),
             provider_http=provider_http,
             provider_logins=ProviderLogins.assemble(settings, database, sealer, provider_http),
             analyses=analyses,

@@ -1,4 +1,4 @@
-"""The second factor: codes of an authenticator app, and recovery codes."""
+"""The second factor: codes of an authenticator app, recovery codes, and passkeys."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from services.accounts.errors import (
     TotpCodeInvalid,
 )
 from services.accounts.models import AuditEntry
+from services.accounts.passkey_checks import Credential
+from services.accounts.passkeys import Passkeys
 from services.accounts.sealing import Sealer
 from services.accounts.store.second_factors import SecondFactors, StoredFactor
 from services.runtime.database import Database
@@ -34,29 +36,48 @@ class Enrollment:
     uri: str = field(repr=False)
 
 
-class SecondFactor:
-    """Sets up and checks codes."""
+@dataclass(frozen=True)
+class Proof:
+    """What a caller gives for a second factor; both are empty without one.
 
-    def __init__(self, database: Database, sealer: Sealer, clock: Clock = time.time) -> None:
+    code: of the app, or a recovery code. passkey: the answer of a passkey; it counts if there are
+    both.
+    """
+
+    code: str = field(default="", repr=False)
+    passkey: Credential | None = field(default=None, repr=False)
+
+
+class SecondFactor:
+    """Sets up authenticator apps, and checks second factors."""
+
+    def __init__(
+        self, database: Database, sealer: Sealer, passkeys: Passkeys, clock: Clock = time.time
+    ) -> None:
         """clock: Unix time in seconds."""
         self._store = SecondFactors(database)
+        self._passkeys = passkeys
         self._sealer = sealer
         self._clock = clock
 
     async def is_required(self, account_id: UUID) -> bool:
-        """Whether a login to the account needs a code. Errors: AccountNotFound."""
-        return (await self._stored(account_id)).secret is not None
+        """Whether a login to the account needs a second factor. Errors: AccountNotFound."""
+        return bool((await self._stored(account_id)).factors)
 
-    async def check(self, account_id: UUID, code: str, address: str) -> None:
-        """Return if the account has no second factor, or if the code is valid; uses it up.
+    async def check(self, account_id: UUID, proof: Proof, address: str) -> None:
+        """Return if the account has no second factor, or if the proof is valid; uses it up.
 
-        Errors: SecondFactorRequired, TooManyAttempts.
+        Errors: AccountNotFound, SecondFactorRequired, PasskeyInvalid, TooManyAttempts.
         """
-        secret = (await self._stored(account_id)).secret
-        if secret is None:
+        stored = await self._stored(account_id)
+        if not stored.factors:
             return
-        if not code or not await self._accepts(account_id, secret, code, address):
-            raise SecondFactorRequired
+        if proof.passkey is not None:
+            await self._passkeys.confirm(account_id, proof.passkey, address)
+            return
+        code = proof.code
+        if not code or not await self._accepts(account_id, stored.secret, code, address):
+            raise SecondFactorRequired(factors=" ".join(stored.factors))
 
     async def enroll(self, account_id: UUID) -> Enrollment:
         """Begin the set-up. A new enrollment replaces one that was not confirmed.
@@ -65,7 +86,7 @@ class SecondFactor:
         """
         stored = await self._stored(account_id)
         secret = totp.new_secret()
-        sealed = self._sealer.seal(secret, _purpose(account_id))
+        sealed = self._sealer.seal(secret, totp_purpose(account_id))
         if not await self._store.enroll(account_id, sealed):
             raise SecondFactorExists
         name = stored.email or str(account_id)
@@ -91,7 +112,7 @@ class SecondFactor:
         return codes
 
     async def remove(self, account_id: UUID, code: str, address: str) -> None:
-        """Remove the second factor. code: of the app, or a recovery code.
+        """Remove the authenticator app. code: of the app, or a recovery code.
 
         Errors: AccountNotFound, TotpCodeInvalid, TooManyAttempts.
         """
@@ -100,18 +121,20 @@ class SecondFactor:
             raise TotpCodeInvalid
         await self._store.remove(account_id, _entry(account_id, "remove_second_factor", address))
 
-    async def _accepts(self, account_id: UUID, secret: bytes, code: str, address: str) -> bool:
+    async def _accepts(
+        self, account_id: UUID, secret: bytes | None, code: str, address: str
+    ) -> bool:
         """Whether a code of the app or a recovery code is valid; uses it up.
 
-        Errors: TooManyAttempts.
+        secret: of the app, sealed; None without an app. Errors: TooManyAttempts.
         """
         if seconds := await self._store.admit(account_id):
             raise TooManyAttempts(seconds)
         if totp.is_app_code(code):
-            step = self._step(account_id, secret, code)
-            if step is None:
+            step = None if secret is None else self._step(account_id, secret, code)
+            if secret is None or step is None:
                 return False
-            current = self._sealed_anew(account_id, secret)
+            current = self._sealer.renewed(secret, totp_purpose(account_id))
             return await self._store.use_step(account_id, secret, step, current)
         if len(code) > totp.MAX_CODE_LENGTH:
             return False
@@ -119,15 +142,8 @@ class SecondFactor:
         return await self._store.use_recovery_code(account_id, totp.recovery_code_hash(code), entry)
 
     def _step(self, account_id: UUID, sealed: bytes, code: str) -> int | None:
-        secret = self._sealer.open(sealed, _purpose(account_id))
+        secret = self._sealer.open(sealed, totp_purpose(account_id))
         return totp.matching_step(secret, code, self._clock())
-
-    def _sealed_anew(self, account_id: UUID, sealed: bytes) -> bytes:
-        """The secret, encrypted with the present ACCOUNTS_SECRET."""
-        purpose = _purpose(account_id)
-        if self._sealer.is_current(sealed, purpose):
-            return sealed
-        return self._sealer.seal(self._sealer.open(sealed, purpose), purpose)
 
     async def _stored(self, account_id: UUID) -> StoredFactor:
         stored = await self._store.get(account_id)
@@ -136,7 +152,8 @@ class SecondFactor:
         return stored
 
 
-def _purpose(account_id: UUID) -> str:
+def totp_purpose(account_id: UUID) -> str:
+    """The purpose for which the secret of an authenticator app is sealed."""
     return f"totp:{account_id}"
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from email.utils import parseaddr
 from functools import cached_property
+from typing import Self
 
-from pydantic import Field, HttpUrl, SecretStr, field_validator
+from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
 
+from services.accounts.passkey_checks import RelyingParty
 from services.accounts.providers import Provider, parse_providers
 from services.accounts.return_to import origin_of
 from services.accounts.smtp_url import SmtpUrl
@@ -88,12 +90,36 @@ class AccountsSettings(DatabaseSettings):
             "refuses further ones with 503."
         ),
     )
+    accounts_passkey_rp_id: str = Field(
+        "",
+        description=(
+            "Domain that passkeys belong to (the WebAuthn RP ID), such as example.com for pages of "
+            "app.example.com; passkeys of a former domain no longer work; default: the host of "
+            "APP_URL."
+        ),
+    )
+    accounts_passkey_origins: str = Field(
+        "",
+        description=(
+            "Origins, separated by spaces, of the pages that may use passkeys, and of Android apps "
+            "(android:apk-key-hash:…); default: those of APP_URL and ACCOUNTS_ISSUER that are in "
+            "the domain of ACCOUNTS_PASSKEY_RP_ID."
+        ),
+    )
+    accounts_roles_need_second_factor: bool = Field(
+        False,
+        description=(
+            "Whether access tokens leave out the roles of accounts that have neither an "
+            "authenticator app nor a passkey."
+        ),
+    )
     accounts_guesses_per_address: int = Field(
         100,
         ge=0,
         description=(
-            "Wrong passwords that one client address may send before each further one must wait, "
-            "from 1 s up to 1 minute; the count falls by one every 10 s; 0: unlimited."
+            "Wrong passwords, and logins with a passkey that do not succeed, that one client "
+            "address may send before each further one must wait, from 1 s up to 1 minute; the "
+            "count falls by one every 10 s; 0: unlimited."
         ),
     )
     accounts_mails_per_address: int = Field(
@@ -156,6 +182,21 @@ class AccountsSettings(DatabaseSettings):
             if origin_of(each) != each:
                 raise ValueError(f"{each} is not an origin, such as https://app.example.com")
         return value
+
+    @model_validator(mode="after")
+    def _origins_are_in_the_domain(self) -> Self:
+        _ = self.relying_party
+        return self
+
+    @cached_property
+    def relying_party(self) -> RelyingParty:
+        """The product as passkeys know it."""
+        return RelyingParty.of(
+            self.accounts_passkey_rp_id,
+            self.accounts_passkey_origins,
+            app_url=str(self.app_url),
+            issuer=self.issuer,
+        )
 
     @cached_property
     def providers(self) -> dict[str, Provider]:

@@ -88,7 +88,41 @@ accounts = Table(
     Index("ix_accounts_create_time", "create_time", "account_id"),
 )
 
-# Codes that replace a code of the authenticator app once.
+# Passkeys (WebAuthn). `sign_count` is that of the last use, so that a copy of the private key is
+# noticed; 0 if the authenticator does not count.
+passkeys = Table(
+    "passkeys",
+    metadata,
+    Column("passkey_id", Uuid, primary_key=True),
+    _account_id(),
+    Column("credential_id", LargeBinary, nullable=False, unique=True),
+    Column("public_key", LargeBinary, nullable=False),
+    Column("sign_count", BigInteger, nullable=False, server_default="0"),
+    Column("is_backed_up", Boolean, nullable=False, server_default="false"),
+    Column("name", Text, nullable=False, server_default=""),
+    _now("create_time"),
+    _time("use_time"),
+    _length("name", 0, 100),
+    CheckConstraint("octet_length(credential_id) BETWEEN 1 AND 1023", name="credential_id"),
+    Index("ix_passkeys_account_id", "account_id"),
+)
+
+# Challenges that passkeys have to sign. Using one deletes it, so each is valid once. Only a
+# registration knows its account.
+passkey_challenges = Table(
+    "passkey_challenges",
+    metadata,
+    Column("challenge", LargeBinary, primary_key=True),
+    Column("purpose", Text, nullable=False),
+    Column("account_id", ForeignKey(accounts.c.account_id, ondelete="CASCADE")),
+    _time("expire_time", nullable=False),
+    CheckConstraint("purpose IN ('registration', 'login', 'second_factor')", name="purpose"),
+    CheckConstraint("(purpose = 'registration') = (account_id IS NOT NULL)", name="account_id"),
+    Index("ix_passkey_challenges_account_id", "account_id"),
+    Index("ix_passkey_challenges_expire_time", "expire_time"),
+)
+
+# Codes that replace a second factor once.
 recovery_codes = Table(
     "recovery_codes",
     metadata,

@@ -8,6 +8,7 @@ from services.accounts.servicer.clients import ClientRpcs
 from services.accounts.servicer.erasure import ErasureRpcs
 from services.accounts.servicer.keys import KeyRpcs
 from services.accounts.servicer.login import LoginRpcs
+from services.accounts.servicer.passkeys import PasskeyRpcs
 from services.accounts.servicer.profile import ProfileRpcs
 from services.accounts.servicer.providers import ProviderRpcs
 from services.accounts.servicer.signup import SignupRpcs
@@ -24,6 +25,7 @@ class AccountServicer(
     ProfileRpcs,
     ErasureRpcs,
     TotpRpcs,
+    PasskeyRpcs,
     KeyRpcs,
     ClientRpcs,
     accounts_pb2_grpc.AccountServiceServicer,
@@ -37,5 +39,6 @@ class AccountServicer(
         ProfileRpcs.__init__(self, parts)
         ErasureRpcs.__init__(self, parts)
         TotpRpcs.__init__(self, parts)
+        PasskeyRpcs.__init__(self, parts)
         KeyRpcs.__init__(self, parts)
         ClientRpcs.__init__(self, parts)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.struct_pb2 import Struct
+
 from services.accounts import converters
 from services.accounts.errors import CrossSiteRequest
 from services.accounts.models import IssuedTokens
+from services.accounts.passkey_checks import Credential
+from services.accounts.second_factor import Proof
 from services.runtime.access import caller_of
 from services.runtime.errors import FieldViolation, InvalidField
-from services.runtime.interceptors import Context, call_metadata
+from services.runtime.interceptors import Context, call_language, call_metadata
+from services.runtime.language import LearnerMessage
 from services.runtime.shared_errors import CredentialsMissing
 from services.runtime.text import nfc, text_problem
 from sori.accounts.v1 import accounts_pb2 as pb
@@ -23,7 +29,22 @@ REFRESH_COOKIE = "__Host-sori_refresh"
 CUSTOM_HEADER = "x-requested-with"
 """Browsers let a page of another site send it only if the gateway's CORS settings allow that."""
 
-MAX_DEVICE_LENGTH = 100
+MAX_LABEL_LENGTH = 100
+
+MAX_CREDENTIAL_BYTES = 16 * 1024
+
+ROLES_WITHHELD = LearnerMessage(
+    "편집자와 운영자 권한을 쓰려면 2단계 인증이 필요합니다. 패스키나 인증 앱을 등록해 주세요.",
+    "Your roles need a second factor. Set up a passkey or an authenticator app to use them.",
+)
+
+_WithProof = (
+    pb.LogInRequest
+    | pb.LogInWithIdTokenRequest
+    | pb.ConfirmLoginRequest
+    | pb.BeginPasskeyRegistrationRequest
+    | pb.DeletePasskeyRequest
+)
 
 _SAME_SITE = ("same-origin", "same-site")
 
@@ -91,6 +112,22 @@ def refresh_cookie(token: str, lifetime_seconds: int) -> str:
     )
 
 
+def credential_of(field: str, message: Struct) -> Credential:
+    """The PublicKeyCredential in a field of the request. Errors: InvalidField."""
+    if message.ByteSize() > MAX_CREDENTIAL_BYTES:
+        problem = f"must have at most {MAX_CREDENTIAL_BYTES} bytes"
+        raise InvalidField(FieldViolation(field, problem))
+    credential: Credential = MessageToDict(message)
+    return credential
+
+
+def proof_of(request: _WithProof) -> Proof:
+    """The second factor in a request. Errors: InvalidField."""
+    if not request.HasField("passkey"):
+        return Proof(request.totp_code)
+    return Proof(request.totp_code, credential_of("passkey", request.passkey))
+
+
 async def send_tokens(
     context: Context, tokens: IssuedTokens, lifetime_seconds: int, *, use_cookie: bool
 ) -> pb.Tokens:
@@ -102,15 +139,23 @@ async def send_tokens(
     if use_cookie:
         headers.append(("set-cookie", refresh_cookie(tokens.refresh_token, lifetime_seconds)))
     await context.send_initial_metadata(tuple(headers))
-    return converters.tokens_to(tokens, with_refresh_token=not use_cookie)
+    message = converters.tokens_to(tokens, with_refresh_token=not use_cookie)
+    if tokens.withheld_roles:
+        message.message = ROLES_WITHHELD.text(call_language(context))
+    return message
 
 
 def device_of(text: str) -> str:
     """The name of a session in lists, in NFC. Errors: InvalidField."""
-    device = nfc(text, MAX_DEVICE_LENGTH).strip()
-    if problem := text_problem(device, MAX_DEVICE_LENGTH):
-        raise InvalidField(FieldViolation("device", problem))
-    return device
+    return label_of("device", text)
+
+
+def label_of(field: str, text: str) -> str:
+    """The name of something in lists, in NFC. Errors: InvalidField."""
+    label = nfc(text, MAX_LABEL_LENGTH).strip()
+    if problem := text_problem(label, MAX_LABEL_LENGTH):
+        raise InvalidField(FieldViolation(field, problem))
+    return label
 
 
 def session_id_of(context: Context) -> UUID | None:

@@ -60,7 +60,8 @@ class ErasureRpcs:
         except AccountNotFound:
             raise CredentialsMissing from None
         sessions = await self._parts.sessions.list_open(account_id)
+        passkeys = await self._parts.passkeys.list_of(account_id)
         analyses = self._parts.analyses.export(str(account_id))
         await context.send_initial_metadata(_DOWNLOAD)
-        async for piece in export_document(account, sessions, analyses):
+        async for piece in export_document(account, sessions, passkeys, analyses):
             yield HttpBody(content_type="application/json", data=piece)

@@ -11,6 +11,7 @@ from services.accounts.servicer.common import (
     account_id_of,
     check_same_site,
     device_of,
+    proof_of,
     refresh_cookie,
     refresh_token_of,
     send_tokens,
@@ -32,7 +33,7 @@ class LoginRpcs:
             check_same_site(context)
         device, address = device_of(request.device), client_key(context)
         account_id = await self._parts.passwords.log_in(request.email, request.password, address)
-        await self._parts.second_factor.check(account_id, request.totp_code, address)
+        await self._parts.second_factor.check(account_id, proof_of(request), address)
         tokens = await self._parts.sessions.begin(account_id, device=device, address=address)
         return await send_tokens(
             context,

@@ -14,10 +14,12 @@ from services.accounts.provider_identity import Arrival
 from services.accounts.provider_logins import callback_path
 from services.accounts.providers import GOOGLE
 from services.accounts.return_to import with_parameter
+from services.accounts.second_factor import Proof
 from services.accounts.servicer.common import (
     check_same_site,
     cookie_of,
     device_of,
+    proof_of,
     refresh_cookie,
     send_tokens,
 )
@@ -47,8 +49,9 @@ class ProviderRpcs:
         account_id = await self._logins.account_of_id_token(
             request.provider, request.id_token, request.nonce, _arrival(context)
         )
+        proof = proof_of(request)
         return await self._confirmed(
-            context, account_id, request.totp_code, device, use_cookie=request.use_cookie
+            context, account_id, proof, device, use_cookie=request.use_cookie
         )
 
     async def LogInWithGoogle(
@@ -86,8 +89,9 @@ class ProviderRpcs:
         cookie = cookie_of(context, self._logins.cookies.pending_name)
         account_id = self._logins.pending_account(cookie)
         device = device_of(request.device)
+        proof = proof_of(request)
         return await self._confirmed(
-            context, account_id, request.totp_code, device, use_cookie=request.use_cookie
+            context, account_id, proof, device, use_cookie=request.use_cookie
         )
 
     async def _ended(
@@ -112,11 +116,11 @@ class ProviderRpcs:
         return state.return_to, [refresh_cookie(tokens.refresh_token, seconds)]
 
     async def _confirmed(
-        self, context: Context, account_id: UUID, code: str, device: str, *, use_cookie: bool
+        self, context: Context, account_id: UUID, proof: Proof, device: str, *, use_cookie: bool
     ) -> pb.Tokens:
         """The tokens of a new session, if the second factor permits it."""
         address = client_key(context)
-        await self._parts.second_factor.check(account_id, code, address)
+        await self._parts.second_factor.check(account_id, proof, address)
         tokens = await self._parts.sessions.begin(account_id, device=device, address=address)
         seconds = self._parts.settings.refresh_token_seconds
         return await send_tokens(context, tokens, seconds, use_cookie=use_cookie)

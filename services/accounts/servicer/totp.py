@@ -1,4 +1,4 @@
-"""The second factor."""
+"""Authenticator apps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sori.accounts.v1 import accounts_pb2 as pb
 
 
 class TotpRpcs:
-    """The second factor."""
+    """Sets up and removes the authenticator app of the caller's account."""
 
     def __init__(self, parts: Parts) -> None:
         self._second_factor = parts.second_factor

@@ -16,9 +16,10 @@ from services.accounts.store.keys import KeyStore, StoredKey
 from services.accounts.store.mail_links import MailLinkStore
 from services.accounts.store.mails import MailStore
 from services.accounts.store.operators import OperatorStore
+from services.accounts.store.passkeys import PasskeyStore, StoredPasskey
 from services.accounts.store.profiles import ProfileStore
 from services.accounts.store.roles import RoleStore
-from services.accounts.store.sessions import SessionStore
+from services.accounts.store.sessions import Begun, SessionStore
 from services.accounts.store.sign_ups import NewAccount, SignUpStore
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Adoption",
     "AdoptionStore",
     "AuditStore",
+    "Begun",
     "ClientStore",
     "ErasureClaim",
     "ErasureStore",
@@ -35,10 +37,12 @@ __all__ = [
     "MailStore",
     "NewAccount",
     "OperatorStore",
+    "PasskeyStore",
     "ProfileStore",
     "RoleStore",
     "SessionStore",
     "SignUpStore",
     "StoredKey",
+    "StoredPasskey",
     "remember_guest",
 ]

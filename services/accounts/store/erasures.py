@@ -22,6 +22,8 @@ from services.accounts.tables import (
     identities,
     mail_tokens,
     mails,
+    passkey_challenges,
+    passkeys,
     recovery_codes,
     roles,
     sessions,
@@ -34,7 +36,10 @@ TIME_LIMIT = timedelta(days=1)
 LEASE = timedelta(minutes=1)
 """How long another attempt waits for this one, and how soon a failed one is repeated."""
 
-_OWNED = (sessions, identities, roles, recovery_codes, mail_tokens, mails, adoptions)
+_OWNED = (
+    *(sessions, identities, roles, recovery_codes, passkeys, passkey_challenges),
+    *(mail_tokens, mails, adoptions),
+)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from services.accounts.tables import (
     attempts,
     mail_tokens,
     mails,
+    passkey_challenges,
     sessions,
     used_refresh_tokens,
 )
@@ -23,6 +24,7 @@ ENDED_SESSION_LIFETIME = timedelta(days=1)
 UNUSED_ACCOUNT_LIFETIME = timedelta(days=30)
 """How long an account stays stored whose address nobody verified and that nobody logged in to."""
 
+_EXPIRING = (mail_tokens, mails, attempts, passkey_challenges)
 _IS_UNUSED = (
     accounts.c.email_verified.is_(False)
     & accounts.c.login_time.is_(None)
@@ -47,7 +49,7 @@ class ExpiredRows:
             (sessions, sessions.c.revoke_time < now - ENDED_SESSION_LIFETIME),
             (used_refresh_tokens, used_refresh_tokens.c.use_time < now - self._refresh_lifetime),
             (accounts, _IS_UNUSED & (accounts.c.create_time < now - UNUSED_ACCOUNT_LIFETIME)),
-            *((table, table.c.expire_time < now) for table in (mail_tokens, mails, attempts)),
+            *((table, table.c.expire_time < now) for table in _EXPIRING),
         ]
         for table, condition in expired:
             async with self._database.transaction() as connection:

@@ -14,7 +14,14 @@ from services.accounts.provider_identity import Arrival, ProviderIdentity
 from services.accounts.store.adoptions import remember_guest
 from services.accounts.store.audit import record
 from services.accounts.store.sessions import end_sessions
-from services.accounts.tables import accounts, identities, mail_tokens, recovery_codes
+from services.accounts.tables import (
+    accounts,
+    identities,
+    mail_tokens,
+    passkey_challenges,
+    passkeys,
+    recovery_codes,
+)
 from services.runtime.database import Database, retried_on_schema_change
 from services.runtime.ids import random_uuid7
 
@@ -121,7 +128,7 @@ async def _reclaim(connection: AsyncConnection, account_id: UUID) -> None:
     """Verify an account's address, and remove all its ways to log in.
 
     The account may be that of an attacker who waits for the owner of the address: passwords,
-    second factors, linked providers, sessions and links in mails would let both in.
+    second factors, passkeys, linked providers, sessions and links in mails would let both in.
     """
     await connection.execute(
         update(accounts)
@@ -135,7 +142,7 @@ async def _reclaim(connection: AsyncConnection, account_id: UUID) -> None:
             update_time=func.now(),
         )
     )
-    for table in (recovery_codes, identities, mail_tokens):
+    for table in (recovery_codes, passkeys, passkey_challenges, identities, mail_tokens):
         await connection.execute(delete(table).where(table.c.account_id == account_id))
     await end_sessions(connection, account_id)
 

@@ -21,7 +21,14 @@ from services.accounts.store.adoptions import remember_guest
 from services.accounts.store.audit import record
 from services.accounts.store.mails import queue_mail
 from services.accounts.store.sessions import end_sessions
-from services.accounts.tables import accounts, adoptions, mail_tokens
+from services.accounts.tables import (
+    accounts,
+    adoptions,
+    mail_tokens,
+    passkey_challenges,
+    passkeys,
+    recovery_codes,
+)
 from services.runtime.database import Database, retried_on_schema_change
 from services.runtime.language import Language
 
@@ -59,7 +66,8 @@ class MailLinkStore:
     async def reset_password(self, token: str, password_hash: str, address: str) -> None:
         """Set a password, end all sessions and queue a notice to the owner.
 
-        The link also proves that the owner reads the mailbox, so it verifies the address.
+        The link also proves that the owner reads the mailbox, so it verifies the address. Second
+        factors from before that may be a stranger's, so they are removed.
         address: of the client, for the audit log. Errors: MailTokenInvalid.
         """
         async with self._database.transaction() as connection:
@@ -73,6 +81,8 @@ class MailLinkStore:
                 password_change_time=func.now(),
                 email_verified=True,
             )
+            if not used.email_verified:
+                await _remove_second_factors(connection, used.account_id)
             await end_sessions(connection, used.account_id)
             await _queue_notice(connection, used, Occasion.PASSWORD_CHANGED, used.email)
             await _finish(connection, used, "reset_password", address)
@@ -126,8 +136,6 @@ async def _verify(connection: AsyncConnection, used: Any) -> None:
         values = {
             **{name: sign_up[name] for name in ("password_hash", "name", "language", "time_zone")},
             "password_change_time": func.now(),
-            "totp_secret": None,
-            "totp_pending_secret": None,
         }
         await _displace_stranger(connection, used.account_id, sign_up["guest_owner_id"])
     await _update(connection, used.account_id, email_verified=True, **values)
@@ -136,8 +144,9 @@ async def _verify(connection: AsyncConnection, used: Any) -> None:
 async def _displace_stranger(
     connection: AsyncConnection, account_id: UUID, guest_owner_id: str
 ) -> None:
-    """Remove sessions and guests of earlier sign-ups, which may be those of a stranger."""
+    """Remove what earlier sign-ups set up, which may be those of a stranger."""
     await end_sessions(connection, account_id)
+    await _remove_second_factors(connection, account_id)
     await connection.execute(
         delete(adoptions).where(
             adoptions.c.account_id == account_id, adoptions.c.due_time.is_(None)
@@ -145,6 +154,12 @@ async def _displace_stranger(
     )
     if guest_owner_id:
         await remember_guest(connection, guest_owner_id, account_id)
+
+
+async def _remove_second_factors(connection: AsyncConnection, account_id: UUID) -> None:
+    await _update(connection, account_id, totp_secret=None, totp_pending_secret=None)
+    for table in (passkeys, passkey_challenges, recovery_codes):
+        await connection.execute(delete(table).where(table.c.account_id == account_id))
 
 
 async def _change_email(connection: AsyncConnection, used: Any) -> None:

@@ -20,6 +20,8 @@ from services.accounts.tables import (
     adoptions,
     identities,
     mail_tokens,
+    passkey_challenges,
+    passkeys,
     recovery_codes,
     roles,
 )
@@ -95,7 +97,10 @@ async def _take_over(connection: AsyncConnection, account_id: UUID) -> None:
         .where(accounts.c.account_id == account_id)
         .values(email_verified=True, password_hash=None, totp_secret=None, totp_pending_secret=None)
     )
-    for table in (identities, recovery_codes, mail_tokens, adoptions):
+    for table in (
+        *(identities, recovery_codes, passkeys, passkey_challenges),
+        *(mail_tokens, adoptions),
+    ):
         await connection.execute(delete(table).where(table.c.account_id == account_id))
     await end_sessions(connection, account_id)
 

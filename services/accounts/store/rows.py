@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, exists, func, select
 
 from services.accounts.models import Account, Role
-from services.accounts.tables import accounts, identities, roles
+from services.accounts.tables import accounts, identities, passkeys, roles
 
 ROLES = func.array(
     select(roles.c.role)
@@ -16,6 +16,8 @@ ROLES = func.array(
     .correlate(accounts)
     .scalar_subquery()
 )
+HAS_PASSKEY = exists().where(passkeys.c.account_id == accounts.c.account_id).correlate(accounts)
+HAS_SECOND_FACTOR = accounts.c.totp_secret.is_not(None) | HAS_PASSKEY
 _PROVIDERS = func.array(
     select(identities.c.provider)
     .where(identities.c.account_id == accounts.c.account_id)
@@ -37,6 +39,7 @@ def select_accounts() -> Select[Any]:
         accounts.c.create_time,
         accounts.c.password_hash.is_not(None).label("has_password"),
         accounts.c.totp_secret.is_not(None).label("has_totp"),
+        HAS_PASSKEY.label("has_passkey"),
         ROLES.label("roles"),
         _PROVIDERS.label("providers"),
     ).where(accounts.c.delete_time.is_(None))

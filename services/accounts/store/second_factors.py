@@ -1,4 +1,4 @@
-"""Secrets of authenticator apps, the used time steps, and recovery codes."""
+"""Secrets of authenticator apps, the used time steps, and uses of recovery codes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import case, delete, func, insert, select, update
+from sqlalchemy import case, func, select, update
 
 from services.accounts.models import AuditEntry
 from services.accounts.store.audit import record
+from services.accounts.store.recovery_codes import delete_unused_codes, replace_codes
+from services.accounts.store.rows import HAS_PASSKEY
 from services.accounts.tables import accounts, recovery_codes
 from services.runtime.database import Database, retried_on_schema_change
 
@@ -25,7 +27,7 @@ _NO_FAILURES = {"totp_failures": 0, "totp_retry_time": None}
 
 @dataclass(frozen=True)
 class StoredFactor:
-    """The second factor of an account. secret, pending: sealed; None if there is none.
+    """The second factors of an account. secret, pending: sealed; None if there is none.
 
     email: of the account; None without one.
     """
@@ -33,6 +35,13 @@ class StoredFactor:
     secret: bytes | None
     pending: bytes | None
     email: str | None
+    has_passkey: bool = False
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """The names of the second factors: "passkey", "totp" or both; empty without one."""
+        names = {"passkey": self.has_passkey, "totp": self.secret is not None}
+        return tuple(name for name, is_present in names.items() if is_present)
 
 
 @retried_on_schema_change
@@ -44,7 +53,12 @@ class SecondFactors:
 
     async def get(self, account_id: UUID) -> StoredFactor | None:
         """The second factor of an account; None if the account does not exist."""
-        columns = (accounts.c.totp_secret, accounts.c.totp_pending_secret, accounts.c.email)
+        columns = (
+            accounts.c.totp_secret,
+            accounts.c.totp_pending_secret,
+            accounts.c.email,
+            HAS_PASSKEY,
+        )
         async with self._database.transaction() as connection:
             row = (await connection.execute(select(*columns).where(_is(account_id)))).one_or_none()
         return None if row is None else StoredFactor(*row)
@@ -75,12 +89,10 @@ class SecondFactors:
                 update_time=func.now(),
             )
         )
-        rows = [{"account_id": account_id, "code_hash": code} for code in codes]
         async with self._database.transaction() as connection:
             if not (await connection.execute(statement)).rowcount:
                 return False
-            await connection.execute(_all_codes_of(account_id))
-            await connection.execute(insert(recovery_codes), rows)
+            await replace_codes(connection, account_id, codes)
             await record(connection, entry)
         return True
 
@@ -135,7 +147,7 @@ class SecondFactors:
         return True
 
     async def remove(self, account_id: UUID, entry: AuditEntry) -> None:
-        """Remove the second factor and its recovery codes."""
+        """Remove the authenticator app; without passkeys, also the recovery codes."""
         statement = (
             update(accounts)
             .where(_is(account_id))
@@ -143,7 +155,7 @@ class SecondFactors:
         )
         async with self._database.transaction() as connection:
             await connection.execute(statement)
-            await connection.execute(_all_codes_of(account_id))
+            await delete_unused_codes(connection, account_id)
             await record(connection, entry)
 
     async def _change(self, statement: Any) -> bool:
@@ -164,7 +176,3 @@ def _retry_time(failures: Any) -> Any:
     seconds = func.least(FIRST_DELAY_SECONDS * func.power(2.0, doublings), MAX_DELAY_SECONDS)
     time = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
     return case((failures < FREE_ATTEMPTS, None), else_=time)
-
-
-def _all_codes_of(account_id: UUID) -> Any:
-    return delete(recovery_codes).where(recovery_codes.c.account_id == account_id)

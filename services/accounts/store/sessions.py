@@ -15,7 +15,7 @@ from services.accounts.models import AuditEntry, Role, Session
 from services.accounts.refresh_rules import Presented, Use, Verdict, judge
 from services.accounts.sealing import open_with_token, seal_with_token, token_hash
 from services.accounts.store.audit import record
-from services.accounts.store.rows import ROLES
+from services.accounts.store.rows import HAS_SECOND_FACTOR, ROLES
 from services.accounts.tables import accounts, adoptions, sessions, used_refresh_tokens
 from services.runtime.database import Database, retried_on_schema_change
 from services.runtime.ids import random_uuid7
@@ -32,6 +32,7 @@ class Begun:
 
     session_id: UUID
     roles: tuple[Role, ...]
+    has_second_factor: bool
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class SessionStore:
                 .where(adoptions.c.account_id == account_id, adoptions.c.due_time.is_(None))
                 .values(due_time=func.now())
             )
-        return Begun(session_id, tuple(map(Role, row.roles)))
+        return Begun(session_id, tuple(map(Role, row.roles)), row.has_second_factor)
 
     async def refresh(self, token: str, successor: str, address: str) -> Refreshed | None:
         """Exchange a refresh token; None if it is unknown or its session has ended.
@@ -107,7 +108,9 @@ class SessionStore:
                 case Verdict.ENDED:
                     return None
             granted = tuple(map(Role, row.roles))
-            return Refreshed(row.session_id, granted, row.account_id, successor)
+            return Refreshed(
+                row.session_id, granted, row.has_second_factor, row.account_id, successor
+            )
 
     async def _rotate(
         self,
@@ -194,11 +197,12 @@ def _ended(*conditions: ColumnElement[bool]) -> Any:
 
 def _logged_in(account_id: UUID) -> Any:
     """The statement that records a login; returns the roles if the account exists."""
+    columns = (ROLES.label("roles"), HAS_SECOND_FACTOR.label("has_second_factor"))
     return (
         update(accounts)
         .where(accounts.c.account_id == account_id, accounts.c.delete_time.is_(None))
         .values(login_time=func.now())
-        .returning(ROLES.label("roles"))
+        .returning(*columns)
     )
 
 
@@ -245,6 +249,7 @@ def _sessions(use_time: Any, use_address: Any, successor: Any) -> Select[Any]:
             use_address.label("use_address"),
             successor.label("successor"),
             ROLES.label("roles"),
+            HAS_SECOND_FACTOR.label("has_second_factor"),
             func.now().label("now"),
         )
         .join_from(sessions, accounts, accounts.c.account_id == sessions.c.account_id)

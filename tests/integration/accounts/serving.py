@@ -173,11 +173,13 @@ def _reason_in(error: grpc.aio.AioRpcError) -> str:
 
 @asynccontextmanager
 async def serving(
-    database: Database, providers: Mapping[str, Mapping[str, Any]]
+    database: Database, providers: Mapping[str, Mapping[str, Any]], **others: Any
 ) -> AsyncIterator[Accounts]:
-    """The service with these login providers."""
+    """The service with these login providers. others: further settings."""
     settings = AccountsSettings(
-        accounts_secret=SecretStr(SECRET), accounts_providers=SecretStr(json.dumps(providers))
+        accounts_secret=SecretStr(SECRET),
+        accounts_providers=SecretStr(json.dumps(providers)),
+        **others,
     )
     clock = Clock()
     async with AsyncExitStack() as resources:
@@ -208,5 +210,5 @@ def with_clock(parts: Parts, clock: Clock) -> Parts:
     logins = ProviderLogins.assemble(
         settings, database, sealer, parts.provider_http, clock.now, clock.monotonic
     )
-    second_factor = SecondFactor(database, sealer, clock.now)
+    second_factor = SecondFactor(database, sealer, parts.passkeys, clock.now)
     return replace(parts, provider_logins=logins, second_factor=second_factor)

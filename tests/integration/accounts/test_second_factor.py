@@ -12,7 +12,7 @@ from sqlalchemy import insert, select, update
 from services.accounts import totp
 from services.accounts.errors import SecondFactorRequired, TooManyAttempts
 from services.accounts.sealing import Sealer
-from services.accounts.second_factor import SecondFactor
+from services.accounts.second_factor import Proof, SecondFactor
 from services.accounts.store.second_factors import FREE_ATTEMPTS
 from services.accounts.tables import accounts, audit, recovery_codes
 from services.runtime.database import Database
@@ -39,7 +39,7 @@ async def service(database: Database) -> AsyncIterator[Accounts]:
 async def check(service: Accounts, code: str) -> bool:
     """Whether a login with the code is accepted."""
     try:
-        await service.parts.second_factor.check(ACCOUNT, code, "192.0.2.1")
+        await service.parts.second_factor.check(ACCOUNT, Proof(code), "192.0.2.1")
     except SecondFactorRequired:
         return False
     return True
@@ -204,8 +204,10 @@ async def test_codes_hold_while_the_services_secret_is_replaced(
     service: Accounts, database: Database
 ) -> None:
     secret = await service.enrol(ACCOUNT)
-    replaced = SecondFactor(database, Sealer("a new secret of this service", SECRET))
-    await replaced.check(ACCOUNT, service.code(secret, steps=1), "")
+    passkeys = service.parts.passkeys
+    replaced = SecondFactor(database, Sealer("a new secret of this service", SECRET), passkeys)
+    await replaced.check(ACCOUNT, Proof(service.code(secret, steps=1)), "")
     service.clock.shift = 300.0
-    final = SecondFactor(database, Sealer("a new secret of this service"), clock=service.clock.now)
-    await final.check(ACCOUNT, service.code(secret), "")
+    sealer = Sealer("a new secret of this service")
+    final = SecondFactor(database, sealer, passkeys, clock=service.clock.now)
+    await final.check(ACCOUNT, Proof(service.code(secret)), "")

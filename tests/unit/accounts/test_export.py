@@ -25,7 +25,7 @@ async def analyses(count: int) -> AsyncIterator[analysis_pb2.ExportedAnalysis]:
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 async def test_the_export_is_one_json_document(count: int) -> None:
-    pieces = [piece async for piece in export_document(ACCOUNT, [], analyses(count))]
+    pieces = [piece async for piece in export_document(ACCOUNT, [], [], analyses(count))]
     document = json.loads(b"".join(pieces))
     assert document["account"]["name"] == "다나"
     assert [each["recording_url"] for each in document["analyses"]] == [
