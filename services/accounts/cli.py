@@ -10,8 +10,11 @@ list [ROLE]            lists the accounts with a role; default: with any role.
 rotate-keys            creates the next signing key; it signs in ten minutes.
 rotate-keys --revoke   deletes all signing keys, for example after a theft: everyone gets new
                        access tokens by a refresh, once the gateway has read the new keys.
+reencrypt              encrypts second factors and signing keys with the present ACCOUNTS_SECRET,
+                       and prints how many still need another one; can be repeated.
 
-The command connects to PostgreSQL (DATABASE_URL). `rotate-keys` also needs ACCOUNTS_SECRET.
+The command connects to PostgreSQL (DATABASE_URL). `rotate-keys` and `reencrypt` also need
+ACCOUNTS_SECRET and, while it is being replaced, ACCOUNTS_SECRET_PREVIOUS.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from services.accounts.errors import AccountNotFound
 from services.accounts.key_ring import KeyRing
 from services.accounts.links import RESET_PASSWORD, link
 from services.accounts.models import Account, Actor, Role
-from services.accounts.sealing import Sealer
+from services.accounts.resealing import Resealer
 from services.accounts.settings import AccountsSettings
 from services.accounts.store import (
     AccountStore,
@@ -37,6 +40,7 @@ from services.accounts.store import (
     KeyStore,
     OperatorStore,
     RoleStore,
+    SealedStore,
 )
 from services.registry import ACCOUNTS
 from services.runtime.database import Database
@@ -124,13 +128,27 @@ async def list_accounts(database: Database, roles: Sequence[Role]) -> int:
 async def rotate_keys(database: Database, *, revoke: bool) -> int:
     """Create the next signing key. Returns the exit status."""
     settings = AccountsSettings.read()
-    sealer = Sealer(
-        settings.accounts_secret.get_secret_value(),
-        settings.accounts_secret_previous.get_secret_value(),
-    )
-    await KeyRing(settings, KeyStore(database), sealer).rotate_now(revoke=revoke)
+    keys = KeyRing(settings, KeyStore(database), settings.sealer())
+    await keys.rotate_now(revoke=revoke)
     print("The new key signs now." if revoke else "The next key signs in ten minutes.")
     return 0
+
+
+async def reencrypt(database: Database) -> int:
+    """Encrypt everything with the present secret. Returns the exit status: 1 if values remain."""
+    resealer = Resealer(SealedStore(database), AccountsSettings.read().sealer())
+    keys, factors = await resealer.keys(), await resealer.factors()
+    total = keys + factors
+    print(f"Encrypted {keys.renewed} signing keys and {factors.renewed} second factors again.")
+    print(f"{total.remaining} remain that the present ACCOUNTS_SECRET does not decrypt.")
+    if total.changed:
+        print(f"{total.changed} changed meanwhile: run the command again.")
+    if total.broken:
+        print(
+            f"{total.broken} have another secret: set ACCOUNTS_SECRET_PREVIOUS to it, and run the "
+            "command again."
+        )
+    return 1 if total.remaining else 0
 
 
 def main() -> int:
@@ -164,6 +182,8 @@ def _command(
             return lambda database: revoke_client(database, arguments.id)
         case "rotate-keys":
             return lambda database: rotate_keys(database, revoke=arguments.revoke)
+        case "reencrypt":
+            return reencrypt
         case command:
             return lambda database: change_role(
                 database, arguments.email, arguments.role, is_granted=command == "grant-role"
@@ -185,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
         change.add_argument("role", type=Role, choices=_ROLES, metavar="ROLE")
     for name, of in (("erase", "ACCOUNT_ID"), ("revoke-client", "ID")):
         commands.add_parser(name).add_argument("id", type=UUID, metavar=of)
+    commands.add_parser("reencrypt")
     listing = commands.add_parser("list")
     listing.add_argument("role", type=Role, choices=_ROLES, nargs="?", metavar="ROLE")
     rotation = commands.add_parser("rotate-keys")

@@ -57,10 +57,7 @@ class Parts:
         uploads: UploadOwnerClient,
     ) -> Self:
         """Build all parts on one database."""
-        sealer = Sealer(
-            settings.accounts_secret.get_secret_value(),
-            settings.accounts_secret_previous.get_secret_value(),
-        )
+        sealer = settings.sealer()
         keys = KeyRing(settings, KeyStore(database), sealer)
         session_store = SessionStore(
             database,

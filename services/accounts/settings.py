@@ -11,6 +11,7 @@ from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
 from services.accounts.passkey_checks import RelyingParty
 from services.accounts.providers import Provider, parse_providers
 from services.accounts.return_to import origin_of
+from services.accounts.sealing import Sealer
 from services.accounts.smtp_url import SmtpUrl
 from services.runtime.settings import DatabaseSettings
 
@@ -202,6 +203,13 @@ class AccountsSettings(DatabaseSettings):
     def providers(self) -> dict[str, Provider]:
         """The login providers by name."""
         return parse_providers(self.accounts_providers.get_secret_value())
+
+    def sealer(self) -> Sealer:
+        """Encrypts with ACCOUNTS_SECRET, and also decrypts with the former one."""
+        return Sealer(
+            self.accounts_secret.get_secret_value(),
+            self.accounts_secret_previous.get_secret_value(),
+        )
 
     @property
     def issuer(self) -> str:

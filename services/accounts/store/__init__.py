@@ -19,6 +19,7 @@ from services.accounts.store.operators import OperatorStore
 from services.accounts.store.passkeys import PasskeyStore, StoredPasskey
 from services.accounts.store.profiles import ProfileStore
 from services.accounts.store.roles import RoleStore
+from services.accounts.store.sealed import Sealed, SealedStore
 from services.accounts.store.sessions import Begun, SessionStore
 from services.accounts.store.sign_ups import NewAccount, SignUpStore
 
@@ -40,6 +41,8 @@ __all__ = [
     "PasskeyStore",
     "ProfileStore",
     "RoleStore",
+    "Sealed",
+    "SealedStore",
     "SessionStore",
     "SignUpStore",
     "StoredKey",

@@ -12,11 +12,13 @@ import pytest
 
 from services.accounts.errors import SessionEnded
 from services.accounts.models import Actor, Client
-from services.accounts.sealing import token_hash
-from services.accounts.store import ClientStore
+from services.accounts.resealing import Resealer
+from services.accounts.sealing import Sealer, token_hash
+from services.accounts.store import ClientStore, SealedStore
 from tests.integration.accounts.service import HOME, Service
 
 EMAIL = "dana@example.com"
+SECRET, NEW_SECRET = "a secret of at least 32 characters", "the next secret of 32 characters"
 
 
 @dataclass(frozen=True)
@@ -25,14 +27,15 @@ class Command:
 
     database_url: str
 
-    def run(self, *arguments: str, status: int = 0) -> str:
+    def run(self, *arguments: str, status: int = 0, **environment: str) -> str:
         """Run a command; returns what it prints. status: the expected exit status."""
         done = subprocess.run(
             [sys.executable, "-m", "services.accounts.cli", *arguments],
             env={
                 **os.environ,
                 "DATABASE_URL": self.database_url,
-                "ACCOUNTS_SECRET": "a secret of at least 32 characters",
+                "ACCOUNTS_SECRET": SECRET,
+                **environment,
             },
             capture_output=True,
             text=True,
@@ -129,3 +132,56 @@ def test_an_unknown_address_is_refused(command: Command) -> None:
 
 def test_a_malformed_address_is_refused(command: Command) -> None:
     command.run("create-operator", "dana", status=2)
+
+
+async def test_everything_is_encrypted_again_so_that_the_former_secret_can_go(
+    service: Service, command: Command
+) -> None:
+    await enrol(service, 3)
+    replaced = command.run("reencrypt", ACCOUNTS_SECRET=NEW_SECRET, ACCOUNTS_SECRET_PREVIOUS=SECRET)
+    assert "Encrypted 1 signing keys and 6 second factors again." in replaced
+    assert "0 remain" in replaced
+    # The former secret is not needed any more, and there is nothing left to do.
+    repeated = command.run("reencrypt", ACCOUNTS_SECRET=NEW_SECRET)
+    assert "Encrypted 0 signing keys and 0 second factors again." in repeated
+    assert "0 remain" in repeated
+
+
+async def test_values_of_an_unknown_secret_are_counted_and_kept(
+    service: Service, command: Command
+) -> None:
+    await enrol(service, 1)
+    printed = command.run("reencrypt", status=1, ACCOUNTS_SECRET=NEW_SECRET)
+    assert "3 remain" in printed
+    assert "set ACCOUNTS_SECRET_PREVIOUS" in printed
+    command.run("reencrypt")
+
+
+async def test_a_bulk_encryption_visits_every_account_in_batches(service: Service) -> None:
+    await enrol(service, 5)
+    store, sealer = SealedStore(service.parts.database), Sealer(NEW_SECRET, SECRET)
+    counts = await Resealer(store, sealer, batch_size=2).factors()
+    assert (counts.renewed, counts.remaining) == (10, 0)
+
+
+async def test_a_secret_that_changes_during_the_bulk_encryption_is_kept(service: Service) -> None:
+    await enrol(service, 1)
+    store, sealer = SealedStore(service.parts.database), Sealer(NEW_SECRET, SECRET)
+    [stale, _] = await store.factors(10, None)
+    await service.execute("UPDATE accounts.accounts SET totp_secret = 'of a later enrolment'")
+    assert await store.replace([(stale, sealer.renewed(stale.content, f"totp:{stale.row}"))]) == 0
+    kept = await service.value("SELECT totp_secret FROM accounts.accounts")
+    assert kept == b"of a later enrolment"
+
+
+async def enrol(service: Service, number: int) -> None:
+    """Insert accounts with an authenticator app, and another one that is being set up."""
+    for _ in range(number):
+        account_id = await service.new_account()
+        await service.execute(
+            "UPDATE accounts.accounts SET totp_secret = :secret, totp_pending_secret = :pending"
+            " WHERE account_id = :id",
+            secret=service.parts.sealer.seal(b"secret", f"totp:{account_id}"),
+            pending=service.parts.sealer.seal(b"pending", f"totp:{account_id}"),
+            id=account_id,
+        )
