@@ -21,13 +21,22 @@ export async function withPage({ executablePath, files, query = {} }, use) {
     response.writeHead(200, { "content-type": found[0] }).end(found[1]);
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${server.address().port}/?${new URLSearchParams(query)}`;
+  try {
+    await withUrl({ executablePath, url }, use);
+  } finally {
+    server.close();
+  }
+}
+
+// Opens a URL and calls `use` with the page.
+export async function withUrl({ executablePath, url }, use) {
   const browser = await chromium.launch({ executablePath, args: ARGUMENTS });
   try {
     const page = await browser.newPage();
-    await page.goto(`http://127.0.0.1:${server.address().port}/?${new URLSearchParams(query)}`);
+    await page.goto(url);
     await use(page);
   } finally {
     await browser.close();
-    server.close();
   }
 }
