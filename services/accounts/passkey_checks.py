@@ -15,6 +15,8 @@ from webauthn import (
     verify_registration_response,
 )
 from webauthn.helpers import (
+    decode_credential_public_key,
+    decoded_public_key_to_cryptography,
     options_to_json_dict,
     parse_authentication_credential_json,
     parse_client_data_json,
@@ -188,6 +190,10 @@ def registered(
             expected_origin=list(party.origins),
             supported_pub_key_algs=_ALGORITHMS,
         )
+        # A key that no signature can fit would lock its owner out.
+        decoded_public_key_to_cryptography(
+            decode_credential_public_key(verified.credential_public_key)
+        )
     except Exception as error:
         raise PasskeyRefused(problem=_text(error)) from error
     return NewPasskey(
@@ -245,5 +251,7 @@ def _is_in(rp_id: str, origin: str) -> bool:
 def _text(error: Exception) -> str:
     """The problem in one short text."""
     text = str(error) if isinstance(error, WebAuthnException) else "malformed"
+    # What follows is advice for callers of the library.
+    text = text.partition(". See __cause__")[0]
     # The client's JSON may have escaped surrogates, which UTF-8 has no bytes for.
     return shortened(text, MAX_PROBLEM_LENGTH).encode(errors="replace").decode()

@@ -82,8 +82,13 @@ async def test_an_unverified_account_loses_its_password_before_it_becomes_an_ope
     await service.execute(
         "UPDATE accounts.accounts SET password_hash = 'x', email_verified = false"
     )
+    await service.execute(
+        "INSERT INTO accounts.passkeys (passkey_id, account_id, credential_id, public_key)"
+        " SELECT account_id, account_id, 'id', 'key' FROM accounts.accounts"
+    )
     begun = await service.logged_in(account_id)
     assert "#token=" in command.run("create-operator", EMAIL)
+    assert not (await service.parts.accounts.get(account_id)).has_passkey
     assert not (await service.parts.accounts.get(account_id)).has_password
     with pytest.raises(SessionEnded):
         await service.parts.sessions.refresh(begun.refresh_token, HOME)

@@ -17,7 +17,14 @@ from sqlalchemy import insert, select, update
 
 from services.accounts.provider_documents import REFETCH_SECONDS
 from services.accounts.store import AccountStore
-from services.accounts.tables import accounts, adoptions, identities, mail_tokens, sessions
+from services.accounts.tables import (
+    accounts,
+    adoptions,
+    identities,
+    mail_tokens,
+    passkeys,
+    sessions,
+)
 from services.runtime.callers import guest_owner_id
 from services.runtime.database import Database
 from sori.accounts.v1 import accounts_pb2 as pb
@@ -491,6 +498,14 @@ async def test_the_owner_of_an_address_locks_out_an_attacker_who_signed_up_with_
             insert(identities).values(provider="plain", subject="attacker", account_id=account_id)
         )
         await connection.execute(
+            insert(passkeys).values(
+                passkey_id=account_id,
+                account_id=account_id,
+                credential_id=b"attacker",
+                public_key=b"key",
+            )
+        )
+        await connection.execute(
             insert(mail_tokens).values(
                 token_hash=b"attacker",
                 purpose="change_email",
@@ -504,6 +519,7 @@ async def test_the_owner_of_an_address_locks_out_an_attacker_who_signed_up_with_
     assert account.email_verified
     assert not account.has_password
     assert not account.has_totp
+    assert not account.has_passkey
     assert account.providers == ("corp",)
     refused = await service.refused(
         "Refresh", pb.RefreshRequest(refresh_token=attackers.refresh_token)

@@ -78,6 +78,35 @@ async def test_sessions_and_takes_of_a_stranger_do_not_stay(
         assert guests == [guest_owner_id(owner.guest_token)]
 
 
+@pytest.mark.parametrize("how", ["verification", "reset"])
+async def test_second_factors_of_a_stranger_do_not_stay(service: Service, how: str) -> None:
+    await service.sign_up(password=STRANGERS)
+    await service.sql(
+        "INSERT INTO accounts.passkeys (passkey_id, account_id, credential_id, public_key)"
+        " SELECT account_id, account_id, 'id', 'key' FROM accounts.accounts"
+    )
+    await service.sql("UPDATE accounts.accounts SET totp_secret = 'secret'")
+    if how == "verification":
+        await service.sign_up()
+        await service.call("VerifyEmail", token=(await service.mailbox.wait(EMAIL, 2)).token)
+    else:
+        await service.call("RequestPasswordReset", email=EMAIL)
+        token = (await service.mailbox.wait(EMAIL, 2)).token
+        await service.call("ResetPassword", token=token, new_password=PASSWORD)
+    assert await service.sql("SELECT passkey_id FROM accounts.passkeys") == []
+    # Without a second factor, the password is enough.
+    assert (await service.log_in()).access_token
+
+
+async def test_a_password_reset_keeps_the_second_factors_of_the_owner(service: Service) -> None:
+    await service.verified()
+    await service.sql("UPDATE accounts.accounts SET totp_secret = 'secret'")
+    await service.call("RequestPasswordReset", email=EMAIL)
+    token = (await service.mailbox.wait(EMAIL, 2)).token
+    await service.call("ResetPassword", token=token, new_password=PASSWORD)
+    assert await reason(service.log_in()) == "SECOND_FACTOR_REQUIRED"
+
+
 async def test_a_login_before_the_verification_survives_it(
     database_url: str, tmp_path: Path
 ) -> None:
