@@ -16,6 +16,7 @@ settings.load_profile("sori")
 
 TESTS = Path(__file__).parent
 OWN_STACKS = {
+    "test_access.py",
     "test_account_data.py",
     "test_logins.py",
     "test_openapi.py",
