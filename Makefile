@@ -27,7 +27,7 @@ E2E := tests/e2e $(wildcard tests/docs)
 # Its uploads use both cores; with others next to them the services time out.
 ALONE := tests/chaos/test_uploads_at_scale.py
 
-.PHONY: help setup up down logs clean migrate import export erd access demo test unit integration e2e one openapi-check cluster chaos soak fuzz attack drill bench bench-catalog capacity lint format breaking image-check lock
+.PHONY: help setup up down logs clean migrate import export erd access demo test unit integration e2e one openapi-check cluster chaos soak fuzz attack timing drill bench bench-catalog capacity lint format breaking image-check lock
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -157,6 +157,9 @@ capacity: setup ## Measure what each program spends on a take, a read, a watcher
 
 attack: setup ## Attack a separate stack, twice, while another client reads. A="tus CORS" runs a part.
 	@$(RUN) -m attack $(A)
+
+timing: setup ## Compare how long answers take for e-mail addresses with and without an account.
+	@$(RUN) -m attack.timing
 
 drill: setup ## Lose everything, restore a back-up, and show what became of it.
 	@$(RUN) -m stack.drill

@@ -24,7 +24,7 @@ from stack.stack import Stack
 
 ATTACK_SECONDS = 30.0
 """How long one attack may take; a longer one has failed."""
-TARGET_SECONDS = 150.0
+TARGET_SECONDS = 180.0
 """How long all attacks on one stack may take; the rest is not run, and fails."""
 RECOVERY_SECONDS = 5.0
 """How long a target may need to serve others as before an attack."""

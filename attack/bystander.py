@@ -1,4 +1,4 @@
-"""Another client: sends ordinary reads in its own process, and measures how long it waits."""
+"""Another client: a learner who sends ordinary reads in a process of their own, and waits."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
 from multiprocessing.connection import Connection
+from uuid import uuid4
 
 import httpx
 
 from attack.target import BYSTANDER_ADDRESS
 
-_READS = ("/tokens/1", "/tokens?page_size=5", "/actors:search?query=reader")
+_READS = ("/tokens/1", "/tokens?page_size=5", "/actors:search?query=reader", "/auth/me")
 _PAUSE_SECONDS = 0.05
 # Of the failure of a read, not of a wait that is too long.
 _TIMEOUT_SECONDS = 5.0
@@ -59,13 +60,16 @@ def bystander(base_url: str) -> Iterator[Bystander]:
 
 def _read(base_url: str, connection: Connection) -> None:
     """Read in turn over a kept connection and over a new one."""
-    kept = _client(base_url)
+    headers = _credentials(base_url)
+    kept = _client(base_url, headers)
     reads = failed = 0
     longest = 0.0
     connection.send("started")
     for number, path in enumerate(cycle(_READS)):
         began = time.perf_counter()
-        is_served = _is_served(kept, path) if number % 2 else _is_served_anew(base_url, path)
+        is_served = (
+            _is_served(kept, path) if number % 2 else _is_served_anew(base_url, headers, path)
+        )
         longest = max(longest, time.perf_counter() - began)
         reads, failed = reads + 1, failed + (not is_served)
         # At least one read belongs to each measurement, and it may still run when asked.
@@ -76,8 +80,8 @@ def _read(base_url: str, connection: Connection) -> None:
         time.sleep(_PAUSE_SECONDS)
 
 
-def _is_served_anew(base_url: str, path: str) -> bool:
-    with _client(base_url) as client:
+def _is_served_anew(base_url: str, headers: dict[str, str], path: str) -> bool:
+    with _client(base_url, headers) as client:
         return _is_served(client, path)
 
 
@@ -88,6 +92,17 @@ def _is_served(client: httpx.Client, path: str) -> bool:
         return False
 
 
-def _client(base_url: str) -> httpx.Client:
-    transport = httpx.HTTPTransport(local_address=BYSTANDER_ADDRESS)
-    return httpx.Client(base_url=base_url, transport=transport, timeout=_TIMEOUT_SECONDS)
+def _credentials(base_url: str) -> dict[str, str]:
+    """Sign up and log in; returns the header of a learner."""
+    learner = {"email": f"{uuid4()}@example.com", "password": f"bystander-{uuid4()}"}
+    with _client(base_url, {}) as client:
+        client.post("/auth/signup", json=learner).raise_for_status()
+        tokens = client.post("/auth/login", json=learner).raise_for_status().json()
+    return {"authorization": f"Bearer {tokens['access_token']}"}
+
+
+def _client(base_url: str, headers: dict[str, str]) -> httpx.Client:
+    transport = httpx.HTTPTransport(local_address=BYSTANDER_ADDRESS, verify=False)
+    return httpx.Client(
+        base_url=base_url, headers=headers, transport=transport, timeout=_TIMEOUT_SECONDS
+    )

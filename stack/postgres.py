@@ -46,6 +46,8 @@ def command(folder: Path, listen: str, port: int, *, durable: bool) -> list[str]
         "listen_addresses": listen,
         "unix_socket_directories": "",
         "log_timezone": "UTC",
+        # No rows, which contain addresses and hashes of passwords.
+        "log_error_verbosity": "terse",
         # Enough for the connection pools of five replicas of every service.
         "max_connections": "300",
     }

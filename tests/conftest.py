@@ -16,10 +16,13 @@ settings.load_profile("sori")
 
 TESTS = Path(__file__).parent
 OWN_STACKS = {
+    "test_access.py",
     "test_account_data.py",
+    "test_login_attacks.py",
     "test_logins.py",
     "test_openapi.py",
     "test_replicas.py",
+    "test_secrets_in_logs.py",
     "test_sign_up.py",
     "test_tls.py",
 }

@@ -31,12 +31,15 @@ checks that it is current. [Accounts](accounts.md) explains the callers.
 | --- | --- |
 | nobody | sends no credentials; the resource belongs to a guest |
 | guest | has a guest token; the resource belongs to this guest |
-| owner | has an account, to which the resource belongs, if the rpc names one |
+| learner | has an account; the resource belongs to a guest |
+| owner | has an account, to which the resource belongs |
 | other | has an account; the resource belongs to another one |
 | editor | has an account with the role `catalog_editor`; the resource belongs to another one |
 | operator | has an account with the role `operator`; the resource belongs to another one |
 | analysis server | has only the signature in the `webhook_url` of a job |
-| services | the services that call the rpc; with mutual TLS their certificates name them |
+| service | with mutual TLS, another service of the suite calls directly; its certificate names it |
+
+Only where the access is `OWNER` does a rpc name a resource that belongs to somebody.
 
 The status is that of HTTP, and "yes" any other than these: 401 is `UNAUTHENTICATED` in gRPC, 403
 `PERMISSION_DENIED`, 404 `NOT_FOUND`. "–": the gateway does not expose the rpc.
@@ -59,14 +62,18 @@ class Column:
     owner_id: str = _OTHER
 
 
+ANALYSIS_SERVER = Column("analysis server", Caller(), _GUEST)
 COLUMNS = (
     Column("nobody", Caller(), _GUEST),
     Column("guest", Caller(_GUEST), _GUEST),
+    Column("learner", Caller(_ACCOUNT, is_account=True), _GUEST),
     Column("owner", Caller(_ACCOUNT, is_account=True), _ACCOUNT),
     Column("other", Caller(_ACCOUNT, is_account=True)),
     Column("editor", Caller(_ACCOUNT, frozenset({CATALOG_EDITOR}), is_account=True)),
     Column("operator", Caller(_ACCOUNT, frozenset({OPERATOR}), is_account=True)),
+    ANALYSIS_SERVER,
 )
+"""The callers from outside."""
 
 
 def page() -> str:
@@ -78,8 +85,7 @@ def page() -> str:
 
 
 def _table(service: str, methods: Iterable[MethodDescriptor]) -> str:
-    titles = ["rpc", "HTTP", "access", *(each.title for each in COLUMNS)]
-    titles += ["analysis server", "services"]
+    titles = ["rpc", "HTTP", "access", *(each.title for each in COLUMNS), "service"]
     lines = [titles, ["---"] * len(titles), *map(_row, methods)]
     rows = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
     return f"\n## {service}\n{rows}"
@@ -88,16 +94,33 @@ def _table(service: str, methods: Iterable[MethodDescriptor]) -> str:
 def _row(method: MethodDescriptor) -> list[str]:
     rule = Rule.of(method)
     access = Access.DESCRIPTOR.values_by_number[rule.access].name.removeprefix("ACCESS_")
-    is_report = rule.access == Access.ACCESS_ANALYSIS_SERVER
-    nobody = outcome(rule, COLUMNS[0])
     return [
         method.name,
         "<br>".join(f"`{path}`" for path in _paths(method)),
         access,
         *(outcome(rule, column) for column in COLUMNS),
-        "yes" if is_report else nobody,
-        ", ".join(sorted(rule.callers)),
+        _of_services(rule),
     ]
+
+
+def _of_services(rule: Rule) -> str:
+    """The outcome for services: for the callers of the rpc, and for others."""
+    callers = ", ".join(sorted(rule.callers))
+    others = outcome_of_service(rule, "another")
+    if not callers:
+        return others
+    return f"yes ({callers})" if others == "yes" else f"{callers}: yes, others: {others}"
+
+
+def outcome_of_service(rule: Rule, name: str) -> str:
+    """The HTTP status for a service that calls another one directly, or "yes"."""
+    if rule.access == Access.ACCESS_ANALYSIS_SERVER:
+        return "401"
+    try:
+        rule.check(Caller(services=frozenset({name})), guests=True)
+    except RoleMissing:
+        return "403"
+    return "yes"
 
 
 def outcome(rule: Rule, column: Column) -> str:
@@ -105,7 +128,7 @@ def outcome(rule: Rule, column: Column) -> str:
     if rule.access == Access.ACCESS_INTERNAL:
         return _NO_RPC
     if rule.access == Access.ACCESS_ANALYSIS_SERVER:
-        return "401"
+        return "yes" if column is ANALYSIS_SERVER else "401"
     try:
         rule.check(column.caller, guests=True)
     except CredentialsMissing:

@@ -24,6 +24,7 @@ from sqlalchemy.util import greenlet_spawn
 from services.runtime.database_url import DatabaseUrl
 from services.runtime.errors import DatabaseUnavailable
 from services.runtime.periodic import keep_running
+from services.runtime.row_details import remove_row_details
 from services.runtime.settings import DatabaseSettings
 
 CONNECT_TIMEOUT_SECONDS = 3.0
@@ -66,7 +67,10 @@ def create_engine(
     options: passed to SQLAlchemy's `create_async_engine`.
     """
     connector = _connector(settings, application_name, command_timeout)
-    return create_async_engine("postgresql+asyncpg://", async_creator=connector, **options)
+    # The texts of errors reach the log, and parameters can be hashes of passwords.
+    return create_async_engine(
+        "postgresql+asyncpg://", async_creator=connector, hide_parameters=True, **options
+    )
 
 
 def _connector(
@@ -201,6 +205,7 @@ class Database:
             *(DBAPIError, PoolTimeoutError, OSError),
             *(asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.OutdatedSchemaCacheError),
         ) as error:
+            remove_row_details(error)
             if _has_outdated_statement(error):
                 _logger.warning("the schema changed", error=str(error))
                 # Every connection has its own prepared statements.

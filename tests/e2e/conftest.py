@@ -12,6 +12,7 @@ import pytest
 
 from stack.stack import Stack
 from tests.e2e.analysis_server import AnalysisServer, running_analysis_server
+from tests.e2e.issued_secrets import ISSUED, logs_with_secrets
 from tests.e2e.product import Product, plain_http
 from tests.e2e.tus import Tus
 from tests.e2e.uploading import Uploader
@@ -19,6 +20,13 @@ from tests.stacks import new_stack, outside
 
 AUDIO = Path(__file__).parents[1] / "audio"
 MAX_RECORDING_BYTES = 24 * 1024 * 1024
+
+
+@pytest.fixture(scope="session", autouse=True)
+def logs_without_secrets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """When all stacks of this process have ended, no log contains a secret that they issued."""
+    yield
+    assert logs_with_secrets(tmp_path_factory.getbasetemp(), ISSUED.found) == []
 
 
 @pytest.fixture(scope="session")

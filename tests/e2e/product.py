@@ -13,6 +13,7 @@ import httpx
 from aiobotocore.session import get_session
 
 from stack.stack import Stack
+from tests.e2e.issued_secrets import ISSUED
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
@@ -179,7 +180,8 @@ class Product:
 
 def plain_http(url: str, timeout: float = 30) -> httpx.Client:
     """A client without TLS: loading the certificate authorities takes longer than most calls."""
-    return httpx.Client(base_url=url, timeout=timeout, verify=False)
+    hooks = {"response": [ISSUED.note]}
+    return httpx.Client(base_url=url, timeout=timeout, verify=False, event_hooks=hooks)
 
 
 def error_info(answer: httpx.Response) -> Json:

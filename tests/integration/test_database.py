@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
+import traceback
 from datetime import timedelta
 
 import pytest
@@ -97,3 +99,22 @@ async def test_a_missing_table_is_unavailable(database: Database, database_url: 
     with pytest.raises(DatabaseUnavailable):
         async with database.connection() as connection:
             await COUNT.rows(connection)
+
+
+async def add_without_id(database: Database, content: str, *, in_transaction: bool) -> None:
+    if in_transaction:
+        async with database.transaction() as transaction:
+            await transaction.execute(insert(notes).values(id=None, content=content))
+    async with database.connection() as connection:
+        await ADD.row(connection, id=None, content=content)
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+async def test_an_error_contains_no_value_of_a_row(
+    database: Database, in_transaction: bool
+) -> None:
+    content = secrets.token_urlsafe()
+    # The detail of PostgreSQL's error is the whole row.
+    with pytest.raises(Exception, match="violates not-null constraint") as failed:
+        await add_without_id(database, content, in_transaction=in_transaction)
+    assert content not in "".join(traceback.format_exception(failed.value))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import socket
 import time
 from collections.abc import Callable
 
@@ -136,6 +137,15 @@ def test_other_paths_accept_no_token_as_a_parameter(
     assert (answer.status_code, reason(answer)) == (400, "REQUEST_MALFORMED")
 
 
+def send_fragment(gateway: Gateway, token: str) -> None:
+    """Send a request with a token in a fragment, which HTTP libraries remove."""
+    host, _, port = gateway.address.rpartition(":")
+    request = f"GET {PROGRESS}#access_token={token} HTTP/1.1\r\nHost: sori\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(request.encode())
+        assert connection.recv(16)
+
+
 def test_no_log_contains_a_token(
     client: httpx.Client, services: Services, gateway: Gateway
 ) -> None:
@@ -146,6 +156,7 @@ def test_no_log_contains_a_token(
         client.get(f"{PROGRESS}?%61ccess_token={token}")
         client.get(f"/tokens/1?access_token={token}")
         client.get("/tokens/1", headers=bearer(token))
+        send_fragment(gateway, token)
     # The access log is written in order, some time later.
     client.get("/tokens/analysis-result/last")
     deadline = time.monotonic() + 30
