@@ -18,7 +18,7 @@ from sqlalchemy import insert, select, update
 from services.accounts.provider_documents import REFETCH_SECONDS
 from services.accounts.store import AccountStore
 from services.accounts.tables import accounts, adoptions, identities, mail_tokens, sessions
-from services.runtime.callers import guest_owner_id
+from services.runtime.callers import guest_owner_id, new_guest_token
 from services.runtime.database import Database
 from sori.accounts.v1 import accounts_pb2 as pb
 from tests.integration.accounts.oidc import (
@@ -34,7 +34,7 @@ from tests.integration.accounts.serving import Accounts, Outcome, serving
 pytestmark = pytest.mark.skipif(not IS_INSTALLED, reason="Node.js and npm are not installed")
 
 KIM = {"sub": "kim", "email": "Kim@Example.com", "email_verified": True, "name": "김소리"}
-GUEST_TOKEN = "g" * 43
+GUEST_TOKEN = new_guest_token()
 UNVERIFIED_KIM = {**KIM, "email_verified": False}
 
 
