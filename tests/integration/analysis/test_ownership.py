@@ -197,7 +197,7 @@ async def test_everyone_who_knows_the_id_uses_an_analysis_of_a_guest(
 
 
 @every_call
-async def test_nobody_uses_an_analysis_of_a_guest_that_has_expired(
+async def test_an_analysis_of_a_guest_that_has_expired_is_like_an_unknown_one(
     store: JobStore, stub: Stub, call: Call
 ) -> None:
     expired = new_guest_token(-1)

@@ -342,7 +342,7 @@ class TestGuests:
             assert again.header("set-cookie") is None
 
     @pytest.mark.parametrize("attempt", ATTEMPTS)
-    async def test_nobody_uses_an_upload_of_a_guest_that_has_expired(
+    async def test_an_upload_of_a_guest_that_has_expired_is_like_an_unknown_one(
         self, backends: Backends, callers: Callers, attempt: str
     ) -> None:
         # One that expires at once, while it creates its upload.
