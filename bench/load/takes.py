@@ -6,8 +6,9 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 
 from bench.http1 import ClientPool, request_head
 from bench.load.analysis_server import InstantAnalysisServer
@@ -39,7 +40,7 @@ class Settings:
     port: of the gateway or of a peer. at_once: how many uploads run concurrently.
     one_by_one: whether a slot waits until its take is completed before it sends the next;
         otherwise it waits for the answer to the upload only.
-    pids: the programs whose CPU time counts.
+    pids: the programs whose CPU time counts. headers: of the requests, in turn.
     """
 
     port: int
@@ -51,6 +52,7 @@ class Settings:
     size: int = 100 * 1024
     token_id: int = 1
     warm_up: int = 100
+    headers: list[dict[str, str]] = field(default_factory=lambda: [{}])
 
 
 @dataclass(frozen=True)
@@ -81,28 +83,38 @@ class TakeSender:
     refused: how often the server refused a take as overloaded, and the take was sent again.
     """
 
-    def __init__(self, port: int, token_id: int, size: int) -> None:
+    def __init__(
+        self, port: int, token_id: int, size: int, headers: Sequence[Mapping[str, str]] = ({},)
+    ) -> None:
+        """headers: of the requests, in turn."""
         self.refused = 0
         self._pool = ClientPool(port)
         self._recording = wav(size - UNIQUE_BYTES)
-        self._head = request_head(
-            "POST",
-            f"/tokens/{token_id}/upload-audio",
-            port,
-            Content_Type=FORM_TYPE,
-            Content_Length=form_length(size),
+        self._heads = cycle(
+            [
+                request_head(
+                    "POST",
+                    f"/tokens/{token_id}/upload-audio",
+                    port,
+                    Content_Type=FORM_TYPE,
+                    Content_Length=form_length(size),
+                    **each,
+                )
+                for each in headers
+            ]
         )
 
     async def send(self) -> str:
         """Send one take that differs from all others; returns its job id."""
         body = b"".join((form_start(), self._recording, os.urandom(UNIQUE_BYTES), form_end()))
-        response = await self._pool.request(self._head, body)
+        head = next(self._heads)
+        response = await self._pool.request(head, body)
         for _ in range(_REPEATS):
             if response.status != _UNAVAILABLE:
                 break
             self.refused += 1
             await asyncio.sleep(_REPEAT_SECONDS)
-            response = await self._pool.request(self._head, body)
+            response = await self._pool.request(head, body)
         if response.status != 200:
             raise RuntimeError(f"a take was refused: {response}")
         return str(json.loads(response.body)["job_id"])
@@ -114,7 +126,7 @@ class TakeSender:
 
 async def measure(settings: Settings) -> Result:
     """Send the takes and wait for all results."""
-    sender = TakeSender(settings.port, settings.token_id, settings.size)
+    sender = TakeSender(settings.port, settings.token_id, settings.size, settings.headers)
     async with InstantAnalysisServer(settings.analysis_port, "report") as server:
         if settings.warm_up:
             await _send_all(settings, sender, server, settings.warm_up)
