@@ -6,9 +6,8 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import cycle
 
 from bench.http1 import ClientPool, request_head
 from bench.load.analysis_server import InstantAnalysisServer
@@ -40,7 +39,7 @@ class Settings:
     port: of the gateway or of a peer. at_once: how many uploads run concurrently.
     one_by_one: whether a slot waits until its take is completed before it sends the next;
         otherwise it waits for the answer to the upload only.
-    pids: the programs whose CPU time counts. headers: of the requests, in turn.
+    pids: the programs whose CPU time counts. headers: of each request.
     """
 
     port: int
@@ -52,7 +51,7 @@ class Settings:
     size: int = 100 * 1024
     token_id: int = 1
     warm_up: int = 100
-    headers: list[dict[str, str]] = field(default_factory=lambda: [{}])
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,37 +83,31 @@ class TakeSender:
     """
 
     def __init__(
-        self, port: int, token_id: int, size: int, headers: Sequence[Mapping[str, str]] = ({},)
+        self, port: int, token_id: int, size: int, headers: Mapping[str, str] | None = None
     ) -> None:
-        """headers: of the requests, in turn."""
+        """headers: of each request."""
         self.refused = 0
         self._pool = ClientPool(port)
         self._recording = wav(size - UNIQUE_BYTES)
-        self._heads = cycle(
-            [
-                request_head(
-                    "POST",
-                    f"/tokens/{token_id}/upload-audio",
-                    port,
-                    Content_Type=FORM_TYPE,
-                    Content_Length=form_length(size),
-                    **each,
-                )
-                for each in headers
-            ]
+        self._head = request_head(
+            "POST",
+            f"/tokens/{token_id}/upload-audio",
+            port,
+            Content_Type=FORM_TYPE,
+            Content_Length=form_length(size),
+            **(headers or {}),
         )
 
     async def send(self) -> str:
         """Send one take that differs from all others; returns its job id."""
         body = b"".join((form_start(), self._recording, os.urandom(UNIQUE_BYTES), form_end()))
-        head = next(self._heads)
-        response = await self._pool.request(head, body)
+        response = await self._pool.request(self._head, body)
         for _ in range(_REPEATS):
             if response.status != _UNAVAILABLE:
                 break
             self.refused += 1
             await asyncio.sleep(_REPEAT_SECONDS)
-            response = await self._pool.request(head, body)
+            response = await self._pool.request(self._head, body)
         if response.status != 200:
             raise RuntimeError(f"a take was refused: {response}")
         return str(json.loads(response.body)["job_id"])
