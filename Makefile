@@ -152,7 +152,7 @@ bench: setup $(BENCH_INSTALLED) $(BENCH_JS_INSTALLED) ## Measure everything next
 bench-catalog: setup ## Measure a catalog of 1,000,000 scripts against a small one.
 	@$(RUN) -m bench.catalog
 
-capacity: setup ## Measure what each program spends on a take, a read, a watcher.
+capacity: setup ## Measure what each program spends on a take, a read, a login, a watcher.
 	@$(RUN) -m bench.capacity
 
 attack: setup ## Attack a separate stack, twice, while another client reads. A="tus CORS" runs a part.

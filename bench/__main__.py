@@ -27,6 +27,8 @@ from bench.scale import FULL, SMOKE, Scale
 
 SECTIONS = (
     "takes",
+    "authenticated_takes",
+    "logins",
     "counts",
     "large_uploads",
     "sixteen_uploads",

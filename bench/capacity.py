@@ -1,32 +1,34 @@
 """The CPU time that each program spends on each kind of request.
 
-`python -m bench.capacity [--json FILE]`: it starts a separate stack with one of each
-program, a PostgreSQL that waits for the disk, and an analysis server that never reports. It
-prints the CPU milliseconds of each program for one take, upload, read, report and so on,
-and how many of them one core handles per second; the bytes that a take writes to
-PostgreSQL; and the memory of a watcher. The CPU time of idle programs is subtracted.
+`python -m bench.capacity`: it starts a separate stack with one of each program, a PostgreSQL
+that waits for the disk, and an analysis server that never reports. It prints the CPU
+milliseconds of each program for one take, upload, read, login and so on, and how many of
+them one core handles per second; the bytes that a take writes to PostgreSQL; and the memory
+of a watcher. The CPU time of idle programs is subtracted. It writes `bench/capacity.json`, of
+which `bench.capacity_page` makes the tables of docs/operations.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from itertools import cycle
 
 import asyncpg
 import grpc
 import httpx
-import psutil  # type: ignore[import-untyped]
 from rich.console import Console
 from rich.table import Table
 
+from bench import capacity_page
+from bench.capacity_page import Cost, Figures
+from bench.learners import ENVIRONMENT, PASSWORD, Learner, sign_up
+from bench.processes import cpu_seconds, resident_bytes
 from services import registry
 from sori.upload.v1 import upload_pb2 as pb
 from sori.upload.v1 import upload_pb2_grpc
@@ -36,6 +38,8 @@ from stack.stack import Stack
 
 TAKES = 250
 READS = 1000
+LOGINS = 100
+REFRESHES = 500
 WATCHERS = 400
 WATCHED_SECONDS = 20.0
 LARGE_BYTES = 256 * 1024**2
@@ -51,39 +55,6 @@ RESULT = {
 PROGRAMS = ("gateway", *registry.PROGRAMS, "postgres", "s3")
 
 Seconds = Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """The cost of one request.
-
-    seconds: CPU time by program.
-    wal_bytes, transactions: written by PostgreSQL.
-    """
-
-    seconds: dict[str, float]
-    wal_bytes: float
-    transactions: float
-
-    @property
-    def total_seconds(self) -> float:
-        """The CPU time of all programs."""
-        return sum(self.seconds.values())
-
-
-@dataclass(frozen=True)
-class Figures:
-    """All results.
-
-    row_bytes: bytes of each table with its indexes, per job.
-    watcher_bytes: memory per watcher, by program.
-    connections: connections to PostgreSQL, by application name.
-    """
-
-    costs: dict[str, Cost]
-    row_bytes: dict[str, float]
-    watcher_bytes: dict[str, float]
-    connections: dict[str, int]
 
 
 class Meter:
@@ -117,21 +88,17 @@ class Meter:
 
     def seconds(self) -> Seconds:
         """CPU seconds of each program and its children, including those that have exited."""
-        return {
-            name: sum(sum(process.cpu_times()[:4]) for process in self._processes(name))
-            for name in PROGRAMS
-        }
+        return {name: cpu_seconds(self._pid(name)) for name in PROGRAMS}
 
     def memory(self) -> Seconds:
         """Resident memory of each program in bytes."""
-        return {
-            name: sum(process.memory_info().rss for process in self._processes(name))
-            for name in PROGRAMS
-        }
+        return {name: resident_bytes(self._pid(name)) for name in PROGRAMS}
 
-    def _processes(self, name: str) -> list[psutil.Process]:
-        root = psutil.Process(self._stack.pid(name))
-        return [root, *root.children(recursive=True)]
+    def _pid(self, name: str) -> int:
+        pid = self._stack.pid(name)
+        if pid is None:
+            raise RuntimeError(f"{name} does not run")
+        return pid
 
     async def _written(self) -> tuple[int, int]:
         row = await self._database.fetchrow(
@@ -143,15 +110,20 @@ class Meter:
 
 
 class Learners:
-    """Requests of learners through the gateway."""
+    """Requests of learners through the gateway. accounts: those that have one."""
 
-    def __init__(self, stack: Stack, keeper: PassiveAnalysisServer) -> None:
+    def __init__(
+        self, stack: Stack, keeper: PassiveAnalysisServer, accounts: Sequence[Learner]
+    ) -> None:
         limits = httpx.Limits(max_connections=None)
         self._http = httpx.AsyncClient(base_url=stack.gateway_url, timeout=60, limits=limits)
         self._channel = grpc.aio.insecure_channel(stack.gateway_address)
         self._stub = upload_pb2_grpc.UploadServiceStub(self._channel)
         self._keeper = keeper
         self._take = SAMPLE_TAKE.read_bytes()
+        self._accounts = cycle(accounts)
+        # A session must not refresh twice at the same time.
+        self._refresh_tokens = [learner.refresh_token for learner in accounts]
 
     async def close(self) -> None:
         """Close the connections."""
@@ -161,6 +133,18 @@ class Learners:
     async def takes_by_form(self) -> None:
         """Upload takes by form, and wait until they are dispatched."""
         await self._dispatched(self._take_by_form)
+
+    async def takes_of_accounts(self) -> None:
+        """The same with access tokens."""
+        await self._dispatched(lambda: self._take_by_form(next(self._accounts).headers))
+
+    async def logins(self) -> None:
+        """Log in with passwords."""
+        await many(LOGINS, self._log_in)
+
+    async def refreshes(self) -> None:
+        """Exchange refresh tokens."""
+        await many(REFRESHES, self._refresh)
 
     async def takes_by_grpc(self) -> None:
         """Upload takes by gRPC, and wait until they are dispatched."""
@@ -214,10 +198,19 @@ class Learners:
         await many(TAKES, one)
         await asyncio.to_thread(self._keeper.dispatches, before + TAKES)
 
-    async def _take_by_form(self) -> None:
-        files = {"file": ("take.webm", self._unique())}
-        answer = await self._http.post(f"/tokens/{TOKEN_ID}/upload-audio", files=files)
+    async def _take_by_form(self, headers: Mapping[str, str] | None = None) -> None:
+        path, files = f"/tokens/{TOKEN_ID}/upload-audio", {"file": ("take.webm", self._unique())}
+        answer = await self._http.post(path, files=files, headers=headers)
         answer.raise_for_status()
+
+    async def _log_in(self) -> None:
+        credentials = {"email": next(self._accounts).email, "password": PASSWORD}
+        (await self._http.post("/auth/login", json=credentials)).raise_for_status()
+
+    async def _refresh(self) -> None:
+        token = {"refresh_token": self._refresh_tokens.pop()}
+        answer = await self._http.post("/auth/refresh", json=token)
+        self._refresh_tokens.append(answer.raise_for_status().json()["refresh_token"])
 
     async def _take_by_grpc(self) -> None:
         metadata = pb.UploadAudioMetadata(token_id=TOKEN_ID, file_name="take.webm")
@@ -255,13 +248,17 @@ async def many(times: int, one: Callable[[], Awaitable[None]]) -> None:
 async def measure_all(stack: Stack, keeper: PassiveAnalysisServer, console: Console) -> Figures:
     """Measure every kind of request, one after the other."""
     database = await asyncpg.connect(stack.database_url)
-    learners = Learners(stack, keeper)
+    accounts = await asyncio.to_thread(sign_up, stack.gateway_url, AT_ONCE)
+    learners = Learners(stack, keeper, accounts)
     meter = Meter(stack, database)
     costs: dict[str, Cost] = {}
     parts: dict[str, tuple[int, Callable[[], Awaitable[None]]]] = {
         "take by form, until dispatched": (TAKES, learners.takes_by_form),
         "take by gRPC, until dispatched": (TAKES, learners.takes_by_grpc),
-        "resumable take by gRPC": (TAKES, learners.resumable_takes),
+        "resumable take": (TAKES, learners.resumable_takes),
+        "take by form of an account, until dispatched": (TAKES, learners.takes_of_accounts),
+        "login": (LOGINS, learners.logins),
+        "refresh": (REFRESHES, learners.refreshes),
     }
     try:
         # Warm up.
@@ -271,12 +268,12 @@ async def measure_all(stack: Stack, keeper: PassiveAnalysisServer, console: Cons
             console.print(f"{name} …", style="dim")
             costs[name] = await meter.measure(times, work)
         console.print("watchers …", style="dim")
-        costs["watcher, a minute"], watcher_bytes = await measure_watchers(meter, learners)
+        costs["watcher, a quiet minute"], watcher_bytes = await measure_watchers(meter, learners)
         last = {
             "report by webhook": (len(keeper.dispatches()), learners.report),
-            "GET /tokens/1?view=FULL": (READS, learners.reading("/tokens/1?view=FULL")),
-            "GET /tokens:search": (READS, learners.reading("/tokens:search?query=sense")),
-            "GET /tokens/analysis-result/…": (
+            "`GET /tokens/1?view=FULL`": (READS, learners.reading("/tokens/1?view=FULL")),
+            "`GET /tokens:search`": (READS, learners.reading("/tokens:search?query=sense")),
+            "`GET /tokens/analysis-result/…`": (
                 READS,
                 learners.reading(
                     f"/tokens/analysis-result/{keeper.dispatches()[0]['job_id']}",
@@ -291,7 +288,7 @@ async def measure_all(stack: Stack, keeper: PassiveAnalysisServer, console: Cons
         console.print("a large recording …", style="dim")
         large = await meter.measure(1, learners.large_recording)
         scale = 1024**3 / LARGE_BYTES
-        costs["GiB by gRPC"] = Cost(
+        costs["1 GiB by gRPC"] = Cost(
             {name: seconds * scale for name, seconds in large.seconds.items()},
             large.wal_bytes * scale,
             large.transactions * scale,
@@ -357,12 +354,11 @@ def show(figures: Figures, console: Console) -> None:
 
 def main() -> None:
     """Run on a separate stack."""
-    parser = argparse.ArgumentParser(prog="python -m bench.capacity", description=__doc__)
-    parser.add_argument("--json", type=Path, help="also write the results to this file")
-    arguments = parser.parse_args()
+    argparse.ArgumentParser(prog="python -m bench.capacity", description=__doc__).parse_args()
     console = Console(width=160)
     with passive_analysis_server() as keeper, tempfile.TemporaryDirectory() as folder:
         environment = {
+            **ENVIRONMENT,
             "TARGET_SERVER_URL": keeper.url,
             "ANALYSIS_TIMEOUT_SECONDS": "3600",
             # All reports come from one address, as fast as they are accepted.
@@ -374,8 +370,7 @@ def main() -> None:
         ) as stack:
             figures = asyncio.run(measure_all(stack, keeper, console))
     show(figures, console)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(asdict(figures), indent=2) + "\n")
+    capacity_page.write(figures)
 
 
 if __name__ == "__main__":

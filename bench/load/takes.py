@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from bench.http1 import ClientPool, request_head
@@ -39,7 +39,7 @@ class Settings:
     port: of the gateway or of a peer. at_once: how many uploads run concurrently.
     one_by_one: whether a slot waits until its take is completed before it sends the next;
         otherwise it waits for the answer to the upload only.
-    pids: the programs whose CPU time counts.
+    pids: the programs whose CPU time counts. headers: of each request.
     """
 
     port: int
@@ -51,6 +51,7 @@ class Settings:
     size: int = 100 * 1024
     token_id: int = 1
     warm_up: int = 100
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,10 @@ class TakeSender:
     refused: how often the server refused a take as overloaded, and the take was sent again.
     """
 
-    def __init__(self, port: int, token_id: int, size: int) -> None:
+    def __init__(
+        self, port: int, token_id: int, size: int, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """headers: of each request."""
         self.refused = 0
         self._pool = ClientPool(port)
         self._recording = wav(size - UNIQUE_BYTES)
@@ -91,6 +95,7 @@ class TakeSender:
             port,
             Content_Type=FORM_TYPE,
             Content_Length=form_length(size),
+            **(headers or {}),
         )
 
     async def send(self) -> str:
@@ -114,7 +119,7 @@ class TakeSender:
 
 async def measure(settings: Settings) -> Result:
     """Send the takes and wait for all results."""
-    sender = TakeSender(settings.port, settings.token_id, settings.size)
+    sender = TakeSender(settings.port, settings.token_id, settings.size, settings.headers)
     async with InstantAnalysisServer(settings.analysis_port, "report") as server:
         if settings.warm_up:
             await _send_all(settings, sender, server, settings.warm_up)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.accounts import key_ring, metrics, owner_tasks
-from services.accounts.metrics import ErasureMetrics, MailMetrics
+from services.accounts.metrics import ErasureMetrics, KeyMetrics, MailMetrics
 from services.accounts.owner_tasks import Adopter, Eraser
 from services.accounts.parts import Parts
 from services.accounts.store import AdoptionStore, ExpiredRows, MailStore
@@ -28,6 +28,7 @@ def background_of(parts: Parts) -> list[Background]:
         PeriodicTask(
             "erasure metrics", ErasureMetrics(parts.erasures).refresh, metrics.INTERVAL_SECONDS
         ),
+        PeriodicTask("key metrics", KeyMetrics(parts.keys).refresh, metrics.INTERVAL_SECONDS),
         PeriodicTask(
             "mail metrics",
             MailMetrics(MailStore(parts.database)).refresh,

@@ -14,6 +14,7 @@ from services.accounts.errors import KeysUnavailable
 from services.accounts.key_schedule import (
     KeyTimes,
     next_activation,
+    overdue,
     published_kids,
     signing_kid,
 )
@@ -82,6 +83,11 @@ class KeyRing:
     async def probe(self) -> None:
         """A health probe: return if this process can sign. Errors: KeysUnavailable."""
         self.signer()
+
+    def overdue_seconds(self) -> float:
+        """How long this process has signed with a key beyond its lifetime; 0 if it has not."""
+        late = overdue(_times(self._keys), datetime.now(UTC), self._key_lifetime)
+        return max(late.total_seconds(), 0.0)
 
     async def _rotate(self, key_lifetime: timedelta) -> None:
         def due(keys: Sequence[StoredKey], now: datetime) -> StoredKey | None:

@@ -61,5 +61,14 @@ def next_activation(
     return max(due, now + PUBLISHED_BEFORE)
 
 
+def overdue(keys: Iterable[KeyTimes], now: datetime, key_lifetime: timedelta) -> timedelta:
+    """How long the key that signs has been used beyond its lifetime; zero or less if it has not.
+
+    Without a key that signs, nothing is overdue.
+    """
+    active = [key.activate_time for key in keys if key.activate_time <= now]
+    return now - max(active) - key_lifetime if active else timedelta(0)
+
+
 def _in_order(keys: Iterable[KeyTimes]) -> Sequence[KeyTimes]:
     return sorted(keys, key=lambda key: (key.activate_time, key.kid))

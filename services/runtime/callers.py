@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+import time
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 
@@ -13,9 +14,14 @@ OPERATOR = "operator"
 
 MAX_OWNER_ID_LENGTH = 255
 
+GUEST_SECONDS = 30 * 24 * 3600
+"""The default of how long a guest exists."""
+
 _GUEST_PREFIX = "guest:"
 _GUEST_TOKEN_BYTES = 32
-_GUEST_TOKEN_FORM = re.compile(r"[A-Za-z0-9_-]{43}")
+# Both begin with the Unix time at which the guest expires.
+_GUEST_TOKEN_FORM = re.compile(r"([0-9a-f]{8})[A-Za-z0-9_-]{43}")
+_GUEST_ID_FORM = re.compile(r"guest:([0-9a-f]{8})[.].+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +56,12 @@ class Caller:
         """Whether a resource exists for the caller.
 
         owner_id: of the resource; None for those from before accounts. guests: whether guests
-        are admitted. Then the id of a resource without an account is a permission to use it.
+        are admitted. Then the id of a resource without an account is a permission to use it,
+        until its guest expires.
         """
         if self.is_operator or (owner_id and owner_id == self.owner_id):
             return True
-        return guests and (not owner_id or is_guest(owner_id))
+        return guests and (not owner_id or (is_guest(owner_id) and not _is_past(owner_id)))
 
 
 TRUSTED = Caller(is_trusted=True)
@@ -66,17 +73,33 @@ def is_guest(owner_id: str) -> bool:
     return owner_id.startswith(_GUEST_PREFIX)
 
 
-def new_guest_token() -> str:
-    """A secret for a new guest: 32 random bytes in base64url."""
-    return secrets.token_urlsafe(_GUEST_TOKEN_BYTES)
+def new_guest_token(seconds: float = GUEST_SECONDS) -> str:
+    """A secret for a new guest: its expiry, and 32 random bytes in base64url.
+
+    seconds: how long the guest exists.
+    """
+    return f"{int(time.time() + seconds):08x}{secrets.token_urlsafe(_GUEST_TOKEN_BYTES)}"
 
 
 def guest_owner_id(token: str) -> str:
-    """The owner id of the guest who has this secret."""
-    digest = hashlib.sha256(token.encode()).digest()[:18]
-    return _GUEST_PREFIX + urlsafe_b64encode(digest).decode()
+    """The owner id of the guest who has this secret. It states when the guest expires."""
+    digest = urlsafe_b64encode(hashlib.sha256(token.encode()).digest()[:18]).decode()
+    form = _GUEST_TOKEN_FORM.fullmatch(token)
+    return f"{_GUEST_PREFIX}{form[1]}.{digest}" if form else _GUEST_PREFIX + digest
+
+
+def guest_expiry(owner_id: str) -> int | None:
+    """When a guest expires, as Unix time; None if the id states no expiry."""
+    form = _GUEST_ID_FORM.fullmatch(owner_id)
+    return int(form[1], 16) if form else None
 
 
 def is_guest_token(text: str) -> bool:
-    """Whether a text has the form of a guest's secret."""
-    return _GUEST_TOKEN_FORM.fullmatch(text) is not None
+    """Whether a text is the secret of a guest that has not expired."""
+    form = _GUEST_TOKEN_FORM.fullmatch(text)
+    return form is not None and int(form[1], 16) > time.time()
+
+
+def _is_past(owner_id: str) -> bool:
+    expiry = guest_expiry(owner_id)
+    return expiry is not None and expiry <= time.time()

@@ -76,7 +76,7 @@ async def main(settings: UploadSettings) -> None:
             uploads,
             OneShotUploads(resources, catalog, analysis),
             OwnedUploads(OwnerStore(database), resources.store, resources.completion),
-            guests=settings.guests_admitted,
+            guests=_guests(settings),
         )
         memory_release = MemoryRelease(resources.budget)
         releasing = PeriodicTask("memory release", memory_release.run_once, INTERVAL_SECONDS)
@@ -100,7 +100,7 @@ def _add_servicers(
     one_shot: OneShotUploads,
     owned: OwnedUploads,
     *,
-    guests: bool,
+    guests: timedelta | None,
 ) -> None:
     upload_pb2_grpc.add_UploadServiceServicer_to_server(
         UploadServicer(uploads, one_shot, guests=guests), server.grpc
@@ -145,6 +145,11 @@ def _session_resources(
 
 def _lifetime(settings: UploadSettings) -> timedelta:
     return timedelta(seconds=settings.upload_expiry_seconds)
+
+
+def _guests(settings: UploadSettings) -> timedelta | None:
+    """How long a new guest exists; None if guests are not admitted."""
+    return timedelta(seconds=settings.guest_seconds) if settings.guests_admitted else None
 
 
 def _orphan_reaper(

@@ -1,24 +1,29 @@
 """Guests: a caller without an identity gets one with its first upload.
 
 The answer has the guest's secret in its initial metadata, over HTTP in its headers: as a
-cookie for browsers, and by itself for other clients.
+cookie for browsers, and by itself for other clients. The secret states when the guest expires;
+no service stores it.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from services.runtime.access import caller_of
-from services.runtime.callers import Caller, guest_owner_id, new_guest_token
+from services.runtime.callers import Caller, guest_expiry, guest_owner_id, new_guest_token
 from services.runtime.client_address import client_key
 from services.runtime.interceptors import Context, call_metadata
 from services.upload.client_limits import client_of
 from services.upload.request_ids import RequestId
 
 COOKIE = "sori_guest"
-COOKIE_SECONDS = 30 * 24 * 3600
 TOKEN_HEADER = "x-guest-token"  # noqa: S105 (a name)
+
+# Between the clocks of replicas.
+_CLOCK_SKEW_SECONDS = 60
 
 Headers = Sequence[tuple[str, str]]
 
@@ -51,20 +56,34 @@ class Creator:
         return RequestId(text, self.client, self.known_owner_id)
 
 
-def creator_of(context: Context, *, guests: bool) -> Creator:
-    """The caller of an rpc that creates something. guests: whether guests are admitted."""
+def creator_of(context: Context, *, guests: timedelta | None) -> Creator:
+    """The caller of an rpc that creates something.
+
+    guests: how long a new guest exists; None if guests are not admitted.
+    """
     caller = caller_of(context)
     client = client_of(caller, client_key(context))
-    if not guests or not caller.is_anonymous:
+    if guests is None or not _needs_identity(caller, guests):
         return Creator(caller, client, caller.owner_id)
-    token = new_guest_token()
+    seconds = int(guests.total_seconds())
+    token = new_guest_token(seconds)
     guest = replace(caller, owner_id=guest_owner_id(token))
     is_secure = call_metadata(context).get("x-forwarded-proto") == "https"
-    return Creator(guest, client, "", _headers(token, is_secure=is_secure))
+    return Creator(guest, client, "", _headers(token, seconds, is_secure=is_secure))
 
 
-def _headers(token: str, *, is_secure: bool) -> Headers:
-    cookie = f"{COOKIE}={token}; Max-Age={COOKIE_SECONDS}; Path=/; HttpOnly; SameSite=Lax"
+def _needs_identity(caller: Caller, guests: timedelta) -> bool:
+    """Whether a caller becomes a new guest.
+
+    Clients can make up secrets, so one that expires later than a new one is not accepted.
+    """
+    expiry = guest_expiry(caller.owner_id)
+    latest = time.time() + guests.total_seconds() + _CLOCK_SKEW_SECONDS
+    return caller.is_anonymous or (expiry is not None and expiry > latest)
+
+
+def _headers(token: str, seconds: int, *, is_secure: bool) -> Headers:
+    cookie = f"{COOKIE}={token}; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Lax"
     return (
         ("set-cookie", f"{cookie}; Secure" if is_secure else cookie),
         (TOKEN_HEADER, token),

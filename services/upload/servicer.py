@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from datetime import timedelta
 from uuid import UUID
 
 from services.runtime.access import caller_of
@@ -39,8 +40,10 @@ JOB_ID = "x-job-id"
 class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
     """Receives recordings and reference assets, by stream and by form."""
 
-    def __init__(self, uploads: Uploads, one_shot: OneShotUploads, *, guests: bool) -> None:
-        """guests: whether guests are admitted."""
+    def __init__(
+        self, uploads: Uploads, one_shot: OneShotUploads, *, guests: timedelta | None
+    ) -> None:
+        """guests: how long a new guest exists; None if guests are not admitted."""
         self._uploads = uploads
         self._one_shot = one_shot
         self._guests = guests
@@ -103,7 +106,7 @@ class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
     async def UploadReferenceAsset(
         self, request_iterator: AsyncIterator[pb.UploadReferenceAssetRequest], context: Context
     ) -> pb.UploadReferenceAssetResponse:
-        editor = creator_of(context, guests=False)
+        editor = creator_of(context, guests=None)
 
         def start_of(metadata: pb.UploadReferenceAssetMetadata) -> AssetStart:
             kind = pb.AssetKind.Name(metadata.kind).removeprefix("ASSET_KIND_").lower()
@@ -114,7 +117,7 @@ class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
     async def UploadReferenceAssetForm(
         self, request_iterator: AsyncIterator[pb.UploadReferenceAssetFormRequest], context: Context
     ) -> pb.UploadReferenceAssetResponse:
-        editor = creator_of(context, guests=False)
+        editor = creator_of(context, guests=None)
 
         def start_of(first: pb.UploadReferenceAssetFormRequest, _: str) -> AssetStart:
             return asset_start(first.token_id, first.kind, editor.client, editor.owner_id)

@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from services.runtime.callers import GUEST_SECONDS
 from services.runtime.settings import DatabaseSettings, ObjectStoreSettings
 from services.upload.models import part_bytes_for
 
@@ -92,6 +93,15 @@ class UploadSettings(DatabaseSettings, ObjectStoreSettings):
         ),
     )
 
+    guest_seconds: int = Field(
+        GUEST_SECONDS,
+        ge=60,
+        le=366 * 24 * 3600,
+        description=(
+            "How long a guest exists after its first upload, in seconds: the lifetime of its "
+            "cookie. Then only operators can use its takes. Default: 30 days; hours in production."
+        ),
+    )
     client_max_open_uploads: int = Field(
         1_000,
         ge=0,

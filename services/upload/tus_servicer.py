@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from datetime import timedelta
 
 from google.api.httpbody_pb2 import HttpBody
 
@@ -28,8 +29,8 @@ NO_CONTENT = 204
 class TusServicer(tus_pb2_grpc.TusServiceServicer):
     """Receives resumable uploads from tus clients."""
 
-    def __init__(self, uploads: Uploads, *, guests: bool) -> None:
-        """guests: whether guests are admitted."""
+    def __init__(self, uploads: Uploads, *, guests: timedelta | None) -> None:
+        """guests: how long a new guest exists; None if guests are not admitted."""
         self._uploads = uploads
         self._guests = guests
 

@@ -1,30 +1,17 @@
-"""Every alert has a section in the runbook, and Prometheus accepts the rules."""
+"""Every alert has a section in the runbook, and the links of the runbook lead somewhere."""
 
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from stack.environment import ROOT
+from tests.deploy.alerts import alerts
 
 RUNBOOK = (ROOT / "docs" / "operations.md").read_text("utf-8")
-ALERTS = ROOT / "deploy" / "k8s" / "components" / "monitoring" / "alerts.yaml"
 SEVERITIES = ("critical", "warning")
-
-
-def groups() -> list[dict[str, Any]]:
-    spec: dict[str, Any] = yaml.safe_load(ALERTS.read_text("utf-8"))["spec"]
-    return list(spec["groups"])
-
-
-def alerts() -> list[dict[str, Any]]:
-    return [rule for group in groups() for rule in group["rules"]]
 
 
 def anchor(heading: str) -> str:
@@ -58,11 +45,3 @@ def test_links_within_the_runbook_have_a_target() -> None:
 def test_files_that_the_runbook_links_exist() -> None:
     links = re.findall(r"\]\((?!#|https:)([^)#]+)", RUNBOOK)
     assert all((ROOT / "docs" / link).exists() for link in links)
-
-
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
-def test_prometheus_accepts_the_rules(tmp_path: Path) -> None:
-    rules = tmp_path / "rules.yaml"
-    rules.write_text(yaml.safe_dump({"groups": groups()}))
-    result = subprocess.run(["promtool", "check", "rules", rules], capture_output=True, check=False)
-    assert result.returncode == 0, result.stderr.decode()

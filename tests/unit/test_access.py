@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -26,6 +27,7 @@ from services.runtime.callers import (
     OPERATOR,
     TRUSTED,
     Caller,
+    guest_expiry,
     guest_owner_id,
     is_guest,
     new_guest_token,
@@ -37,7 +39,7 @@ from sori.access.v1.access_pb2 import Access
 T = TypeVar("T")
 Metadata = Mapping[str, str]
 
-ACCOUNT_ID, GUEST = "9f1b7c5e-1111-4222-8333-444455556666", "x7fQ" * 10 + "-_A"
+ACCOUNT_ID, GUEST = "9f1b7c5e-1111-4222-8333-444455556666", "ffffffff" + "x7fQ" * 10 + "-_A"
 NOBODY: Metadata = {"x-sori-caller": "nobody"}
 AS_GUEST: Metadata = {"x-sori-caller": "guest", "x-sori-guest-token": GUEST}
 AS_LEARNER: Metadata = {"x-sori-caller": "account", "x-sori-account": ACCOUNT_ID}
@@ -276,8 +278,32 @@ def test_an_rpc_is_internal_exactly_if_the_gateway_hides_its_service(service: An
         assert name in service.internal or Access.ACCESS_INTERNAL not in found
 
 
+EXPIRY_DIGITS = 8
+
+
 def test_secrets_of_guests_are_random_and_their_ids_do_not_reveal_them() -> None:
     tokens = {new_guest_token() for _ in range(100)}
     assert len(tokens) == len({guest_owner_id(each) for each in tokens}) == 100
-    assert not any(each[:8] in guest_owner_id(each) for each in tokens)
+    secret = slice(EXPIRY_DIGITS, 2 * EXPIRY_DIGITS)
+    assert not any(each[secret] in guest_owner_id(each) for each in tokens)
     assert len(guest_owner_id(GUEST)) <= MAX_OWNER_ID_LENGTH
+
+
+class TestAGuestThatHasExpired:
+    EXPIRED = new_guest_token(-1)
+
+    def test_is_nobody(self) -> None:
+        assert caller({"x-sori-caller": "guest", "x-sori-guest-token": self.EXPIRED}) == Caller()
+
+    @pytest.mark.parametrize("found", CALLERS.values(), ids=CALLERS)
+    def test_leaves_its_takes_to_operators(self, found: Caller) -> None:
+        owner_id = guest_owner_id(self.EXPIRED)
+        assert found.may_use(owner_id, guests=True) == found.is_operator
+
+
+def test_the_id_of_a_guest_states_its_expiry() -> None:
+    before = int(time.time())
+    expiry = guest_expiry(guest_owner_id(new_guest_token(3600)))
+    assert expiry is not None
+    assert before + 3600 <= expiry <= time.time() + 3600
+    assert guest_expiry("guest:from-before-guests-expired") is None

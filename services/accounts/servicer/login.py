@@ -6,6 +6,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from services.accounts import converters
 from services.accounts.errors import SessionEnded
+from services.accounts.metrics import counted_login
 from services.accounts.parts import Parts
 from services.accounts.servicer.common import (
     account_id_of,
@@ -32,8 +33,11 @@ class LoginRpcs:
         if request.use_cookie:
             check_same_site(context)
         device, address = device_of(request.device), client_key(context)
-        account_id = await self._parts.passwords.log_in(request.email, request.password, address)
-        await self._parts.second_factor.check(account_id, proof_of(request), address)
+        with counted_login():
+            account_id = await self._parts.passwords.log_in(
+                request.email, request.password, address
+            )
+            await self._parts.second_factor.check(account_id, proof_of(request), address)
         tokens = await self._parts.sessions.begin(account_id, device=device, address=address)
         return await send_tokens(
             context,

@@ -13,10 +13,12 @@ import pytest
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
+from prometheus_client import REGISTRY
 from pydantic import SecretStr
 
 from services.accounts.errors import KeysUnavailable
 from services.accounts.key_ring import KeyRing
+from services.accounts.metrics import KeyMetrics
 from services.accounts.sealing import Sealer
 from services.accounts.settings import AccountsSettings
 from services.accounts.store import KeyStore
@@ -177,3 +179,21 @@ async def test_without_a_key_a_refresh_fails_and_the_token_stays_valid(
 def test_a_short_secret_is_refused() -> None:
     with pytest.raises(ValueError, match="32"):
         AccountsSettings(accounts_secret=SecretStr("short"))
+
+
+async def test_a_key_that_is_not_replaced_in_time_is_a_metric(
+    service: Service, settings: AccountsSettings, database: Database
+) -> None:
+    ring = replica(settings, database)
+    metrics = KeyMetrics(ring)
+    await metrics.refresh()
+    assert REGISTRY.get_sample_value("sori_accounts_can_sign") == 0
+    await ring.refresh()
+    await metrics.refresh()
+    assert REGISTRY.get_sample_value("sori_accounts_can_sign") == 1
+    assert REGISTRY.get_sample_value("sori_accounts_signing_key_overdue_seconds") == 0
+    await shift(service, minutes=int(settings.signing_key_seconds) // 60 + 120)
+    await ring.refresh()
+    await metrics.refresh()
+    late = REGISTRY.get_sample_value("sori_accounts_signing_key_overdue_seconds")
+    assert late == pytest.approx(7200, abs=300)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import grpc
 import pytest
+from prometheus_client import REGISTRY
 
 from sori.accounts.v1 import accounts_pb2 as pb
 from tests.integration.accounts.service import Service, of_nobody, reason_of
@@ -48,3 +51,19 @@ async def test_a_long_name_of_a_device_is_refused(learner: Service) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await learner.rpcs.LogIn(request, metadata=of_nobody())
     assert reason_of(refused.value) == "INVALID_FIELD"
+
+
+def logins(outcome: str) -> float:
+    """The value of the metric."""
+    labels = {"outcome": outcome}
+    return REGISTRY.get_sample_value("sori_accounts_logins_total", labels) or 0.0
+
+
+async def test_logins_are_counted_by_their_outcome(learner: Service) -> None:
+    outcomes = {PASSWORD: "SUCCEEDED", "wrong password": "CREDENTIALS_INVALID"}
+    before = {outcome: logins(outcome) for outcome in outcomes.values()}
+    for password in outcomes:
+        with suppress(grpc.aio.AioRpcError):
+            request = pb.LogInRequest(email=EMAIL, password=password)
+            await learner.rpcs.LogIn(request, metadata=of_nobody())
+    assert {each: logins(each) - before[each] for each in before} == dict.fromkeys(before, 1.0)

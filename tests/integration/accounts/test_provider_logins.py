@@ -25,7 +25,7 @@ from services.accounts.tables import (
     passkeys,
     sessions,
 )
-from services.runtime.callers import guest_owner_id
+from services.runtime.callers import guest_owner_id, new_guest_token
 from services.runtime.database import Database
 from sori.accounts.v1 import accounts_pb2 as pb
 from tests.integration.accounts.oidc import (
@@ -41,7 +41,7 @@ from tests.integration.accounts.serving import Accounts, Outcome, serving
 pytestmark = pytest.mark.skipif(not IS_INSTALLED, reason="Node.js and npm are not installed")
 
 KIM = {"sub": "kim", "email": "Kim@Example.com", "email_verified": True, "name": "김소리"}
-GUEST_TOKEN = "g" * 43
+GUEST_TOKEN = new_guest_token()
 UNVERIFIED_KIM = {**KIM, "email_verified": False}
 
 

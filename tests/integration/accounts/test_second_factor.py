@@ -15,13 +15,14 @@ from services.accounts.sealing import Sealer
 from services.accounts.second_factor import Proof, SecondFactor
 from services.accounts.store.second_factors import FREE_ATTEMPTS
 from services.accounts.tables import accounts, audit, recovery_codes
+from services.runtime.callers import new_guest_token
 from services.runtime.database import Database
 from sori.accounts.v1 import accounts_pb2 as pb
 from tests.integration.accounts.serving import SECRET, Accounts, identity, serving
 
 ACCOUNT = UUID(int=7)
 CALLER = identity(ACCOUNT)
-GUEST_TOKEN = "g" * 43
+GUEST_TOKEN = new_guest_token()
 
 
 @pytest.fixture

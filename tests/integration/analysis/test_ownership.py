@@ -196,6 +196,20 @@ async def test_everyone_who_knows_the_id_uses_an_analysis_of_a_guest(
     await call(stub, job_id, OTHER)
 
 
+@every_call
+async def test_an_analysis_of_a_guest_that_has_expired_is_like_an_unknown_one(
+    store: JobStore, stub: Stub, call: Call
+) -> None:
+    expired = new_guest_token(-1)
+    job_id = await failed(store, guest_owner_id(expired))
+    own = (("x-sori-caller", "guest"), ("x-sori-guest-token", expired))
+    for metadata in (own, GUEST, OTHER, NOBODY):
+        _, _, reason = await refusal_of(call(stub, job_id, metadata))
+        assert reason == "JOB_NOT_FOUND"
+    assert await listed(stub, own) == []
+    await CALLS["GetAnalysis"](stub, job_id, OPERATOR)
+
+
 async def test_without_guests_the_analyses_of_guests_exist_only_for_operators(
     database: Database, store: JobStore
 ) -> None:

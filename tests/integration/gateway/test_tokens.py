@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import grpc
 import httpx
 import pytest
 
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
+from stack.ports import free_ports
 from tests.integration.gateway.fake_services import Services
 from tests.integration.gateway.issuer import Key, bearer, claims, encoded, encoded_json
 from tests.integration.gateway.process import Gateway, reason
@@ -97,6 +100,18 @@ def test_an_invalid_token_is_refused_over_grpc(
     with pytest.raises(grpc.RpcError) as refused:
         stub.GetToken(catalog_pb2.GetTokenRequest(id=1), metadata=metadata)
     assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_a_token_is_verified_only_once_by_a_thread(services: Services, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    with Gateway(tmp_path, services, gateway_ops_port=port).running() as client:
+        token = bearer(services.key.signed(claims()))
+        # The client has one connection, which stays on one thread.
+        for _ in range(5):
+            assert client.get("/tokens/1", headers=token).status_code == 200
+        metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    (hits,) = re.findall(r"^envoy_http_jwt_authn_jwt_cache_hit{.*} (\d+)$", metrics, re.MULTILINE)
+    assert int(hits) == 4
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ class Service:
     async def _serve(self) -> None:
         self._server = grpc.aio.server(interceptors=[CallInterceptor()])
         tus_pb2_grpc.add_TusServiceServicer_to_server(
-            TusServicer(self._uploads, guests=True), self._server
+            TusServicer(self._uploads, guests=timedelta(days=30)), self._server
         )
         upload_pb2_grpc.add_UploadServiceServicer_to_server(
             UploadsByGrpc(),  # type: ignore[abstract]

@@ -191,10 +191,10 @@ async def callers_of(process: Process) -> AsyncIterator[Callers]:
     interceptors = [CallInterceptor(), AccessCheck(guests=process.guests)]
     server = grpc.aio.server(interceptors=interceptors)
     upload_pb2_grpc.add_UploadServiceServicer_to_server(
-        UploadServicer(process.uploads, process.one_shot, guests=process.guests), server
+        UploadServicer(process.uploads, process.one_shot, guests=process.guest_lifetime), server
     )
     tus_pb2_grpc.add_TusServiceServicer_to_server(
-        TusServicer(process.uploads, guests=process.guests), server
+        TusServicer(process.uploads, guests=process.guest_lifetime), server
     )
     upload_pb2_grpc.add_UploadOwnerServiceServicer_to_server(
         UploadOwnerServicer(process.owned), server

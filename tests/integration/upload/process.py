@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
+from services.runtime.callers import GUEST_SECONDS
 from services.runtime.database import Database
 from services.runtime.object_store import ObjectStore
 from services.runtime.settings import DatabaseSettings
@@ -139,7 +140,13 @@ class Process:
     submissions: int = 32
     account: Quota = field(default_factory=Quota)
     guests: bool = True
+    guest_seconds: int = GUEST_SECONDS
     upload_id: UUID = field(default_factory=uuid7)
+
+    @property
+    def guest_lifetime(self) -> timedelta | None:
+        """How long a new guest exists; None if guests are not admitted."""
+        return timedelta(seconds=self.guest_seconds) if self.guests else None
 
     def __post_init__(self) -> None:
         catalog = CatalogClient(grpc.aio.insecure_channel(self.backends.catalog_address))

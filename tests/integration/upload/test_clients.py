@@ -76,7 +76,7 @@ async def tus_client(process: Process) -> AsyncIterator[TusClient]:
     """The client of a tus service that runs on this process."""
     server = grpc.aio.server(interceptors=[CallInterceptor()])
     tus_pb2_grpc.add_TusServiceServicer_to_server(
-        TusServicer(process.uploads, guests=process.guests), server
+        TusServicer(process.uploads, guests=process.guest_lifetime), server
     )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -205,6 +205,7 @@ def attempts(callers: Callers) -> dict[str, Any]:
     }
 
 
+HOUR_SECONDS = 3600
 ATTEMPTS = ("get", "write", "finish", "cancel", "HEAD", "PATCH", "DELETE")
 
 
@@ -328,6 +329,29 @@ class TestGuests:
     ) -> None:
         answer = await callers.create(guest("too short"), backends.token_id)
         assert await owner_of(backends, answer.message.upload_id) == answer.guest_id
+
+    async def test_a_secret_that_lives_longer_than_a_new_one_is_replaced(
+        self, backends: Backends
+    ) -> None:
+        made_up = guest(new_guest_token(2 * HOUR_SECONDS))
+        async with callers_of(Process(backends, guest_seconds=HOUR_SECONDS)) as callers:
+            answer = await callers.create(made_up, backends.token_id)
+            assert f"Max-Age={HOUR_SECONDS}" in str(answer.header("set-cookie"))
+            assert await owner_of(backends, answer.message.upload_id) == answer.guest_id
+            again = await callers.create(guest(answer.guest_token), backends.token_id)
+            assert again.header("set-cookie") is None
+
+    @pytest.mark.parametrize("attempt", ATTEMPTS)
+    async def test_an_upload_of_a_guest_that_has_expired_is_like_an_unknown_one(
+        self, backends: Backends, callers: Callers, attempt: str
+    ) -> None:
+        # One that expires at once, while it creates its upload.
+        async with callers_of(Process(backends, guest_seconds=0)) as expiring:
+            created = await expiring.create(NOBODY, backends.token_id)
+        for user in (guest(created.guest_token), NOBODY, new_guest(), account()):
+            refusal = await refusal_of(attempts(callers)[attempt](user, created.message.upload_id))
+            assert refusal.reason == "UPLOAD_NOT_FOUND"
+        await callers.get(OPERATOR, created.message.upload_id)
 
     async def test_roles_of_callers_without_an_account_do_not_matter(
         self, backends: Backends, callers: Callers
