@@ -179,6 +179,15 @@ FIELDS: Mapping[str, Json] = {
     },
     "UploadReferenceAssetResponse.token_revision": _count(4),
     "UploadReferenceAssetResponse.object_key": {"example": "references/1/voice"},
+    "UploadPictureResponse.content_type": {
+        "enum": ["image/png", "image/jpeg", "image/webp"],
+        "example": "image/png",
+    },
+    "Picture.content_type": {
+        "enum": ["image/png", "image/jpeg", "image/webp"],
+        "example": "image/png",
+    },
+    "Picture.url": {"example": "https://s3.example/sori/pictures/1?X-Amz-Signature=0"},
     "GetTusUploadOptionsRequest.upload_id": {"example": UPLOAD_ID},
 }
 """JSON Schema keywords and an example, by field name or by message and field name."""
@@ -246,6 +255,10 @@ REASON_STATUSES: Mapping[str, int] = {
     "UNSUPPORTED_AUDIO": 415,
     "UNSUPPORTED_ASSET": 415,
     "UNSUPPORTED_MEDIA_TYPE": 415,
+    "EMPTY_PICTURE": 400,
+    "UNSUPPORTED_PICTURE": 415,
+    "PICTURE_TOO_LARGE": 413,
+    "ACCOUNTS_UNAVAILABLE": 503,
     "RECORDING_TOO_LARGE": 413,
     "RECORDING_TOO_LONG": 413,
     "UPLOAD_IDLE": 408,

@@ -277,6 +277,7 @@ _BINARY: Json = {"type": "string", "format": "binary", "description": "The next 
 RAW_BODIES: Mapping[str, RawBody] = {
     "UploadAudioForm": _FORM,
     "UploadReferenceAssetForm": _FORM,
+    "UploadPictureForm": _FORM,
     "CreateTusUpload": RawBody(_TUS_MEDIA_TYPE, schema=_BINARY, required=False),
     "WriteTusUpload": RawBody(_TUS_MEDIA_TYPE, schema=_BINARY),
     "ReportAnalysis": RawBody("application/json", message="sori.analysis.v1.AnalysisReport"),

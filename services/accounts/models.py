@@ -16,6 +16,15 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True)
+class Picture:
+    """The picture of an account: an object in S3. size: bytes."""
+
+    object_key: str
+    content_type: str
+    size: int
+
+
+@dataclass(frozen=True)
 class Account:
     """An account that is not deleted.
 
@@ -33,6 +42,7 @@ class Account:
     has_totp: bool = False
     roles: tuple[Role, ...] = ()
     providers: tuple[str, ...] = ()
+    picture: Picture | None = None
 
 
 @dataclass(frozen=True)

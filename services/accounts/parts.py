@@ -10,6 +10,7 @@ from services.accounts.key_ring import KeyRing
 from services.accounts.mailer import Mailer
 from services.accounts.outbox import Outbox
 from services.accounts.passwords import Passwords
+from services.accounts.pictures import PictureObjects
 from services.accounts.provider_http import ProviderHttp
 from services.accounts.provider_logins import ProviderLogins
 from services.accounts.sealing import Sealer
@@ -25,6 +26,7 @@ from services.accounts.store import (
     SessionStore,
 )
 from services.runtime.database import Database
+from services.runtime.object_store import ObjectStore
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Parts:
     second_factor: SecondFactor
     provider_http: ProviderHttp
     provider_logins: ProviderLogins
+    pictures: PictureObjects
     analyses: AnalysisOwnerClient
     uploads: UploadOwnerClient
 
@@ -53,8 +56,9 @@ class Parts:
         database: Database,
         analyses: AnalysisOwnerClient,
         uploads: UploadOwnerClient,
+        objects: ObjectStore,
     ) -> Self:
-        """Build all parts on one database."""
+        """Build all parts on one database. objects: the bucket with the pictures."""
         sealer = Sealer(
             settings.accounts_secret.get_secret_value(),
             settings.accounts_secret_previous.get_secret_value(),
@@ -81,6 +85,7 @@ class Parts:
             second_factor=SecondFactor(database, sealer),
             provider_http=provider_http,
             provider_logins=ProviderLogins.assemble(settings, database, sealer, provider_http),
+            pictures=PictureObjects(objects, settings.picture_url_seconds),
             analyses=analyses,
             uploads=uploads,
         )

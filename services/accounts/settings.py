@@ -10,11 +10,11 @@ from pydantic import Field, HttpUrl, SecretStr, field_validator
 from services.accounts.providers import Provider, parse_providers
 from services.accounts.return_to import origin_of
 from services.accounts.smtp_url import SmtpUrl
-from services.runtime.settings import DatabaseSettings
+from services.runtime.settings import DatabaseSettings, ObjectStoreSettings
 
 
-class AccountsSettings(DatabaseSettings):
-    """Addresses, lifetimes of tokens and keys, mail."""
+class AccountsSettings(DatabaseSettings, ObjectStoreSettings):
+    """Addresses, lifetimes of tokens and keys, mail, pictures."""
 
     accounts_listen: str = Field("127.0.0.1:50054", description="host:port to listen on.")
     accounts_max_calls: int = Field(
@@ -70,6 +70,12 @@ class AccountsSettings(DatabaseSettings):
         30 * 24 * 3600.0,
         ge=3600,
         description="How long a key signs access tokens before the next one replaces it.",
+    )
+    picture_url_seconds: int = Field(
+        3600,
+        ge=60,
+        le=7 * 24 * 3600,
+        description="How long the URL of an account's picture is valid.",
     )
     smtp_url: SecretStr = Field(
         SecretStr("smtp://localhost:15025"),

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 from services.runtime.access import caller_of
 from services.runtime.callers import Caller, guest_owner_id, new_guest_token
 from services.runtime.client_address import client_key
 from services.runtime.interceptors import Context, call_metadata
+from services.runtime.shared_errors import CredentialsMissing
 from services.upload.client_limits import client_of
 from services.upload.request_ids import RequestId
 
@@ -61,6 +63,19 @@ def creator_of(context: Context, *, guests: bool) -> Creator:
     guest = replace(caller, owner_id=guest_owner_id(token))
     is_secure = call_metadata(context).get("x-forwarded-proto") == "https"
     return Creator(guest, client, "", _headers(token, is_secure=is_secure))
+
+
+def account_of(creator: Creator) -> UUID:
+    """The caller's account at the accounts service.
+
+    Errors: CredentialsMissing for guests, services, and accounts of other issuers.
+    """
+    if not creator.caller.is_account:
+        raise CredentialsMissing
+    try:
+        return UUID(creator.owner_id)
+    except ValueError:
+        raise CredentialsMissing from None
 
 
 def _headers(token: str, *, is_secure: bool) -> Headers:

@@ -61,6 +61,7 @@ class ErasureRpcs:
             raise CredentialsMissing from None
         sessions = await self._parts.sessions.list_open(account_id)
         analyses = self._parts.analyses.export(str(account_id))
+        message = converters.account_to(account, await self._parts.pictures.url(account))
         await context.send_initial_metadata(_DOWNLOAD)
-        async for piece in export_document(account, sessions, analyses):
+        async for piece in export_document(message, sessions, analyses):
             yield HttpBody(content_type="application/json", data=piece)

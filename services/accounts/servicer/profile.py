@@ -1,4 +1,4 @@
-"""The caller's profile, password and e-mail address."""
+"""The caller's profile, picture, password and e-mail address."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from services.accounts.parts import Parts
 from services.accounts.profile_fields import profile_of
 from services.accounts.profiles import Profiles
 from services.accounts.servicer.common import account_id_of, session_id_of
-from services.accounts.store import MailStore, ProfileStore
+from services.accounts.store import MailStore, PictureStore, ProfileStore
 from services.runtime.client_address import client_key
 from services.runtime.field_masks import apply_update
 from services.runtime.interceptors import Context, call_language
@@ -19,7 +19,7 @@ from sori.accounts.v1 import accounts_pb2 as pb
 
 
 class ProfileRpcs:
-    """The caller's profile, password and e-mail address."""
+    """The caller's profile, picture, password and e-mail address."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -30,9 +30,10 @@ class ProfileRpcs:
             parts.passwords,
             parts.outbox,
         )
+        self._pictures = PictureStore(parts.database)
 
     async def GetMe(self, request: pb.GetMeRequest, context: Context) -> pb.Account:
-        return converters.account_to(await self._me(context))
+        return await self._message_of(await self._me(context))
 
     async def UpdateMe(self, request: pb.UpdateMeRequest, context: Context) -> pb.Account:
         present = await self._me(context)
@@ -45,7 +46,11 @@ class ProfileRpcs:
             prefix="account.",
         )
         await self._profiles.update(present.account_id, profile)
-        return converters.account_to(await self._parts.accounts.get(present.account_id))
+        return await self._message_of(await self._parts.accounts.get(present.account_id))
+
+    async def DeletePicture(self, request: pb.DeletePictureRequest, context: Context) -> Empty:
+        await self._pictures.remove(account_id_of(context))
+        return Empty()
 
     async def ChangePassword(self, request: pb.ChangePasswordRequest, context: Context) -> Empty:
         await self._profiles.change_password(
@@ -66,6 +71,9 @@ class ProfileRpcs:
             language=call_language(context),
         )
         return Empty()
+
+    async def _message_of(self, account: Account) -> pb.Account:
+        return converters.account_to(account, await self._parts.pictures.url(account))
 
     async def _me(self, context: Context) -> Account:
         return await self._parts.accounts.get(account_id_of(context))

@@ -16,6 +16,7 @@ from services.accounts.store.keys import KeyStore, StoredKey
 from services.accounts.store.mail_links import MailLinkStore
 from services.accounts.store.mails import MailStore
 from services.accounts.store.operators import OperatorStore
+from services.accounts.store.pictures import PictureStore
 from services.accounts.store.profiles import ProfileStore
 from services.accounts.store.roles import RoleStore
 from services.accounts.store.sessions import SessionStore
@@ -35,6 +36,7 @@ __all__ = [
     "MailStore",
     "NewAccount",
     "OperatorStore",
+    "PictureStore",
     "ProfileStore",
     "RoleStore",
     "SessionStore",
