@@ -134,12 +134,17 @@ def guess_limits(purpose: str, account: str, address: str, free: int) -> tuple[L
 
     account: its e-mail address or id. address: of the client. free: for the network address.
     """
-    of_address = Policy(free, _SECOND, _MINUTE, recovery=10 * _SECOND)
     return (
         Limit(purpose, Scope.PAIR, f"{account} {address}", _GUESSES_OF_PAIR),
         Limit(purpose, Scope.ACCOUNT, account, _GUESSES_OF_ACCOUNT),
-        Limit(purpose, Scope.ADDRESS, address, of_address),
+        address_limit(purpose, address, free),
     )
+
+
+def address_limit(purpose: str, address: str, free: int) -> Limit:
+    """The limit on attempts from one network address. free: attempts without a pause."""
+    policy = Policy(free, _SECOND, _MINUTE, recovery=10 * _SECOND)
+    return Limit(purpose, Scope.ADDRESS, address, policy)
 
 
 def mail_limits(recipient: str, address: str, free: int) -> tuple[Limit, ...]:

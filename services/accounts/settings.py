@@ -99,7 +99,8 @@ class AccountsSettings(DatabaseSettings, ObjectStoreSettings):
         ge=0,
         description=(
             "Wrong passwords that one client address may send before each further one must wait, "
-            "from 1 s up to 1 minute; the count falls by one every 10 s; 0: unlimited."
+            "from 1 s up to 1 minute; the count falls by one every 10 s; 0: unlimited. As many "
+            "logins at providers may start, and fail, before further ones wait."
         ),
     )
     accounts_mails_per_address: int = Field(

@@ -174,11 +174,13 @@ def _reason_in(error: grpc.aio.AioRpcError) -> str:
 
 @asynccontextmanager
 async def serving(
-    database: Database, providers: Mapping[str, Mapping[str, Any]]
+    database: Database, providers: Mapping[str, Mapping[str, Any]], **values: Any
 ) -> AsyncIterator[Accounts]:
-    """The service with these login providers."""
+    """The service with these login providers. values: of further settings."""
     settings = AccountsSettings(
-        accounts_secret=SecretStr(SECRET), accounts_providers=SecretStr(json.dumps(providers))
+        accounts_secret=SecretStr(SECRET),
+        accounts_providers=SecretStr(json.dumps(providers)),
+        **values,
     )
     clock = Clock()
     async with AsyncExitStack() as resources:
