@@ -189,7 +189,16 @@ class _Document:
         self, message: Descriptor, direction: Direction, without: Collection[str] = ()
     ) -> Json:
         schema = self._schemas.reference(message, direction, without=without)
-        return {"required": True, "content": self._json(schema)}
+        return {
+            "required": self._needs_body(schema, direction),
+            "content": self._json(schema),
+        }
+
+    def _needs_body(self, schema: Json, direction: Direction) -> bool:
+        """Whether a request without a body is refused: one that lacks a required field."""
+        if direction is Direction.UPDATE or "$ref" not in schema:
+            return True
+        return "required" in self._schemas.components[schema["$ref"].rpartition("/")[2]]
 
     def _json(self, schema: Json) -> Json:
         example = example_of(schema, self._schemas.components)

@@ -85,7 +85,8 @@ HEADERS: Mapping[str, Header] = {
                 "example": "token_id MQ==,filename dGFrZS53YXY=",
             },
             "Pairs of a key and a base64 value, separated by commas: `token_id` (required for a"
-            " recording) and `filename`.",
+            " recording) and `filename`; `purpose` with the value `picture` for the picture of the"
+            " caller's account.",
         ),
         Header(
             "Upload-Checksum",

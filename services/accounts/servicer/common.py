@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 from services.accounts import converters
-from services.accounts.errors import CrossSiteRequest
+from services.accounts.errors import AccountNotFound, CrossSiteRequest
 from services.accounts.models import IssuedTokens
 from services.runtime.access import caller_of
 from services.runtime.errors import FieldViolation, InvalidField
@@ -37,6 +39,20 @@ def account_id_of(context: Context) -> UUID:
         return UUID(caller.owner_id)
     except ValueError:
         # An account of an external issuer.
+        raise CredentialsMissing from None
+
+
+@contextmanager
+def own_account(context: Context) -> Iterator[UUID]:
+    """The id of the caller's account, for calls about it.
+
+    The access token of a deleted account outlives it for minutes; its caller has no account.
+    Errors: CredentialsMissing.
+    """
+    account_id = account_id_of(context)
+    try:
+        yield account_id
+    except AccountNotFound:
         raise CredentialsMissing from None
 
 

@@ -158,7 +158,7 @@ def test_calls_without_a_need_for_a_token_accept_an_expired_one(
     client: httpx.Client, services: Services, method: str, path: str
 ) -> None:
     expired = services.key.signed(claims(exp=1))
-    body = {} if method == "POST" else None
+    body: dict[str, str] | None = {} if method == "POST" else None
     answer = client.request(method, path, json=body, headers=bearer(expired))
     # 501: the rpc is not implemented here.
     assert answer.status_code in (200, 302, 501), answer.text
