@@ -39,7 +39,8 @@ def _has_empty_name(value: object) -> bool:
 
 
 def has_null(case: AnyCase) -> bool:
-    return isinstance(case.body, dict) and None in case.body.values()
+    values = case.body.values() if isinstance(case.body, dict) else ()
+    return any(each is None or (isinstance(each, list) and None in each) for each in values)
 
 
 def has_value_for_list(case: AnyCase) -> bool:
@@ -299,7 +300,8 @@ EXPECTED = (
         AcceptedNegativeData,
         200,
         "",
-        "A field that is null is the same as an absent one, as in all JSON of protobuf.",
+        "A field or an element that is null is the same as an absent one, as in all JSON of"
+        " protobuf.",
         sent=has_null,
     ),
     Expected(
