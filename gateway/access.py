@@ -20,6 +20,7 @@ from gateway.contract import methods
 _OPTION = "sori.access.v1.access"
 _PREFIX = "ACCESS_"
 _CATALOG = "/sori.catalog.v1.CatalogService/"
+_ACCOUNTS = "/sori.accounts.v1.AccountService/"
 
 ROLES = ("catalog_editor", "operator")
 """The roles of accounts. An operator may do everything that a person may do."""
@@ -87,6 +88,15 @@ def read_access(descriptor: Path, services: Collection[str]) -> Mapping[str, Acc
     files = FileDescriptorSet.FromString(descriptor.read_bytes())
     option = AccessOption(files)
     return {rpc: option.of(rpc, method.options) for rpc, method in methods(files, services)}
+
+
+def ignores_invalid_token(rpc: str, access: Access) -> bool:
+    """Whether the gateway treats a caller with an invalid access token as one without a token.
+
+    rpc: its path. The rpcs of accounts that everyone may call do: browsers and apps send their
+    expired token also when they log in, refresh or log out.
+    """
+    return access is Access.PUBLIC and rpc.startswith(_ACCOUNTS)
 
 
 class Callers(Enum):

@@ -1,11 +1,18 @@
 -- Refuses a method that a path does not accept (405), and a JSON body with another media type
 -- (415). `PATHS` above is generated from the contract: a pattern for each path, and its methods.
 
+local VARIABLE = "[^/:]+"
+
+-- A path without variables is another resource than a path with variables that it matches:
+-- `/accounts/clients` names no account.
 local function allowed_methods(path)
   local found = {}
   for pattern, methods in pairs(PATHS) do
     if path:match(pattern) then
+      local is_literal = not pattern:find(VARIABLE, 1, true)
+      if is_literal then found = {} end
       for _, method in ipairs(methods) do found[method] = true end
+      if is_literal then break end
     end
   end
   -- `http_compat.lua` turns HEAD into GET.

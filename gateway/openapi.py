@@ -16,7 +16,6 @@ from collections.abc import Collection, Iterator
 from itertools import chain
 from pathlib import Path
 
-from gateway.access import Access
 from gateway.local_replies import LOCAL_REPLIES
 from gateway.openapi_access import SECURITY_SCHEMES, described, may_return, security
 from gateway.openapi_contract import (
@@ -190,7 +189,16 @@ class _Document:
         self, message: Descriptor, direction: Direction, without: Collection[str] = ()
     ) -> Json:
         schema = self._schemas.reference(message, direction, without=without)
-        return {"required": True, "content": self._json(schema)}
+        return {
+            "required": self._needs_body(schema, direction),
+            "content": self._json(schema),
+        }
+
+    def _needs_body(self, schema: Json, direction: Direction) -> bool:
+        """Whether a request without a body is refused: one that lacks a required field."""
+        if direction is Direction.UPDATE or "$ref" not in schema:
+            return True
+        return "required" in self._schemas.components[schema["$ref"].rpartition("/")[2]]
 
     def _json(self, schema: Json) -> Json:
         example = example_of(schema, self._schemas.components)
@@ -247,11 +255,24 @@ class _Document:
     def _errors(self, method: Descriptor, rule: Rule) -> Json:
         reasons: dict[int, list[str]] = defaultdict(list)
         for status, reason in chain(
-            self._reasons(method, rule), _gateway_reasons(rule, self._contract.access(method))
+            self._reasons(method, rule), self._gateway_reasons(method, rule)
         ):
             if reason not in reasons[status]:
                 reasons[status].append(reason)
         return {str(status): _error(reasons[status], rule) for status in sorted(reasons)}
+
+    def _gateway_reasons(self, method: Descriptor, rule: Rule) -> Iterator[tuple[int, str]]:
+        """The statuses and reasons of the errors that the gateway returns itself."""
+        rpc = f"/{method.containing_service.full_name}/{method.name}"
+        access = self._contract.access(method)
+        for reply in LOCAL_REPLIES:
+            status = reply.sent_as or reply.http_status
+            if status in UNLISTED_STATUSES or (status in BODY_STATUSES and not rule.body):
+                continue
+            if not may_return(rpc, access, reply.reason):
+                continue
+            for each in (status,) if status else _GATEWAY_FAILURES:
+                yield each, reply.reason
 
     def _reasons(self, method: Descriptor, rule: Rule) -> Iterator[tuple[int, str]]:
         """The statuses and reasons that the comments of the method and its service name."""
@@ -316,18 +337,6 @@ def _summary(comment: str) -> str:
     paragraph = " ".join(comment.partition("\n\n")[0].split())
     found = _FIRST_SENTENCE.match(paragraph)
     return (found[1] if found else paragraph).removesuffix(".")
-
-
-def _gateway_reasons(rule: Rule, access: Access) -> Iterator[tuple[int, str]]:
-    """The statuses and reasons of the errors that the gateway returns itself."""
-    for reply in LOCAL_REPLIES:
-        status = reply.sent_as or reply.http_status
-        if status in UNLISTED_STATUSES or (status in BODY_STATUSES and not rule.body):
-            continue
-        if not may_return(access, reply.reason):
-            continue
-        for each in (status,) if status else _GATEWAY_FAILURES:
-            yield each, reply.reason
 
 
 def _error(reasons: list[str], rule: Rule) -> Json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.access import Access
+from gateway.access import Access, ignores_invalid_token
 
 Json = dict[str, Any]
 
@@ -68,11 +68,14 @@ def described(comment: str, access: Access) -> str:
     return f"{comment}\n\n{about}" if about else comment
 
 
-def may_return(access: Access, reason: str) -> bool:
-    """Whether an operation may return an error of the gateway about credentials."""
+def may_return(rpc: str, access: Access, reason: str) -> bool:
+    """Whether an operation may return an error of the gateway about credentials.
+
+    rpc: its path in gRPC.
+    """
     if reason == "CREDENTIALS_INVALID":
         # The gateway ignores the credentials of the analysis server.
-        return access is not Access.ANALYSIS_SERVER
+        return access is not Access.ANALYSIS_SERVER and not ignores_invalid_token(rpc, access)
     if reason == "CREDENTIALS_MISSING":
         return access.needs_account or access.admits_guests
     return reason != "ROLE_MISSING" or bool(access.role)

@@ -24,6 +24,14 @@ _NO_NUL = r"^[^\u0000]*$"
 _LANGUAGE_CODE = r"^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*)?$"
 _OBJECT_KEY = r"^references/[A-Za-z0-9/_-]+([.][A-Za-z0-9/_-]+)*$"
 _REASON = r"^[A-Z][A-Z0-9_]{0,63}$"
+_PROVIDER = r"^[a-z][a-z0-9-]{0,30}$"
+_LANGUAGES = ["ko", "en"]
+_PASSWORD: Json = {"maxLength": 256, "pattern": _NO_NUL, "example": "correct horse battery"}
+_NEW_PASSWORD: Json = {**_PASSWORD, "minLength": 8}
+_PICTURE_TYPE: Json = {
+    "enum": ["image/png", "image/jpeg", "image/webp"],
+    "example": "image/png",
+}
 _STATUSES = ["processing", "completed", "failed", "cancelled"]
 _TOKEN_STATUSES = _STATUSES[:3]
 
@@ -98,6 +106,14 @@ FIELDS: Mapping[str, Json] = {
     "size": {"pattern": "^[0-9]+$", "example": "101484"},
     "message": {"example": "분석 완료"},
     "email": {"maxLength": 254, "example": "me@example.com"},
+    "provider": {"pattern": _PROVIDER, "example": "google"},
+    "password": _PASSWORD,
+    "current_password": _PASSWORD,
+    "new_password": _NEW_PASSWORD,
+    "device": _text(100, "Chrome on Windows"),
+    "time_zone": {"maxLength": 64, "example": "Asia/Seoul"},
+    "language": {"enum": ["", *_LANGUAGES], "example": "ko"},
+    "totp_code": {"example": "123456"},
     "grant_type": {"enum": ["client_credentials"]},
     # Of one message. These precede the ones above.
     "CreateActorRequest.request_id": _UUID,
@@ -179,6 +195,19 @@ FIELDS: Mapping[str, Json] = {
     },
     "UploadReferenceAssetResponse.token_revision": _count(4),
     "UploadReferenceAssetResponse.object_key": {"example": "references/1/voice"},
+    "Account.language": {"enum": _LANGUAGES, "example": "ko"},
+    "Account.name": _text(100, "다나"),
+    "SignUpRequest.name": _text(100, "다나"),
+    "SignUpRequest.password": _NEW_PASSWORD,
+    # Empty for internal clients.
+    "Tokens.session_id": {"example": JOB_ID},
+    # Empty for changes of no account.
+    "AuditEntry.account_id": {"example": JOB_ID},
+    "CreateClientRequest.name": _text(100, "reports", required=True),
+    "CreateClientResponse.client_id": _UUID,
+    "UploadPictureResponse.content_type": _PICTURE_TYPE,
+    "Picture.content_type": _PICTURE_TYPE,
+    "Picture.url": {"example": "https://s3.example/sori/pictures/1?X-Amz-Signature=0"},
     "GetTusUploadOptionsRequest.upload_id": {"example": UPLOAD_ID},
 }
 """JSON Schema keywords and an example, by field name or by message and field name."""
@@ -246,6 +275,10 @@ REASON_STATUSES: Mapping[str, int] = {
     "UNSUPPORTED_AUDIO": 415,
     "UNSUPPORTED_ASSET": 415,
     "UNSUPPORTED_MEDIA_TYPE": 415,
+    "EMPTY_PICTURE": 400,
+    "UNSUPPORTED_PICTURE": 415,
+    "PICTURE_TOO_LARGE": 413,
+    "ACCOUNTS_UNAVAILABLE": 503,
     "RECORDING_TOO_LARGE": 413,
     "RECORDING_TOO_LONG": 413,
     "UPLOAD_IDLE": 408,

@@ -85,7 +85,8 @@ HEADERS: Mapping[str, Header] = {
                 "example": "token_id MQ==,filename dGFrZS53YXY=",
             },
             "Pairs of a key and a base64 value, separated by commas: `token_id` (required for a"
-            " recording) and `filename`.",
+            " recording) and `filename`; `purpose` with the value `picture` for the picture of the"
+            " caller's account.",
         ),
         Header(
             "Upload-Checksum",
@@ -277,6 +278,7 @@ _BINARY: Json = {"type": "string", "format": "binary", "description": "The next 
 RAW_BODIES: Mapping[str, RawBody] = {
     "UploadAudioForm": _FORM,
     "UploadReferenceAssetForm": _FORM,
+    "UploadPictureForm": _FORM,
     "CreateTusUpload": RawBody(_TUS_MEDIA_TYPE, schema=_BINARY, required=False),
     "WriteTusUpload": RawBody(_TUS_MEDIA_TYPE, schema=_BINARY),
     "ReportAnalysis": RawBody("application/json", message="sori.analysis.v1.AnalysisReport"),

@@ -15,7 +15,7 @@ from dotenv import dotenv_values, find_dotenv
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import ValidationError
 
-from gateway.access import policies, read_access
+from gateway.access import ignores_invalid_token, policies, read_access
 from gateway.contract import Binding, bound_fields, methods_of_paths, read_bindings
 from gateway.issuers import FAILURE, Issuer
 from gateway.local_replies import LOCAL_REPLIES
@@ -127,7 +127,7 @@ def _scripts(settings: GatewaySettings) -> dict[str, str]:
         "http_compat_lua": _http_compat(settings),
         "credentials_lua": f"ACCESS_COOKIE = {_quoted(settings.gateway_access_cookie)}\n"
         + _script("credentials"),
-        "identity_lua": _identity(settings),
+        "identity_lua": _identity(settings, bindings),
         "keys_lua": f"KEPT_SECONDS = {_KEYS_KEPT_SECONDS}\n" + _script("keys"),
         "body_budget_lua": f"BUDGET_BYTES = {settings.client_body_bytes}\n"
         + _script("body_budget"),
@@ -175,7 +175,18 @@ def _http_compat(settings: GatewaySettings) -> str:
     return "".join(lines) + _script("http_compat")
 
 
-def _identity(settings: GatewaySettings) -> str:
+def _lenient_paths(
+    settings: GatewaySettings, bindings: Sequence[Binding]
+) -> Mapping[str, Sequence[str]]:
+    """The paths, over HTTP and gRPC, at which an invalid access token is ignored."""
+    access = read_access(settings.gateway_descriptor, _public_services(settings))
+    rpcs = [rpc for rpc, each in access.items() if ignores_invalid_token(rpc, each)]
+    over_grpc = [Binding(rpc, "POST", rpc, "", is_stream=False) for rpc in rpcs]
+    over_http = [each for each in bindings if each.rpc in rpcs]
+    return methods_of_paths([*over_grpc, *over_http])
+
+
+def _identity(settings: GatewaySettings, bindings: Sequence[Binding]) -> str:
     issuers = (
         f"[{_quoted(issuer.name)}] = {{ prefix = {_quoted(issuer.prefix)},"
         f" roles_claim = {_quoted(issuer.roles_claim)}, roles = {_lua_map(issuer.roles)} }}"
@@ -186,6 +197,7 @@ def _identity(settings: GatewaySettings) -> str:
         f"ISSUERS = {{ {', '.join(issuers)} }}",
         f"ANONYMOUS_ROLES = {_quoted(roles)}",
         f"CLOCK_SKEW_SECONDS = {_CLOCK_SKEW_SECONDS}",
+        f"LENIENT_PATHS = {_lua_table(_lenient_paths(settings, bindings))}",
     )
     return "\n".join(constants) + "\n" + _script("identity")
 

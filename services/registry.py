@@ -64,7 +64,9 @@ ANALYSIS = Service(
 )
 
 ACCOUNTS = Service(
-    "accounts", ("sori.accounts.v1.AccountService", "sori.accounts.v1.AccountAdminService")
+    "accounts",
+    ("sori.accounts.v1.AccountService", "sori.accounts.v1.AccountAdminService"),
+    internal=("sori.accounts.v1.AccountPictureService",),
 )
 
 SERVICES = (CATALOG, UPLOAD, ANALYSIS, ACCOUNTS)

@@ -137,20 +137,14 @@ def guess_limits(purpose: str, account: str, address: str, free: int) -> tuple[L
     return (
         Limit(purpose, Scope.PAIR, f"{account} {address}", _GUESSES_OF_PAIR),
         Limit(purpose, Scope.ACCOUNT, account, _GUESSES_OF_ACCOUNT),
-        Limit(purpose, Scope.ADDRESS, address, _of_address(free)),
+        address_limit(purpose, address, free),
     )
 
 
-def _of_address(free: int) -> Policy:
-    return Policy(free, _SECOND, _MINUTE, recovery=10 * _SECOND)
-
-
-def passkey_limit(purpose: str, address: str, free: int) -> Limit:
-    """The limit on logins with passkeys. address: of the client. free: for it.
-
-    Signatures can't be guessed, so there is none for an account.
-    """
-    return Limit(purpose, Scope.ADDRESS, address, _of_address(free))
+def address_limit(purpose: str, address: str, free: int) -> Limit:
+    """The limit on attempts from one network address. free: attempts without a pause."""
+    policy = Policy(free, _SECOND, _MINUTE, recovery=10 * _SECOND)
+    return Limit(purpose, Scope.ADDRESS, address, policy)
 
 
 def mail_limits(recipient: str, address: str, free: int) -> tuple[Limit, ...]:

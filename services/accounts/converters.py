@@ -28,9 +28,9 @@ def role_from(role: pb.Role.ValueType) -> Role | None:
     return next((own for own, value in _ROLES.items() if value == role), None)
 
 
-def account_to(account: Account) -> pb.Account:
-    """The message of an account."""
-    return pb.Account(
+def account_to(account: Account, picture_url: str = "") -> pb.Account:
+    """The message of an account. picture_url: of its picture, if the caller gets it."""
+    message = pb.Account(
         account_id=str(account.account_id),
         email=account.email or "",
         email_verified=account.email_verified,
@@ -44,6 +44,11 @@ def account_to(account: Account) -> pb.Account:
         has_passkey=account.has_passkey,
         create_time=timestamp_of(account.create_time),
     )
+    if account.picture is not None:
+        message.picture.url = picture_url
+        message.picture.content_type = account.picture.content_type
+        message.picture.size = account.picture.size
+    return message
 
 
 def session_to(session: Session) -> pb.Session:

@@ -9,19 +9,20 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from services.accounts import converters
-from services.accounts.models import Account, Passkey, Session
+from services.accounts.models import Passkey, Session
+from sori.accounts.v1 import accounts_pb2 as pb
 from sori.analysis.v1 import analysis_pb2
 
 
 async def export_document(
-    account: Account,
+    account: pb.Account,
     sessions: Iterable[Session],
     passkeys: Iterable[Passkey],
     analyses: AsyncIterator[analysis_pb2.ExportedAnalysis],
 ) -> AsyncIterator[bytes]:
     """Yield the document: {"account": …, "sessions": […], "passkeys": […], "analyses": […]}."""
     own = {
-        "account": _fields(converters.account_to(account)),
+        "account": _fields(account),
         "sessions": [_fields(converters.session_to(session)) for session in sessions],
         "passkeys": [_fields(converters.passkey_to(passkey)) for passkey in passkeys],
     }

@@ -16,6 +16,15 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True)
+class Picture:
+    """The picture of an account: an object in S3. size: bytes."""
+
+    object_key: str
+    content_type: str
+    size: int
+
+
+@dataclass(frozen=True)
 class Account:
     """An account that is not deleted.
 
@@ -34,6 +43,7 @@ class Account:
     has_passkey: bool = False
     roles: tuple[Role, ...] = ()
     providers: tuple[str, ...] = ()
+    picture: Picture | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import structlog
 
 from services.accounts.clients import OwnerClient
+from services.accounts.pictures import PictureObjects
 from services.accounts.store import Adoption, AdoptionStore, ErasureClaim, ErasureStore
 from services.runtime.errors import SoriError
 
@@ -20,8 +21,16 @@ INTERVAL_SECONDS = 5.0
 class Eraser:
     """Erases everything of deleted accounts."""
 
-    def __init__(self, store: ErasureStore, *, uploads: OwnerClient, analyses: OwnerClient) -> None:
+    def __init__(
+        self,
+        store: ErasureStore,
+        *,
+        uploads: OwnerClient,
+        analyses: OwnerClient,
+        pictures: PictureObjects,
+    ) -> None:
         self._store = store
+        self._pictures = pictures
         self._uploads = uploads
         self._analyses = analyses
 
@@ -40,9 +49,10 @@ class Eraser:
         return True
 
     async def _erase(self, claim: ErasureClaim) -> None:
-        # Uploads first: they create analyses.
+        # Uploads first: they create analyses and pictures.
         has_no_uploads = await self._erase_uploads(claim)
         has_no_analyses = await self._erase_analyses(claim)
+        await self._pictures.erase(claim.account_id)
         is_empty = has_no_uploads and has_no_analyses
         if is_empty and claim.is_final:
             await self._store.complete(claim)

@@ -11,6 +11,7 @@ from services.accounts.mailer import Mailer
 from services.accounts.outbox import Outbox
 from services.accounts.passkeys import Passkeys
 from services.accounts.passwords import Passwords
+from services.accounts.pictures import PictureObjects
 from services.accounts.provider_http import ProviderHttp
 from services.accounts.provider_logins import ProviderLogins
 from services.accounts.sealing import Sealer
@@ -26,6 +27,7 @@ from services.accounts.store import (
     SessionStore,
 )
 from services.runtime.database import Database
+from services.runtime.object_store import ObjectStore
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Parts:
     second_factor: SecondFactor
     provider_http: ProviderHttp
     provider_logins: ProviderLogins
+    pictures: PictureObjects
     analyses: AnalysisOwnerClient
     uploads: UploadOwnerClient
 
@@ -55,8 +58,9 @@ class Parts:
         database: Database,
         analyses: AnalysisOwnerClient,
         uploads: UploadOwnerClient,
+        objects: ObjectStore,
     ) -> Self:
-        """Build all parts on one database."""
+        """Build all parts on one database. objects: the bucket with the pictures."""
         sealer = settings.sealer()
         keys = KeyRing(settings, KeyStore(database), sealer)
         session_store = SessionStore(
@@ -86,6 +90,7 @@ class Parts:
             second_factor=SecondFactor(database, sealer, passkeys),
             provider_http=provider_http,
             provider_logins=ProviderLogins.assemble(settings, database, sealer, provider_http),
+            pictures=PictureObjects(objects, settings.picture_url_seconds),
             analyses=analyses,
             uploads=uploads,
         )

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from services.accounts import passkey_checks, totp
 from services.accounts.attempt_limits import AttemptLimits
-from services.accounts.attempts import Limit, passkey_limit
+from services.accounts.attempts import Limit, address_limit
 from services.accounts.errors import (
     EmailUnverified,
     PasskeyInvalid,
@@ -145,4 +145,4 @@ class Passkeys:
         return passkey
 
     def _limit(self, purpose: str, address: str) -> Limit:
-        return passkey_limit(purpose, address, self._settings.accounts_guesses_per_address)
+        return address_limit(purpose, address, self._settings.accounts_guesses_per_address)

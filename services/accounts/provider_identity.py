@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from services.accounts.email_addresses import email_of
 from services.accounts.providers import ProfileFields, Provider
+from services.runtime.errors import InvalidField
 from services.runtime.text import nfc, text_problem
 
 MAX_SUBJECT_LENGTH = 255
-MAX_EMAIL_LENGTH = 254
 MAX_NAME_LENGTH = 100
-_EMAIL = re.compile(r"[!-?A-~]+@[A-Za-z0-9.-]+\.[A-Za-z0-9-]+")
-"""Visible ASCII characters and a host name with a dot."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +89,8 @@ def _valid_name(name: str) -> str:
 
 
 def _valid_email(email: str) -> str:
-    """The address in lower case; empty if it is not an e-mail address in ASCII."""
-    is_valid = len(email) <= MAX_EMAIL_LENGTH and _EMAIL.fullmatch(email)
-    return email.lower() if is_valid else ""
+    """The address in lower case; empty if `email_of` refuses it."""
+    try:
+        return email_of(email)
+    except InvalidField:
+        return ""

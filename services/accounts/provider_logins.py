@@ -130,6 +130,13 @@ class ProviderLogins:
         identity = await self._client.identity_of_id_token(provider, id_token, nonce)
         return await self._identities.account_of(identity, arrival)
 
+    def callback_path(self, name: str, form: bytes) -> str:
+        """The callback by GET that has the parameters of a callback by POST.
+
+        Errors: ProviderNotFound, LoginStateInvalid if the form can't be read or has no state.
+        """
+        return _callback_path(self._provider(name).name, form)
+
     def pending(self, account_id: UUID) -> str:
         """The `Set-Cookie` header of a login that waits for the second factor."""
         return self.cookies.of_pending(PendingLogin.begin(str(account_id), self._clock()))
@@ -154,16 +161,14 @@ class ProviderLogins:
         return f"{self._issuer}/auth/{name}/callback"
 
 
-def callback_path(name: str, form: bytes) -> str:
-    """The callback by GET that has the parameters of a callback by POST.
-
-    Errors: LoginStateInvalid if the form can't be read.
-    """
+def _callback_path(name: str, form: bytes) -> str:
     try:
         if len(form) > MAX_FORM_BYTES:
             raise LoginStateInvalid
         fields = parse_qs(form.decode("ascii"), max_num_fields=MAX_FORM_FIELDS)
     except ValueError:
         raise LoginStateInvalid from None
+    if "state" not in fields:
+        raise LoginStateInvalid
     kept = [(field, fields[field][0]) for field in ("code", "state", "error") if field in fields]
     return f"/auth/{quote(name, safe='')}/callback?{urlencode(kept)}"

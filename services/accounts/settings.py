@@ -13,11 +13,11 @@ from services.accounts.providers import Provider, parse_providers
 from services.accounts.return_to import origin_of
 from services.accounts.sealing import Sealer
 from services.accounts.smtp_url import SmtpUrl
-from services.runtime.settings import DatabaseSettings
+from services.runtime.settings import DatabaseSettings, ObjectStoreSettings
 
 
-class AccountsSettings(DatabaseSettings):
-    """Addresses, lifetimes of tokens and keys, mail."""
+class AccountsSettings(DatabaseSettings, ObjectStoreSettings):
+    """Addresses, lifetimes of tokens and keys, mail, pictures."""
 
     accounts_listen: str = Field("127.0.0.1:50054", description="host:port to listen on.")
     accounts_max_calls: int = Field(
@@ -74,6 +74,12 @@ class AccountsSettings(DatabaseSettings):
         ge=3600,
         description="How long a key signs access tokens before the next one replaces it.",
     )
+    picture_url_seconds: int = Field(
+        3600,
+        ge=60,
+        le=7 * 24 * 3600,
+        description="How long the URL of an account's picture is valid.",
+    )
     smtp_url: SecretStr = Field(
         SecretStr("smtp://localhost:15025"),
         description=(
@@ -120,7 +126,8 @@ class AccountsSettings(DatabaseSettings):
         description=(
             "Wrong passwords, and logins with a passkey that do not succeed, that one client "
             "address may send before each further one must wait, from 1 s up to 1 minute; the "
-            "count falls by one every 10 s; 0: unlimited."
+            "count falls by one every 10 s; 0: unlimited. As many logins at providers may start, "
+            "and fail, before further ones wait."
         ),
     )
     accounts_mails_per_address: int = Field(

@@ -56,6 +56,8 @@ def _account_id(*, primary_key: bool = False) -> Column[object]:
 # `totp_secret` is sealed; `totp_pending_secret` waits for its confirmation. `totp_step` is the
 # time step of the last accepted code, so that no code is accepted twice. `totp_failures` counts
 # wrong codes in a row; `totp_retry_time` is when the next code is allowed.
+# `picture_key`, `picture_type` and `picture_size` are the object, the media type and the bytes of
+# the picture; null without one.
 # `delete_time` is when the learner deleted the account; the row follows when all services have
 # erased what belongs to it.
 accounts = Table(
@@ -67,6 +69,9 @@ accounts = Table(
     Column("name", Text, nullable=False, server_default=""),
     Column("language", Text, nullable=False, server_default="ko"),
     Column("time_zone", Text, nullable=False, server_default="Asia/Seoul"),
+    Column("picture_key", Text),
+    Column("picture_type", Text),
+    Column("picture_size", BigInteger),
     Column("password_hash", Text),
     _time("password_change_time"),
     Column("totp_secret", LargeBinary),
@@ -120,6 +125,20 @@ passkey_challenges = Table(
     CheckConstraint("(purpose = 'registration') = (account_id IS NOT NULL)", name="account_id"),
     Index("ix_passkey_challenges_account_id", "account_id"),
     Index("ix_passkey_challenges_expire_time", "expire_time"),
+)
+
+# S3 objects that were the picture of an account, or whose upload failed; they do not become the
+# picture again. `due_time` is when the service next tries to delete the object; null when there is
+# nothing to delete.
+former_pictures = Table(
+    "former_pictures",
+    metadata,
+    Column("object_key", Text, primary_key=True),
+    _account_id(),
+    _now("create_time"),
+    _time("due_time"),
+    Index("ix_former_pictures_account_id", "account_id"),
+    Index("ix_former_pictures_due_time", "due_time", postgresql_where=text("due_time IS NOT NULL")),
 )
 
 # Codes that replace a second factor once.

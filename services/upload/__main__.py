@@ -18,6 +18,7 @@ from services.runtime.periodic import PeriodicTask
 from services.runtime.processes import add_processes_argument, become_parent
 from services.runtime.schema import SchemaProbe
 from services.runtime.server import Background, Server
+from services.upload.accounts_client import AccountsClient
 from services.upload.cleanup import CleanUpTasks
 from services.upload.client_limits import ClientLimits, Quota
 from services.upload.client_store import ClientStore
@@ -52,9 +53,11 @@ async def main(settings: UploadSettings) -> None:
         ObjectStore.connect(settings) as objects,
         open_channel(settings.catalog_address, settings.tls) as catalog_channel,
         open_channel(settings.analysis_address, settings.tls) as analysis_channel,
+        open_channel(settings.accounts_address, settings.tls) as accounts_channel,
     ):
         catalog, analysis = CatalogClient(catalog_channel), AnalysisClient(analysis_channel)
-        resources = _session_resources(settings, database, objects, catalog, analysis)
+        accounts = AccountsClient(accounts_channel)
+        resources = _session_resources(settings, database, objects, catalog, analysis, accounts)
         uploads = Uploads(resources, catalog, _lifetime(settings), guests=settings.guests_admitted)
         reaper = UploadReaper(
             resources.store, resources.writer_store, uploads, resources.completion
@@ -117,6 +120,7 @@ def _session_resources(
     objects: ObjectStore,
     catalog: CatalogClient,
     analysis: AnalysisClient,
+    accounts: AccountsClient,
 ) -> SessionResources:
     store, writer_store = UploadStore(database), WriterStore(database)
     return SessionResources(
@@ -125,12 +129,19 @@ def _session_resources(
         objects=objects,
         budget=MemoryBudget(settings.upload_memory_bytes),
         completion=Completion(
-            store, writer_store, objects, catalog, analysis, kept_for=_lifetime(settings)
+            store,
+            writer_store,
+            objects,
+            catalog,
+            analysis,
+            accounts,
+            kept_for=_lifetime(settings),
         ),
         clean_ups=CleanUpTasks(),
         limits=Limits(
             recording_bytes=settings.max_recording_bytes,
             asset_bytes=settings.max_asset_bytes,
+            picture_bytes=settings.max_picture_bytes,
             recording_seconds=settings.max_recording_seconds,
         ),
         client_limits=ClientLimits(

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from services.runtime.object_store import ObjectStore
 from services.runtime.shared_errors import AnalysisUnavailable
+from services.upload.accounts_client import AccountsClient
 from services.upload.clients import AnalysisClient, CatalogClient
 from services.upload.errors import UploadFailure
 from services.upload.models import AssetKind, Kind, StoredObject, UploadRecord
@@ -32,9 +33,9 @@ class CompletionHandler(Protocol):
         """Report that the upload continues. Errors: JobEnded, RequestSuperseded."""
 
     async def complete(self, record: UploadRecord, stored: StoredObject) -> int:
-        """Hand the object over; returns the token's revision then. May be repeated.
+        """Hand the object over; returns the token's revision then, 0 without one. May be repeated.
 
-        Errors: JobEnded, RequestSuperseded, TokenNotFound, those of the client.
+        Errors: CredentialsMissing, JobEnded, RequestSuperseded, TokenNotFound, those of the client.
         """
 
     async def release(self, record: UploadRecord, failure: UploadFailure) -> bool:
@@ -100,6 +101,26 @@ class AssetHandler:
         return await self._catalog.has_asset(record.plan.token_id, kind, record.object_key)
 
 
+class PictureHandler:
+    """The accounts service receives pictures."""
+
+    def __init__(self, accounts: AccountsClient) -> None:
+        self._accounts = accounts
+
+    async def created(self, record: UploadRecord) -> None:
+        return
+
+    async def heartbeat(self, record: UploadRecord) -> None:
+        return
+
+    async def complete(self, record: UploadRecord, stored: StoredObject) -> int:
+        await self._accounts.set_picture(record.plan.owner_id, stored)
+        return 0
+
+    async def release(self, record: UploadRecord, failure: UploadFailure) -> bool:
+        return await self._accounts.release_picture(record.plan.owner_id, record.object_key)
+
+
 class PartialUploadHandler:
     """No service receives a partial upload: a later concatenation reads it."""
 
@@ -126,6 +147,7 @@ class Completion:
         objects: ObjectStore,
         catalog: CatalogClient,
         analysis: AnalysisClient,
+        accounts: AccountsClient,
         kept_for: timedelta,
     ) -> None:
         """kept_for: how long clients can ask about an upload after it has ended."""
@@ -136,6 +158,7 @@ class Completion:
         self._handlers: dict[Kind, CompletionHandler] = {
             Kind.RECORDING: RecordingHandler(analysis),
             Kind.ASSET: AssetHandler(catalog),
+            Kind.PICTURE: PictureHandler(accounts),
             Kind.PARTIAL: PartialUploadHandler(),
         }
 

@@ -56,7 +56,17 @@ class CatalogUnavailable(
     """The catalog service does not respond."""
 
 
-# The recording.
+class AccountsUnavailable(
+    SoriError,
+    code=StatusCode.UNAVAILABLE,
+    developer="The accounts service does not respond. Retry in a few seconds.",
+    korean="잠시 서비스를 이용할 수 없습니다. 잠시 후 다시 시도해 주세요.",
+    english="The service is temporarily unavailable. Try again in a few seconds.",
+):
+    """The accounts service does not respond."""
+
+
+# The file.
 
 
 class EmptyRecording(
@@ -114,6 +124,38 @@ class RecordingTooLarge(
     """The size exceeds the limit; metadata: limit_bytes."""
 
 
+class EmptyPicture(
+    SoriError,
+    code=StatusCode.INVALID_ARGUMENT,
+    developer="The picture is empty. Upload a PNG, JPEG or WebP file.",
+    korean="빈 파일입니다. 다른 사진을 올려 주세요.",
+    english="The file is empty. Upload another picture.",
+):
+    """The upload of a picture has no bytes."""
+
+
+class UnsupportedPicture(
+    SoriError,
+    code=StatusCode.INVALID_ARGUMENT,
+    developer="This file is not a supported picture. Upload a PNG, JPEG or WebP file.",
+    korean="지원하지 않는 파일입니다. PNG, JPEG, WebP 형식의 사진을 올려 주세요.",
+    english="This file is not supported. Upload a PNG, JPEG or WebP picture.",
+    http_status=415,
+):
+    """The first bytes belong to no supported format of pictures."""
+
+
+class PictureTooLarge(
+    SoriError,
+    code=StatusCode.OUT_OF_RANGE,
+    developer="The picture exceeds {limit_bytes} bytes. Upload a smaller one.",
+    korean="사진이 너무 큽니다(최대 {limit_bytes}바이트). 더 작은 사진을 올려 주세요.",
+    english="The picture is too large (at most {limit_bytes} bytes). Upload a smaller one.",
+    http_status=413,
+):
+    """The size of a picture exceeds the limit; metadata: limit_bytes."""
+
+
 class SizeMismatch(
     SoriError,
     code=StatusCode.INVALID_ARGUMENT,
@@ -147,7 +189,7 @@ class IncompleteUpload(
     code=StatusCode.INVALID_ARGUMENT,
     developer="The upload was cut short and nothing was kept. Upload the whole file again.",
     korean="업로드가 중간에 끊겼습니다. 처음부터 다시 업로드해 주세요.",
-    english="The upload was interrupted. Upload the recording again.",
+    english="The upload was interrupted. Upload the file again.",
 ):
     """The stream ended without stating that it is complete."""
 

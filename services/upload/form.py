@@ -26,7 +26,9 @@ from services.upload.stream import Content, Finish, IncomingFile, Start
 from sori.upload.v1 import upload_pb2 as pb
 
 PART_NAME = "file"
-FormRequest = pb.UploadAudioFormRequest | pb.UploadReferenceAssetFormRequest
+FormRequest = (
+    pb.UploadAudioFormRequest | pb.UploadReferenceAssetFormRequest | pb.UploadPictureFormRequest
+)
 StartOf = Callable[[Any, str], Start]
 """Converts the first request and the name of the file."""
 

@@ -11,11 +11,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from uuid import UUID
 
 from services.runtime.access import caller_of
 from services.runtime.callers import Caller, guest_expiry, guest_owner_id, new_guest_token
 from services.runtime.client_address import client_key
 from services.runtime.interceptors import Context, call_metadata
+from services.runtime.shared_errors import CredentialsMissing
 from services.upload.client_limits import client_of
 from services.upload.request_ids import RequestId
 
@@ -80,6 +82,19 @@ def _needs_identity(caller: Caller, guests: timedelta) -> bool:
     expiry = guest_expiry(caller.owner_id)
     latest = time.time() + guests.total_seconds() + _CLOCK_SKEW_SECONDS
     return caller.is_anonymous or (expiry is not None and expiry > latest)
+
+
+def account_of(creator: Creator) -> UUID:
+    """The caller's account at the accounts service.
+
+    Errors: CredentialsMissing for guests, services, and accounts of other issuers.
+    """
+    if not creator.caller.is_account:
+        raise CredentialsMissing
+    try:
+        return UUID(creator.owner_id)
+    except ValueError:
+        raise CredentialsMissing from None
 
 
 def _headers(token: str, seconds: int, *, is_secure: bool) -> Headers:

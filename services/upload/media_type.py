@@ -13,7 +13,12 @@ from services.runtime.audio_formats import (
 )
 from services.upload.audio_header import AudioHeader, read_header
 from services.upload.chunks import Chunk
-from services.upload.errors import RecordingTooLong, UnsupportedAsset, UnsupportedAudio
+from services.upload.errors import (
+    RecordingTooLong,
+    UnsupportedAsset,
+    UnsupportedAudio,
+    UnsupportedPicture,
+)
 
 SNIFFED_BYTES = 4096
 """How many of the first bytes are needed for the media type."""
@@ -37,6 +42,17 @@ def json_type(first_bytes: bytes, kind: str) -> str:
     if first_bytes.lstrip()[:1] not in (b"{", b"["):
         raise UnsupportedAsset(kind=kind)
     return "application/json"
+
+
+def picture_type(first_bytes: bytes) -> str:
+    """The media type of a picture. Errors: UnsupportedPicture."""
+    if first_bytes.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if first_bytes.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if first_bytes.startswith(b"RIFF") and first_bytes[8:12] == b"WEBP":
+        return "image/webp"
+    raise UnsupportedPicture
 
 
 def any_type(_first_bytes: bytes) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from services.runtime.callers import is_guest
 from services.runtime.errors import FieldViolation, InvalidField
@@ -40,6 +40,8 @@ class Kind(StrEnum):
     """A part of a later concatenation (tus)."""
     ASSET = "asset"
     """A reference asset of a token."""
+    PICTURE = "picture"
+    """The picture of an account."""
 
 
 class AssetKind(StrEnum):
@@ -55,13 +57,14 @@ class AssetKind(StrEnum):
 class Plan:
     """What a client wants to upload.
 
-    token_id: 0 for a partial upload.
+    token_id: 0 for a partial upload and for a picture.
     file_name: on the client's device, at most 255 characters.
     size: bytes of the file; None while unknown.
     sha256: 32 bytes, verified at the end; None when the client declares none.
     request_id: names the request; empty when it has no name.
     client: the key of limits per client; "unknown" for callers without an address.
-    owner_id: the account or the guest that owns the upload; empty if neither.
+    owner_id: the account or the guest that owns the upload; empty if neither. Of a picture, the
+    account that gets it.
     ends_at_size: the upload is complete when it reaches its size, without a finish message.
     client_metadata: metadata that the client gets back unchanged.
     client_concat: how the client described the concatenation; it gets this back unchanged.
@@ -237,6 +240,11 @@ def recording_key(token_id: int, job_id: UUID) -> str:
 def recordings_prefix(hour: datetime) -> str:
     """The prefix of the keys of all recordings whose jobs' ids were generated in an hour (UTC)."""
     return f"recordings/{hour:%Y-%m-%dT%H}/"
+
+
+def new_picture_key(account_id: str) -> str:
+    """A new S3 key for a picture of an account: a URL of the former picture never shows it."""
+    return f"pictures/{account_id}/{uuid4()}"
 
 
 def new_record(

@@ -1,4 +1,4 @@
-"""One-shot uploads: recordings and reference assets over a single connection.
+"""One-shot uploads: recordings, reference assets and pictures over a single connection.
 
 The caller is answered only after the receiving service has the object. Until then any
 failure, also a cancelled call, leaves nothing in S3, and a failed job if one was opened.
@@ -22,13 +22,20 @@ from services.upload.models import (
     Plan,
     StoredObject,
     UploadRecord,
+    new_picture_key,
     new_record,
     part_bytes_for,
     recording_key,
 )
 from services.upload.opening import OnJob, TakeOpening
-from services.upload.session import PartialData, SessionResources, open_session, run_session
-from services.upload.stream import AssetStart, IncomingFile, RecordingStart
+from services.upload.session import (
+    CompletedUpload,
+    PartialData,
+    SessionResources,
+    open_session,
+    run_session,
+)
+from services.upload.stream import AssetStart, Content, IncomingFile, PictureStart, RecordingStart
 from services.upload.submission import Submission
 from services.upload.take_session import TakeSession
 
@@ -94,20 +101,37 @@ class OneShotUploads:
         )
         # A new key for each upload: readers of the old asset never read a mixture.
         key = f"references/{start.token_id}/{start.kind}/{uuid4()}"
+        completed = await self._upload(plan, key, file.content, revision)
+        return StoredAsset(start.token_id, completed.token_revision, completed.stored)
+
+    async def upload_picture(self, file: IncomingFile[PictureStart]) -> StoredObject:
+        """Upload the picture of an account.
+
+        Errors: CredentialsMissing when the account is deleted; as `upload_recording`.
+        """
+        start = file.start
+        await self._resources.client_limits.admit(start.client)
+        account_id = str(start.account_id)
+        plan = Plan(Kind.PICTURE, client=start.client, owner_id=account_id, resumable=False)
+        return (await self._upload(plan, new_picture_key(account_id), file.content)).stored
+
+    async def _upload(
+        self, plan: Plan, key: str, content: Content, token_revision: int = 0
+    ) -> CompletedUpload:
+        """Upload a file that has a row from the start."""
         record = await self._resources.store.create(
             plan,
             ONE_SHOT_LIFETIME,
             upload_id=uuid4(),
             object_key=key,
-            part_bytes=part_bytes_for(self._resources.limits.asset_bytes),
-            token_revision=revision,
+            part_bytes=part_bytes_for(self._resources.limits.bytes_of(plan.kind)),
+            token_revision=token_revision,
         )
         async with open_session(self._resources, record, PartialData.DISCARD) as session:
-            finish = await session.receive(file.content)
+            finish = await session.receive(content)
             if finish is None:
                 raise IncompleteUpload
-            completed = await session.complete(finish)
-        return StoredAsset(start.token_id, completed.token_revision, completed.stored)
+            return await session.complete(finish)
 
     def _record_of(self, start: RecordingStart, token_revision: int) -> UploadRecord:
         job_id = random_uuid7()

@@ -9,11 +9,13 @@ from functools import partial
 from services.upload.chunks import Chunk
 from services.upload.errors import (
     ChecksumMismatch,
+    EmptyPicture,
     EmptyRecording,
+    PictureTooLarge,
     RecordingTooLarge,
     SizeMismatch,
 )
-from services.upload.media_type import Head, any_type, audio_type, json_type
+from services.upload.media_type import Head, any_type, audio_type, json_type, picture_type
 from services.upload.models import AssetKind, Kind, Plan, Progress, UploadRecord
 from services.upload.sha256 import Sha256
 from services.upload.stream import Finish
@@ -25,11 +27,26 @@ class Limits:
 
     recording_bytes: int
     asset_bytes: int
+    picture_bytes: int
     recording_seconds: float
 
-    def bytes_of(self, plan: Plan) -> int:
-        """The largest file of this kind."""
-        return self.asset_bytes if plan.kind is Kind.ASSET else self.recording_bytes
+    def bytes_of(self, kind: Kind) -> int:
+        """The largest file of a kind."""
+        if kind is Kind.ASSET:
+            return self.asset_bytes
+        return self.picture_bytes if kind is Kind.PICTURE else self.recording_bytes
+
+    def require_size(self, kind: Kind, size: int) -> None:
+        """Refuse a file of this kind that is empty or too large.
+
+        Errors: EmptyPicture and PictureTooLarge, or EmptyRecording and RecordingTooLarge.
+        """
+        if not size:
+            raise EmptyPicture if kind is Kind.PICTURE else EmptyRecording
+        limit_bytes = self.bytes_of(kind)
+        if size > limit_bytes:
+            too_large = PictureTooLarge if kind is Kind.PICTURE else RecordingTooLarge
+            raise too_large(limit_bytes=limit_bytes)
 
 
 class ReceivedBytes:
@@ -40,18 +57,18 @@ class ReceivedBytes:
         self._declared_size = record.declared_size
         self._declared_sha256 = record.plan.sha256
         self._head = Head(_media_type_of(record.plan), limits.recording_seconds)
-        self._limit_bytes = limits.bytes_of(record.plan)
+        self._kind = record.plan.kind
+        self._limits = limits
         self._sha256 = Sha256(record.progress.hash_state)
         self.size = record.progress.size
         self.content_type = record.progress.content_type
 
     def require_room(self, size: int) -> None:
-        """Refuse bytes beyond a limit. Errors: SizeMismatch, RecordingTooLarge."""
+        """Refuse bytes beyond a limit. Errors: SizeMismatch, those of `Limits.require_size`."""
         total = self.size + size
         if self._declared_size is not None and total > self._declared_size:
             raise SizeMismatch(received_bytes=total, declared_bytes=self._declared_size)
-        if total > self._limit_bytes:
-            raise RecordingTooLarge(limit_bytes=self._limit_bytes)
+        self._limits.require_size(self._kind, total)
 
     def inspect(self, content: Chunk | bytearray) -> None:
         """Sniff the media type, until it is known. Errors: those of `Head.feed`."""
@@ -74,10 +91,10 @@ class ReceivedBytes:
 
         Returns its media type and its SHA-256.
 
-        Errors: EmptyRecording, SizeMismatch, ChecksumMismatch, those of `Head.settle`.
+        Errors: EmptyRecording, EmptyPicture, SizeMismatch, ChecksumMismatch, those of
+        `Head.settle`.
         """
-        if not self.size:
-            raise EmptyRecording
+        self._limits.require_size(self._kind, self.size)
         for size in (finish.size, self._declared_size):
             if size is not None and size != self.size:
                 raise SizeMismatch(received_bytes=self.size, declared_bytes=size)
@@ -93,6 +110,8 @@ class ReceivedBytes:
 def _media_type_of(plan: Plan) -> Callable[[bytes], str]:
     if plan.kind is Kind.PARTIAL:
         return any_type
+    if plan.kind is Kind.PICTURE:
+        return picture_type
     if plan.asset_kind in (AssetKind.PITCH, AssetKind.ALIGNMENT):
         return partial(json_type, kind=plan.asset_kind)
     return audio_type

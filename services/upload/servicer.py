@@ -19,12 +19,13 @@ from services.upload.converters import (
     upload_to,
 )
 from services.upload.form import file_of_form
-from services.upload.guests import Headers, creator_of
+from services.upload.guests import Headers, account_of, creator_of
 from services.upload.learner_messages import UPLOADED
 from services.upload.one_shot import OneShotUploads
 from services.upload.stream import (
     AssetStart,
     IncomingFile,
+    PictureStart,
     RecordingStart,
     asset_start,
     file_of_messages,
@@ -38,7 +39,7 @@ JOB_ID = "x-job-id"
 
 
 class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
-    """Receives recordings and reference assets, by stream and by form."""
+    """Receives recordings, reference assets and pictures, by stream and by form."""
 
     def __init__(
         self, uploads: Uploads, one_shot: OneShotUploads, *, guests: timedelta | None
@@ -124,6 +125,19 @@ class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
 
         return await self._upload_asset(await file_of_form(request_iterator, start_of))
 
+    async def UploadPicture(
+        self, request_iterator: AsyncIterator[pb.UploadPictureRequest], context: Context
+    ) -> pb.UploadPictureResponse:
+        start = _picture_start(context)
+        return await self._upload_picture(await file_of_messages(request_iterator, lambda _: start))
+
+    async def UploadPictureForm(
+        self, request_iterator: AsyncIterator[pb.UploadPictureFormRequest], context: Context
+    ) -> pb.UploadPictureResponse:
+        start = _picture_start(context)
+        file = await file_of_form(request_iterator, lambda _, __: start)
+        return await self._upload_picture(file)
+
     async def _upload(
         self, file: IncomingFile[RecordingStart], context: Context, headers: Headers
     ) -> pb.UploadAudioResponse:
@@ -152,3 +166,14 @@ class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
             size=asset.stored.size,
             content_type=asset.stored.content_type,
         )
+
+    async def _upload_picture(self, file: IncomingFile[PictureStart]) -> pb.UploadPictureResponse:
+        async with aclosing(file.content):
+            stored = await self._one_shot.upload_picture(file)
+        return pb.UploadPictureResponse(size=stored.size, content_type=stored.content_type)
+
+
+def _picture_start(context: Context) -> PictureStart:
+    """The start of a picture of the caller's account. Errors: CredentialsMissing."""
+    creator = creator_of(context, guests=False)
+    return PictureStart(creator.client, account_of(creator))

@@ -27,10 +27,12 @@ from services.upload.errors import (
     ChecksumMismatch,
     ChunkChecksumMismatch,
     IncompleteUpload,
+    PictureTooLarge,
     RecordingTooLarge,
     RecordingTooLong,
     SizeMismatch,
     UnsupportedAudio,
+    UnsupportedPicture,
     UploadFailure,
     UploadIdle,
     UploadLost,
@@ -54,6 +56,8 @@ _FATAL = (
     UnsupportedAudio,
     RecordingTooLong,
     RecordingTooLarge,
+    UnsupportedPicture,
+    PictureTooLarge,
     ChecksumMismatch,
     JobEnded,
     UploadLost,
@@ -205,8 +209,8 @@ class UploadSession:
     async def complete(self, finish: Finish) -> CompletedUpload:
         """Make the file an S3 object, and hand it over to its receiving service.
 
-        Errors: EmptyRecording, SizeMismatch, ChecksumMismatch, those of `append` and of the
-        completion handler.
+        Errors: EmptyRecording, EmptyPicture, SizeMismatch, ChecksumMismatch, those of `append`
+        and of the completion handler.
         """
         content_type, sha256 = self._received.verify(finish)
         await self._writer.store_object(content_type)

@@ -27,9 +27,15 @@ class UploadSettings(DatabaseSettings, ObjectStoreSettings):
     analysis_address: str = Field(
         "localhost:50053", description="host:port of the analysis service."
     )
+    accounts_address: str = Field(
+        "localhost:50054", description="host:port of the accounts service."
+    )
     max_recording_bytes: int = Field(1024**3, ge=1, description="Largest recording, in bytes.")
     max_asset_bytes: int = Field(
         256 * 1024**2, ge=1, description="Largest reference asset, in bytes."
+    )
+    max_picture_bytes: int = Field(
+        5 * 1024**2, ge=1, description="Largest picture of an account, in bytes."
     )
     max_recording_seconds: float = Field(
         4 * 3600.0,
@@ -135,7 +141,7 @@ class UploadSettings(DatabaseSettings, ObjectStoreSettings):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
-        largest = max(self.max_recording_bytes, self.max_asset_bytes)
+        largest = max(self.max_recording_bytes, self.max_asset_bytes, self.max_picture_bytes)
         least = 2 * part_bytes_for(largest)
         if self.upload_memory_bytes < least:
             raise ValueError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
+from uuid import UUID
 
 from services.runtime.errors import FieldViolation, InvalidField
 from services.upload.chunks import Chunk
@@ -66,7 +67,18 @@ class AssetStart:
     owner_id: str = ""
 
 
-Start = TypeVar("Start", RecordingStart, AssetStart)
+@dataclass(frozen=True)
+class PictureStart:
+    """The start of a picture.
+
+    client: the key of limits per client. account_id: the account that gets the picture.
+    """
+
+    client: str
+    account_id: UUID
+
+
+Start = TypeVar("Start", RecordingStart, AssetStart, PictureStart)
 
 
 @dataclass(frozen=True)
@@ -109,7 +121,7 @@ def asset_start(token_id: int, kind: str, client: str, owner_id: str = "") -> As
 
 
 class _Request(Protocol):
-    """One message of an upload, of a recording or of an asset."""
+    """One message of an upload, of a recording, an asset or a picture."""
 
     @property
     def metadata(self) -> Any:

@@ -34,7 +34,8 @@ metadata = metadata_of("upload")
 # `next_part` numbers the parts. No number is used twice, so that a late request to S3 cannot
 # replace a saved part.
 # `client` is the key of limits per client, such as an address.
-# `owner_id` is the account or the guest that owns the upload; null if neither.
+# `owner_id` is the account or the guest that owns the upload, and of a picture the account that
+# gets it; null if neither.
 # `tail` lists the objects that hold the bytes after the last part: [{key, size, crc}].
 uploads = Table(
     "uploads",
@@ -73,7 +74,7 @@ uploads = Table(
     Column("due_time", DateTime(timezone=True), nullable=False),
     Column("create_time", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("end_time", DateTime(timezone=True)),
-    CheckConstraint("kind IN ('recording', 'partial', 'asset')", name="kind"),
+    CheckConstraint("kind IN ('recording', 'partial', 'asset', 'picture')", name="kind"),
     CheckConstraint(
         "state IN ('receiving', 'stored', 'completed', 'failed', 'cancelled', 'expired')",
         name="state",

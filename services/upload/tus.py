@@ -28,6 +28,8 @@ CONTENT_TYPE = "application/offset+octet-stream"
 MAX_METADATA_LENGTH = 4096
 MAX_PARTIAL_UPLOADS = 256
 NO_TOKEN = 0
+PICTURE = "picture"
+"""The value of the key `purpose` of Upload-Metadata, if the upload becomes a picture."""
 MAX_ID_LENGTH = 64
 """How much of an invalid id an error repeats."""
 
@@ -84,6 +86,8 @@ def _unowned_creation(headers: Headers, request_id: RequestId) -> Creation:
     size = _declared_size(headers)
     if concat:
         return Creation(_partial(headers, size, request_id))
+    if metadata_of(_raw_metadata(headers)).get("purpose") == PICTURE:
+        return Creation(_without_token(Kind.PICTURE, headers, size, request_id))
     return Creation(_recording(headers, size, request_id))
 
 
@@ -164,17 +168,21 @@ def upload_headers(upload: Upload) -> list[tuple[str, str]]:
 
 
 def _partial(headers: Headers, size: int | None, request_id: RequestId) -> Plan:
+    plan = _without_token(Kind.PARTIAL, headers, size, request_id)
+    return replace(plan, client_concat="partial")
+
+
+def _without_token(kind: Kind, headers: Headers, size: int | None, request_id: RequestId) -> Plan:
     violations = request_id.violations()
     if violations:
         raise InvalidField(*violations)
     return Plan(
-        Kind.PARTIAL,
+        kind,
         size=size,
         request_id=request_id.within(NO_TOKEN),
         client=request_id.client,
         ends_at_size=True,
         client_metadata=_raw_metadata(headers),
-        client_concat="partial",
     )
 
 

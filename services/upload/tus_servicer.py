@@ -14,8 +14,8 @@ from services.upload import tus
 from services.upload.chunks import Chunk
 from services.upload.converters import request_id_of
 from services.upload.errors import UploadIsFinal
-from services.upload.guests import Headers, creator_of
-from services.upload.models import Upload, ended_error
+from services.upload.guests import Headers, account_of, creator_of
+from services.upload.models import Kind, Upload, ended_error
 from services.upload.state import State
 from services.upload.stream import Content
 from services.upload.uploads import Uploads
@@ -50,6 +50,8 @@ class TusServicer(tus_pb2_grpc.TusServiceServicer):
         creator = creator_of(context, guests=self._guests)
         request_id = request_id_of(context, creator)
         creation = tus.creation_of(headers, request_id, creator.owner_id)
+        if creation.plan.kind is Kind.PICTURE:
+            account_of(creator)
         checksum = tus.checksum_of(headers)
         first = await anext(request_iterator, None)
         if first is not None and first.content.data:

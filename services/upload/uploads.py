@@ -20,8 +20,6 @@ from services.upload.clients import CatalogClient
 from services.upload.concatenation import completed, content_of
 from services.upload.errors import (
     UPLOAD_CANCELLED,
-    EmptyRecording,
-    RecordingTooLarge,
     SizeMismatch,
     UploadEnded,
     UploadNotFound,
@@ -33,6 +31,7 @@ from services.upload.models import (
     Upload,
     UploadRecord,
     ended_error,
+    new_picture_key,
     part_bytes_for,
     recording_key,
     require_concatenable,
@@ -63,12 +62,13 @@ class Uploads:
         self._catalog = catalog
         self._lifetime = lifetime
         self._guests = guests
+        self._limits = resources.limits
         self.limit_bytes = resources.limits.recording_bytes
 
     async def create(self, plan: Plan) -> Upload:
         """Create an upload, or find the one that the same request created before.
 
-        Errors: TokenNotFound, RecordingTooLarge, EmptyRecording, RequestIdReused,
+        Errors: TokenNotFound, those of `Limits.require_size`, RequestIdReused,
         TooManyOpenUploads, DailyBytesExceeded, those of the clients, DatabaseUnavailable.
         """
         record, _ = await self._create(plan)
@@ -170,15 +170,15 @@ class Uploads:
 
     async def _create(self, plan: Plan) -> tuple[UploadRecord, bool]:
         """Create an upload; also whether it is new: an earlier request may have created it."""
-        if plan.size == 0:
-            raise EmptyRecording
-        if plan.size is not None and plan.size > self.limit_bytes:
-            raise RecordingTooLarge(limit_bytes=self.limit_bytes)
+        if plan.size is not None:
+            self._limits.require_size(plan.kind, plan.size)
         await self._resources.client_limits.admit(plan.client, plan.size or 0)
         # A client that knows the id may write and delete the upload.
         upload_id = uuid4()
-        if plan.kind is Kind.PARTIAL:
-            record = await self._insert(plan, upload_id, f"partials/{upload_id}")
+        if plan.kind in (Kind.PARTIAL, Kind.PICTURE):
+            is_picture = plan.kind is Kind.PICTURE
+            key = new_picture_key(plan.owner_id) if is_picture else f"partials/{upload_id}"
+            record = await self._insert(plan, upload_id, key)
             return record, record.upload.upload_id == upload_id
         revision = await self._catalog.token_revision(plan.token_id)
         job_id = random_uuid7()
@@ -207,7 +207,7 @@ class Uploads:
             self._lifetime if plan.resumable else ONE_SHOT_LIFETIME,
             upload_id=upload_id,
             object_key=object_key,
-            part_bytes=part_bytes_for(plan.size or self.limit_bytes),
+            part_bytes=part_bytes_for(plan.size or self._limits.bytes_of(plan.kind)),
             token_revision=token_revision,
             job_id=job_id,
         )
@@ -216,8 +216,9 @@ class Uploads:
         self, upload_id: UUID, caller: Caller, offset: int, exactly: bool, size: int | None
     ) -> UploadRecord | None:
         """Become the writer; None when the upload is completed and has all these bytes."""
-        if size is not None and size > self.limit_bytes:
-            raise RecordingTooLarge(limit_bytes=self.limit_bytes)
+        if size:
+            # The limit of recordings is the greatest; `receive` checks that of the kind.
+            self._limits.require_size(Kind.RECORDING, size)
         last = offset if exactly else _MAX_OFFSET
         if size is not None:
             last = min(last, size)

@@ -73,6 +73,8 @@ DESERIALIZERS: Mapping[str, Callable[[bytes], Any]] = {
     f"{_UPLOADS}/UploadReferenceAssetForm": deserializer(
         pb.UploadReferenceAssetFormRequest, "form.data"
     ),
+    f"{_UPLOADS}/UploadPicture": deserializer(pb.UploadPictureRequest, "chunk"),
+    f"{_UPLOADS}/UploadPictureForm": deserializer(pb.UploadPictureFormRequest, "form.data"),
     f"{_TUS}/CreateTusUpload": deserializer(tus.CreateTusUploadRequest, "content.data"),
     f"{_TUS}/WriteTusUpload": deserializer(tus.WriteTusUploadRequest, "content.data"),
 }

@@ -25,9 +25,12 @@ CLIENTS = {
         "GATEWAY_ISSUERS",
     },
     "catalog": {"ANALYSIS_ADDRESS", "DATABASE_URL", "S3_BUCKET_NAME"},
-    "upload": {"CATALOG_ADDRESS", "ANALYSIS_ADDRESS", "DATABASE_URL", "S3_BUCKET_NAME"},
+    "upload": {
+        *("CATALOG_ADDRESS", "ANALYSIS_ADDRESS", "ACCOUNTS_ADDRESS"),
+        *("DATABASE_URL", "S3_BUCKET_NAME"),
+    },
     "accounts": {
-        *("ANALYSIS_ADDRESS", "UPLOAD_ADDRESS", "DATABASE_URL", "SMTP_URL"),
+        *("ANALYSIS_ADDRESS", "UPLOAD_ADDRESS", "DATABASE_URL", "S3_BUCKET_NAME", "SMTP_URL"),
         "ACCOUNTS_PROVIDERS",
     },
     "analysis-api": {"DATABASE_URL"},

@@ -150,7 +150,7 @@ def test_a_pod_gets_only_the_secrets_that_it_needs(rendering: Rendering) -> None
     }
     assert given["gateway"] == set()
     assert given["catalog"] == given["upload"] == {"sori-database", "sori-s3"}
-    assert given["accounts"] == {"sori-accounts", "sori-database", "sori-mail"}
+    assert given["accounts"] == {"sori-accounts", "sori-database", "sori-mail", "sori-s3"}
     assert given["analysis-api"] == {"sori-database", "sori-s3", "sori-webhook"}
     assert given["analysis-worker"] == {
         *("sori-analyzer", "sori-database", "sori-s3", "sori-webhook")

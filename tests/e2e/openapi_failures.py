@@ -6,6 +6,7 @@ a rule, or where schemathesis sends what no client of the document sends.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -38,12 +39,17 @@ def _has_empty_name(value: object) -> bool:
 
 
 def has_null(case: AnyCase) -> bool:
-    return isinstance(case.body, dict) and None in case.body.values()
+    values = case.body.values() if isinstance(case.body, dict) else ()
+    return any(each is None or (isinstance(each, list) and None in each) for each in values)
 
 
 def has_value_for_list(case: AnyCase) -> bool:
     lists = _names_of(case, {"array"})
-    return any(name in lists and not isinstance(value, list) for name, value in _fields(case.body))
+    return any(
+        name in lists
+        and (not isinstance(value, list) or any(isinstance(each, list) for each in value))
+        for name, value in _fields(case.body)
+    )
 
 
 def has_text_for_number(case: AnyCase) -> bool:
@@ -80,6 +86,18 @@ def clears_name(case: AnyCase) -> bool:
     masked = str((case.query or {}).get("update_mask")).split(",")
     is_masked = case.method == "PATCH" and not {"*", "name"}.isdisjoint(masked)
     return is_masked and isinstance(case.body, dict) and not case.body.get("name")
+
+
+def has_number_for_enum(case: AnyCase) -> bool:
+    names = {
+        parameter.name
+        for parameter in case.operation.query
+        if "enum" in json.dumps(parameter.definition) or "$ref" in json.dumps(parameter.definition)
+    }
+    return any(
+        name in names and re.fullmatch("-?[0-9]+", str(value))
+        for name, value in (case.query or {}).items()
+    )
 
 
 def is_unknown_to_envoy(case: AnyCase) -> bool:
@@ -146,6 +164,30 @@ EXPECTED = (
     Expected(
         RejectedPositiveData,
         400,
+        "name: must not contain control characters",
+        "No practical pattern describes all control characters of Unicode.",
+    ),
+    Expected(
+        RejectedPositiveData,
+        400,
+        "password: must be text of at most",
+        "The length of a password is that of its NFKC form.",
+    ),
+    Expected(
+        RejectedPositiveData,
+        400,
+        "return_to: must",
+        "A login returns only to the origins of the settings.",
+    ),
+    Expected(
+        RejectedPositiveData,
+        400,
+        '"SECOND_FACTOR_EXISTS"',
+        "An earlier example set up the second factor.",
+    ),
+    Expected(
+        RejectedPositiveData,
+        400,
         '"PASSWORD_REFUSED"',
         "No pattern describes the list of common passwords.",
     ),
@@ -201,14 +243,14 @@ EXPECTED = (
     Expected(
         RejectedPositiveData,
         400,
-        '"(EMPTY_RECORDING|SIZE_MISMATCH|INCOMPLETE_UPLOAD)"',
+        '"(EMPTY_RECORDING|EMPTY_PICTURE|SIZE_MISMATCH|INCOMPLETE_UPLOAD)"',
         "The declared size is not that of the random body.",
     ),
     Expected(
         RejectedPositiveData,
         415,
-        '"UNSUPPORTED_(AUDIO|ASSET)"',
-        "Random bytes are no audio and no JSON.",
+        '"UNSUPPORTED_(AUDIO|ASSET|PICTURE)"',
+        "Random bytes are no audio, no JSON and no picture.",
     ),
     Expected(
         RejectedPositiveData,
@@ -258,14 +300,16 @@ EXPECTED = (
         AcceptedNegativeData,
         200,
         "",
-        "A field that is null is the same as an absent one, as in all JSON of protobuf.",
+        "A field or an element that is null is the same as an absent one, as in all JSON of"
+        " protobuf.",
         sent=has_null,
     ),
     Expected(
         AcceptedNegativeData,
         200,
         "",
-        "The gateway's JSON parser reads a single value as a list of one element.",
+        "The gateway's JSON parser reads a single value as a list of one element, and a list in a"
+        " list as its elements.",
         sent=has_value_for_list,
     ),
     Expected(
@@ -274,6 +318,13 @@ EXPECTED = (
         "",
         "A number may be a text, as in all JSON of protobuf.",
         sent=has_text_for_number,
+    ),
+    Expected(
+        AcceptedNegativeData,
+        200,
+        "",
+        "An enum may be given by its number, as in all JSON of protobuf.",
+        sent=has_number_for_enum,
     ),
     Expected(
         AcceptedNegativeData,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,12 @@ import pytest
 
 from stack.stack import Stack
 from tests.e2e.product import Json, Product, plain_http
-from tests.e2e.tus import Tus
+from tests.e2e.tus import Tus, metadata
 from tests.e2e.waiting import eventually
 from tests.stacks import new_stack
 
 PASSWORD = "correct horse battery"
+PNG = b"\x89PNG\r\n\x1a\n"
 ERASURE_SECONDS = 240
 """The deleted jobs stay for a minute, and the erasure waits until the access tokens expired."""
 
@@ -110,6 +111,59 @@ def test_a_guest_who_signs_up_keeps_the_takes(
     eventually(lambda: analyses(gateway, learner.headers) == [job_id])
 
 
+def send_picture(gateway: httpx.Client, headers: Json, content: bytes) -> httpx.Response:
+    return gateway.post("/auth/me/picture", files={"file": content}, headers=headers)
+
+
+def send_picture_by_tus(gateway: httpx.Client, headers: Json, content: bytes) -> httpx.Response:
+    described = {"Upload-Metadata": metadata(purpose="picture", filename="me.png")}
+    return Tus(gateway, 0).create(len(content), content, headers={**headers, **described})
+
+
+def shown_picture(gateway: httpx.Client, headers: Json) -> bytes:
+    """The picture that the URL of the account shows."""
+    picture = gateway.get("/auth/me", headers=headers).json()["picture"]
+    return httpx.get(picture["url"]).raise_for_status().content
+
+
+@pytest.mark.parametrize("send", [send_picture, send_picture_by_tus], ids=["form", "tus"])
+def test_a_learner_replaces_and_removes_the_picture(
+    product: Product, gateway: httpx.Client, send: Callable[..., httpx.Response]
+) -> None:
+    learner = logged_in(gateway)
+    prefix = f"pictures/{learner.account_id}/"
+    for content in (PNG + b"first", PNG + b"second"):
+        assert send(gateway, learner.headers, content).is_success
+        assert shown_picture(gateway, learner.headers) == content
+    eventually(lambda: len(product.object_keys(prefix)) == 1)
+    assert gateway.delete("/auth/me/picture", headers=learner.headers).status_code == 200
+    assert "picture" not in gateway.get("/auth/me", headers=learner.headers).json()
+    eventually(lambda: product.object_keys(prefix) == [])
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "reason"),
+    [
+        (b"<html>" + bytes(10_000), 415, "UNSUPPORTED_PICTURE"),
+        (PNG + bytes(5 * 1024**2), 413, "PICTURE_TOO_LARGE"),
+        (b"", 400, "EMPTY_PICTURE"),
+    ],
+    ids=["HTML", "too large", "empty"],
+)
+def test_another_file_is_no_picture(
+    gateway: httpx.Client, content: bytes, status: int, reason: str
+) -> None:
+    learner = logged_in(gateway)
+    answer = send_picture(gateway, learner.headers, content)
+    assert (answer.status_code, answer.json()["details"][0]["reason"]) == (status, reason)
+    assert "picture" not in gateway.get("/auth/me", headers=learner.headers).json()
+
+
+def test_a_caller_without_an_account_has_no_picture(gateway: httpx.Client) -> None:
+    assert send_picture(gateway, {}, PNG).status_code == 401
+    assert send_picture_by_tus(gateway, {}, PNG).status_code == 401
+
+
 @pytest.mark.timeout(ERASURE_SECONDS + 120)
 def test_nothing_is_left_of_a_deleted_account(
     product: Product, gateway: httpx.Client, stack: Stack, token_id: int
@@ -118,7 +172,9 @@ def test_nothing_is_left_of_a_deleted_account(
     job_id = product.upload(token_id, "ref_0890.wav", learner.headers).json()["job_id"]
     unfinished = Tus(gateway, token_id).create(1000, headers=learner.headers)
     assert unfinished.status_code == 201, unfinished.text
+    assert send_picture(gateway, learner.headers, PNG).status_code == 200
     exported = gateway.get("/auth/me:export", headers=learner.headers).json()
+    assert httpx.get(exported["account"]["picture"]["url"]).content == PNG
     assert job_id in [each["analysis"]["job_id"] for each in exported["analyses"]]
     assert product.recording_keys(token_id)
     assert traces(stack.database_url, learner.account_id)

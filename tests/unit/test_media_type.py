@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.upload.errors import UnsupportedAudio
-from services.upload.media_type import SNIFFED_BYTES, Head, audio_type, header_of
+from services.upload.errors import UnsupportedAudio, UnsupportedPicture
+from services.upload.media_type import SNIFFED_BYTES, Head, audio_type, header_of, picture_type
 from tests.dialects import DIALECTS
 
 AUDIO = Path(__file__).parents[1] / "audio"
@@ -32,6 +32,27 @@ AUDIO = Path(__file__).parents[1] / "audio"
 def test_audio_formats_are_recognised(file_name: str, content_type: str) -> None:
     first_bytes = (AUDIO / file_name).read_bytes()[:SNIFFED_BYTES]
     assert audio_type(first_bytes) == content_type
+
+
+@pytest.mark.parametrize(
+    ("first_bytes", "content_type"),
+    [
+        (b"\x89PNG\r\n\x1a\n", "image/png"),
+        (b"\xff\xd8\xff\xe0", "image/jpeg"),
+        (b"RIFF\x10\0\0\0WEBPVP8 ", "image/webp"),
+    ],
+)
+def test_pictures_are_recognised(first_bytes: bytes, content_type: str) -> None:
+    assert picture_type(first_bytes + bytes(64)) == content_type
+
+
+@pytest.mark.parametrize(
+    "first_bytes",
+    [b"", b"\x89PNG", b"RIFF\x10\0\0\0WAVE", b"GIF89a", b"<svg/>", b" \x89PNG\r\n\x1a\n"],
+)
+def test_other_files_are_no_pictures(first_bytes: bytes) -> None:
+    with pytest.raises(UnsupportedPicture):
+        picture_type(first_bytes)
 
 
 def test_raw_aac_is_recognised() -> None:

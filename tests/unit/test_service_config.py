@@ -8,6 +8,7 @@ from pathlib import Path
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
 
+from sori.accounts.v1 import accounts_pb2
 from sori.analysis.v1 import analysis_pb2
 from sori.catalog.v1 import catalog_pb2
 from sori.upload.v1 import tus_pb2, upload_pb2
@@ -24,7 +25,10 @@ def rpcs(file: FileDescriptor) -> dict[str, set[str]]:
     }
 
 
+PICTURES = "sori.accounts.v1.AccountPictureService"
 SERVICES = {
+    # The other services of accounts are not called by programs of the suite.
+    PICTURES: rpcs(accounts_pb2.DESCRIPTOR)[PICTURES],
     **rpcs(analysis_pb2.DESCRIPTOR),
     **rpcs(catalog_pb2.DESCRIPTOR),
     **rpcs(upload_pb2.DESCRIPTOR),

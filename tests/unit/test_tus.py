@@ -27,7 +27,7 @@ HEADERS = (
     "upload-concat",
 )
 UNNAMED = RequestId("", "192.0.2.1")
-RESERVED_KEYS = ("token_id", "filename", "name")
+RESERVED_KEYS = ("token_id", "filename", "name", "purpose")
 keys = st.text(string.ascii_letters + string.digits + "_-", min_size=1, max_size=20)
 
 
@@ -104,6 +104,14 @@ def test_a_creation_has_the_token_and_size_of_its_headers(
     plan = tus.creation_of({**length, "upload-metadata": raw}, UNNAMED).plan
     assert (plan.kind, plan.token_id, plan.size) == (Kind.RECORDING, token_id, size)
     assert plan.client_metadata == raw
+
+
+def test_an_upload_can_become_the_picture_of_the_account() -> None:
+    raw = f"purpose {encoded('picture')}"
+    headers = {"upload-length": "5", "upload-metadata": raw}
+    plan = tus.creation_of(headers, UNNAMED, "an account").plan
+    assert (plan.kind, plan.token_id, plan.size) == (Kind.PICTURE, 0, 5)
+    assert (plan.owner_id, plan.client_metadata) == ("an account", raw)
 
 
 @given(st.sampled_from(list(DIGEST_BYTES)), st.data())

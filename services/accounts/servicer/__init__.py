@@ -9,13 +9,14 @@ from services.accounts.servicer.erasure import ErasureRpcs
 from services.accounts.servicer.keys import KeyRpcs
 from services.accounts.servicer.login import LoginRpcs
 from services.accounts.servicer.passkeys import PasskeyRpcs
+from services.accounts.servicer.pictures import AccountPictureServicer
 from services.accounts.servicer.profile import ProfileRpcs
 from services.accounts.servicer.providers import ProviderRpcs
 from services.accounts.servicer.signup import SignupRpcs
 from services.accounts.servicer.totp import TotpRpcs
 from sori.accounts.v1 import accounts_pb2_grpc
 
-__all__ = ["AccountAdminServicer", "AccountServicer"]
+__all__ = ["AccountAdminServicer", "AccountPictureServicer", "AccountServicer"]
 
 
 class AccountServicer(

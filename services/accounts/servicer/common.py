@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct
 
 from services.accounts import converters
-from services.accounts.errors import CrossSiteRequest
+from services.accounts.errors import AccountNotFound, CrossSiteRequest
 from services.accounts.models import IssuedTokens
 from services.accounts.passkey_checks import Credential
 from services.accounts.second_factor import Proof
@@ -58,6 +60,20 @@ def account_id_of(context: Context) -> UUID:
         return UUID(caller.owner_id)
     except ValueError:
         # An account of an external issuer.
+        raise CredentialsMissing from None
+
+
+@contextmanager
+def own_account(context: Context) -> Iterator[UUID]:
+    """The id of the caller's account, for calls about it.
+
+    The access token of a deleted account outlives it for minutes; its caller has no account.
+    Errors: CredentialsMissing.
+    """
+    account_id = account_id_of(context)
+    try:
+        yield account_id
+    except AccountNotFound:
         raise CredentialsMissing from None
 
 

@@ -8,13 +8,11 @@ import structlog
 from google.api.httpbody_pb2 import HttpBody
 
 from services.accounts import converters
-from services.accounts.errors import AccountNotFound
 from services.accounts.export import export_document
 from services.accounts.parts import Parts
-from services.accounts.servicer.common import account_id_of, uuid_of
+from services.accounts.servicer.common import own_account, uuid_of
 from services.runtime.client_address import client_key
 from services.runtime.interceptors import Context
-from services.runtime.shared_errors import CredentialsMissing
 from sori.accounts.v1 import accounts_pb2 as pb
 
 _logger = structlog.get_logger(__name__)
@@ -32,13 +30,10 @@ class ErasureRpcs:
         self._parts = parts
 
     async def DeleteMe(self, request: pb.DeleteMeRequest, context: Context) -> pb.Erasure:
-        account_id, address = account_id_of(context), client_key(context)
-        try:
+        address = client_key(context)
+        with own_account(context) as account_id:
             await self._parts.passwords.check(account_id, request.password, address)
             erasure = await self._parts.erasures.begin(account_id, address)
-        except AccountNotFound:
-            # The access token outlives the account for minutes.
-            raise CredentialsMissing from None
         # After a restore of an older back-up, operators repeat the erasures in the log.
         _logger.info(
             "account deleted",
@@ -54,14 +49,12 @@ class ErasureRpcs:
     async def ExportMe(
         self, request: pb.ExportMeRequest, context: Context
     ) -> AsyncIterator[HttpBody]:
-        account_id = account_id_of(context)
-        try:
+        with own_account(context) as account_id:
             account = await self._parts.accounts.get(account_id)
-        except AccountNotFound:
-            raise CredentialsMissing from None
         sessions = await self._parts.sessions.list_open(account_id)
         passkeys = await self._parts.passkeys.list_of(account_id)
         analyses = self._parts.analyses.export(str(account_id))
+        message = converters.account_to(account, await self._parts.pictures.url(account))
         await context.send_initial_metadata(_DOWNLOAD)
-        async for piece in export_document(account, sessions, passkeys, analyses):
+        async for piece in export_document(message, sessions, passkeys, analyses):
             yield HttpBody(content_type="application/json", data=piece)

@@ -7,11 +7,16 @@ from uuid import UUID
 
 from google.api.httpbody_pb2 import HttpBody
 
-from services.accounts.errors import IdTokenInvalid, LoginStateInvalid, ProviderUnavailable
+from services.accounts.errors import (
+    IdTokenInvalid,
+    LoginStateInvalid,
+    ProviderUnavailable,
+    TooManyAttempts,
+)
 from services.accounts.login_state import LoginState
 from services.accounts.parts import Parts
+from services.accounts.provider_attempts import ProviderAttempts
 from services.accounts.provider_identity import Arrival
-from services.accounts.provider_logins import callback_path
 from services.accounts.providers import GOOGLE
 from services.accounts.return_to import with_parameter
 from services.accounts.second_factor import Proof
@@ -32,6 +37,9 @@ FOUND = 302
 SEE_OTHER = 303
 DECLINED = "access_denied"
 
+_SHOWN_BY_PAGE = (IdTokenInvalid, LoginStateInvalid, ProviderUnavailable, TooManyAttempts)
+"""The errors of a login that its page shows, because its browser shows no JSON."""
+
 
 class ProviderRpcs:
     """Logins with OpenID providers."""
@@ -39,6 +47,9 @@ class ProviderRpcs:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._logins = parts.provider_logins
+        self._attempts = ProviderAttempts(
+            parts.passwords.limits, parts.settings.accounts_guesses_per_address
+        )
 
     async def LogInWithIdToken(
         self, request: pb.LogInWithIdTokenRequest, context: Context
@@ -46,9 +57,10 @@ class ProviderRpcs:
         if request.use_cookie:
             check_same_site(context)
         device = device_of(request.device)
-        account_id = await self._logins.account_of_id_token(
-            request.provider, request.id_token, request.nonce, _arrival(context)
-        )
+        async with self._attempts.end(client_key(context), has_start=False):
+            account_id = await self._logins.account_of_id_token(
+                request.provider, request.id_token, request.nonce, _arrival(context)
+            )
         proof = proof_of(request)
         return await self._confirmed(
             context, account_id, proof, device, use_cookie=request.use_cookie
@@ -64,7 +76,8 @@ class ProviderRpcs:
     async def BeginProviderLogin(
         self, request: pb.BeginProviderLoginRequest, context: Context
     ) -> HttpBody:
-        begun = await self._logins.begin(request.provider, request.return_to)
+        async with self._attempts.start(client_key(context)):
+            begun = await self._logins.begin(request.provider, request.return_to)
         return await _redirect(context, begun.location, begun.cookies)
 
     async def EndProviderLogin(
@@ -81,7 +94,7 @@ class ProviderRpcs:
     async def ForwardProviderLogin(
         self, request: pb.ForwardProviderLoginRequest, context: Context
     ) -> HttpBody:
-        path = callback_path(request.provider, request.form.data)
+        path = self._logins.callback_path(request.provider, request.form.data)
         return await _redirect(context, path, status=SEE_OTHER)
 
     async def ConfirmLogin(self, request: pb.ConfirmLoginRequest, context: Context) -> pb.Tokens:
@@ -102,9 +115,11 @@ class ProviderRpcs:
             error = DECLINED if request.error == DECLINED else "provider_error"
             return with_parameter(state.return_to, "login_error", error), ()
         try:
-            account_id = await self._logins.account_of_code(state, request.code, _arrival(context))
-        except (IdTokenInvalid, LoginStateInvalid, ProviderUnavailable) as error:
-            # The person sees a page of the product, not JSON.
+            async with self._attempts.end(client_key(context), has_start=True):
+                account_id = await self._logins.account_of_code(
+                    state, request.code, _arrival(context)
+                )
+        except _SHOWN_BY_PAGE as error:
             return with_parameter(state.return_to, "login_error", error.reason.lower()), ()
         if await self._parts.second_factor.is_required(account_id):
             location = with_parameter(state.return_to, "login", "second_factor")

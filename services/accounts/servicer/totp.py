@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.empty_pb2 import Empty
 
 from services.accounts.parts import Parts
-from services.accounts.servicer.common import account_id_of
+from services.accounts.servicer.common import own_account
 from services.runtime.client_address import client_key
 from services.runtime.interceptors import Context
 from sori.accounts.v1 import accounts_pb2 as pb
@@ -20,18 +20,18 @@ class TotpRpcs:
     async def EnrollTotp(
         self, request: pb.EnrollTotpRequest, context: Context
     ) -> pb.TotpEnrollment:
-        enrollment = await self._second_factor.enroll(account_id_of(context))
+        with own_account(context) as account_id:
+            enrollment = await self._second_factor.enroll(account_id)
         return pb.TotpEnrollment(secret=enrollment.text, uri=enrollment.uri)
 
     async def ConfirmTotp(
         self, request: pb.ConfirmTotpRequest, context: Context
     ) -> pb.ConfirmTotpResponse:
-        codes = await self._second_factor.confirm(
-            account_id_of(context), request.code, client_key(context)
-        )
+        with own_account(context) as account_id:
+            codes = await self._second_factor.confirm(account_id, request.code, client_key(context))
         return pb.ConfirmTotpResponse(recovery_codes=codes)
 
     async def RemoveTotp(self, request: pb.RemoveTotpRequest, context: Context) -> Empty:
-        account_id = account_id_of(context)
-        await self._second_factor.remove(account_id, request.code, client_key(context))
+        with own_account(context) as account_id:
+            await self._second_factor.remove(account_id, request.code, client_key(context))
         return Empty()

@@ -17,6 +17,7 @@ from services.accounts.store.mail_links import MailLinkStore
 from services.accounts.store.mails import MailStore
 from services.accounts.store.operators import OperatorStore
 from services.accounts.store.passkeys import PasskeyStore, StoredPasskey
+from services.accounts.store.pictures import PictureStore
 from services.accounts.store.profiles import ProfileStore
 from services.accounts.store.roles import RoleStore
 from services.accounts.store.sealed import Sealed, SealedStore
@@ -39,6 +40,7 @@ __all__ = [
     "NewAccount",
     "OperatorStore",
     "PasskeyStore",
+    "PictureStore",
     "ProfileStore",
     "RoleStore",
     "Sealed",

@@ -14,6 +14,7 @@ from services.accounts.errors import ErasureNotFound
 from services.accounts.models import AuditEntry, Erasure
 from services.accounts.store.accounts import lock_account
 from services.accounts.store.audit import record
+from services.accounts.store.pictures import retire_picture
 from services.accounts.tables import (
     accounts,
     adoptions,
@@ -175,6 +176,7 @@ class ErasureStore:
 
 async def _remove_personal_data(connection: AsyncConnection, account_id: UUID) -> None:
     """Remove what identifies the learner; the row stays until all services have erased theirs."""
+    await retire_picture(connection, account_id)
     for table in _OWNED:
         await connection.execute(delete(table).where(table.c.account_id == account_id))
     await connection.execute(

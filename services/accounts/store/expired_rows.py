@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Table, delete, func
 from services.accounts.tables import (
     accounts,
     attempts,
+    former_pictures,
     mail_tokens,
     mails,
     passkey_challenges,
@@ -24,7 +25,11 @@ ENDED_SESSION_LIFETIME = timedelta(days=1)
 UNUSED_ACCOUNT_LIFETIME = timedelta(days=30)
 """How long an account stays stored whose address nobody verified and that nobody logged in to."""
 
+FORMER_PICTURE_LIFETIME = timedelta(days=30)
+"""How long a former picture stays known; longer than an upload repeats its completion."""
+
 _EXPIRING = (mail_tokens, mails, attempts, passkey_challenges)
+
 _IS_UNUSED = (
     accounts.c.email_verified.is_(False)
     & accounts.c.login_time.is_(None)
@@ -34,7 +39,7 @@ _IS_UNUSED = (
 
 @retried_on_schema_change
 class ExpiredRows:
-    """Deletes sessions, tokens, counters and unused accounts that have expired."""
+    """Deletes sessions, tokens, counters, unused accounts and former pictures that have expired."""
 
     def __init__(self, database: Database, *, refresh_token_seconds: float) -> None:
         """refresh_token_seconds: how long a refresh token is valid; a used one is kept as long."""
@@ -49,6 +54,11 @@ class ExpiredRows:
             (sessions, sessions.c.revoke_time < now - ENDED_SESSION_LIFETIME),
             (used_refresh_tokens, used_refresh_tokens.c.use_time < now - self._refresh_lifetime),
             (accounts, _IS_UNUSED & (accounts.c.create_time < now - UNUSED_ACCOUNT_LIFETIME)),
+            (
+                former_pictures,
+                former_pictures.c.due_time.is_(None)
+                & (former_pictures.c.create_time < now - FORMER_PICTURE_LIFETIME),
+            ),
             *((table, table.c.expire_time < now) for table in _EXPIRING),
         ]
         for table, condition in expired:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Select, exists, func, select
 
-from services.accounts.models import Account, Role
+from services.accounts.models import Account, Picture, Role
 from services.accounts.tables import accounts, identities, passkeys, roles
 
 ROLES = func.array(
@@ -37,6 +37,9 @@ def select_accounts() -> Select[Any]:
         accounts.c.language,
         accounts.c.time_zone,
         accounts.c.create_time,
+        accounts.c.picture_key,
+        accounts.c.picture_type,
+        accounts.c.picture_size,
         accounts.c.password_hash.is_not(None).label("has_password"),
         accounts.c.totp_secret.is_not(None).label("has_totp"),
         HAS_PASSKEY.label("has_passkey"),
@@ -48,10 +51,12 @@ def select_accounts() -> Select[Any]:
 def account_of(row: Any) -> Account:
     """The account in a row of `select_accounts`."""
     values = dict(row)
+    key, content_type, size = [values.pop(f"picture_{name}") for name in ("key", "type", "size")]
     return Account(
         **{
             **values,
             "roles": tuple(map(Role, values["roles"])),
             "providers": tuple(values["providers"]),
+            "picture": None if key is None else Picture(key, content_type, size),
         }
     )

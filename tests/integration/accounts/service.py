@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from services.accounts.models import IssuedTokens
 from services.accounts.parts import Parts
+from services.runtime.object_store import ObjectStore
 from sori.accounts.v1 import accounts_pb2_grpc
 from tests.integration.accounts.peers import Stored
 
@@ -25,7 +26,8 @@ HOME, ELSEWHERE = "192.0.2.1", "198.51.100.9"
 class Service:
     """The service, as its clients and its tests use it.
 
-    analyses, uploads: what the other services store.
+    analyses, uploads: what the other services store. pictures: the rpcs for the upload service.
+    objects: the bucket.
     """
 
     parts: Parts
@@ -33,6 +35,8 @@ class Service:
     admin: accounts_pb2_grpc.AccountAdminServiceAsyncStub
     analyses: Stored
     uploads: Stored
+    pictures: accounts_pb2_grpc.AccountPictureServiceAsyncStub
+    objects: ObjectStore
 
     async def new_account(self, email: str = "") -> UUID:
         """Insert an account without a password. email: default: one that no account has."""

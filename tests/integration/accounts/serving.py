@@ -33,6 +33,7 @@ from services.registry import ACCOUNTS
 from services.runtime.access import AccessCheck
 from services.runtime.database import Database
 from services.runtime.interceptors import CallInterceptor
+from services.runtime.object_store import ObjectStore
 from sori.accounts.v1 import accounts_pb2 as pb
 from sori.accounts.v1 import accounts_pb2_grpc
 
@@ -184,8 +185,9 @@ async def serving(
     clock = Clock()
     async with AsyncExitStack() as resources:
         channel = await resources.enter_async_context(grpc.aio.insecure_channel("localhost:1"))
+        objects = await resources.enter_async_context(ObjectStore.connect(settings))
         parts = Parts.assemble(
-            settings, database, AnalysisOwnerClient(channel), UploadOwnerClient(channel)
+            settings, database, AnalysisOwnerClient(channel), UploadOwnerClient(channel), objects
         )
         await resources.enter_async_context(parts.provider_http)
         await parts.keys.refresh()

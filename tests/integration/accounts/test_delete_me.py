@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import grpc
 import pytest
+from google.protobuf.message import Message
 
 from sori.accounts.v1 import accounts_pb2 as pb
-from tests.integration.accounts.service import Service, of_account, of_nobody, reason_of
+from tests.integration.accounts.service import HOME, Service, of_account, of_nobody, reason_of
 
 PASSWORD = "correct horse battery"
 
@@ -48,4 +49,28 @@ async def test_the_access_token_of_a_deleted_account_does_nothing(service: Servi
     call = service.rpcs.ExportMe(pb.ExportMeRequest(), metadata=of_account(account_id))
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         [piece async for piece in call]
+    assert reason_of(refused.value) == "CREDENTIALS_MISSING"
+
+
+@pytest.mark.parametrize(
+    ("rpc", "request_message"),
+    [
+        ("GetMe", pb.GetMeRequest()),
+        ("UpdateMe", pb.UpdateMeRequest(account=pb.Account(name="다나"))),
+        ("DeletePicture", pb.DeletePictureRequest()),
+        ("ChangePassword", pb.ChangePasswordRequest(new_password="another horse battery")),
+        ("ChangeEmail", pb.ChangeEmailRequest(email="new@example.com")),
+        ("DeleteMe", pb.DeleteMeRequest()),
+        ("EnrollTotp", pb.EnrollTotpRequest()),
+        ("ConfirmTotp", pb.ConfirmTotpRequest(code="123456")),
+        ("RemoveTotp", pb.RemoveTotpRequest(code="123456")),
+    ],
+)
+async def test_the_token_of_a_deleted_account_gives_no_access(
+    service: Service, rpc: str, request_message: Message
+) -> None:
+    account_id = await service.new_account()
+    await service.parts.erasures.begin(account_id, HOME)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await getattr(service.rpcs, rpc)(request_message, metadata=of_account(account_id))
     assert reason_of(refused.value) == "CREDENTIALS_MISSING"

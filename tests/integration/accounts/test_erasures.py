@@ -38,7 +38,9 @@ async def run(service: Service, *, tokens_have_expired: bool = True) -> None:
         )
     await service.execute("UPDATE accounts.erasures SET due_time = now() WHERE due_time > now()")
     parts = service.parts
-    eraser = Eraser(parts.erasures, uploads=parts.uploads, analyses=parts.analyses)
+    eraser = Eraser(
+        parts.erasures, uploads=parts.uploads, analyses=parts.analyses, pictures=parts.pictures
+    )
     assert await eraser.run_once()
 
 
@@ -155,3 +157,20 @@ async def test_the_export_has_the_account_its_sessions_and_analyses(service: Ser
     assert [each["session_id"] for each in document["sessions"]] == [begun.session_id]
     assert len(document["analyses"]) == 3
     assert begun.refresh_token not in json.dumps(document)
+
+
+async def test_the_pictures_of_a_deleted_account_are_erased(service: Service) -> None:
+    account_id = await service.new_account()
+    prefix = f"pictures/{account_id}/"
+    # The second one is of an upload that the service does not know of.
+    keys = [f"{prefix}{uuid4()}" for _ in range(2)]
+    for key in keys:
+        await service.objects.put(key, b"picture", "image/png")
+    request = pb.SetPictureRequest(
+        account_id=str(account_id), object_key=keys[0], content_type="image/png", size=7
+    )
+    await service.pictures.SetPicture(request)
+    await deleted(service, account_id)
+    await run(service)
+    assert await service.objects.list_page(prefix, after="", limit=10) == ([], False)
+    assert await service.value("SELECT count(*) FROM accounts.former_pictures") == 0

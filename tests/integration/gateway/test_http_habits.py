@@ -257,3 +257,9 @@ def test_a_proxy_can_add_a_path_prefix(client: httpx.Client) -> None:
 def test_a_malformed_path_prefix_is_ignored(client: httpx.Client, prefix: str) -> None:
     headers = {"x-forwarded-prefix": prefix, "tus-resumable": "1.0.0", "upload-length": "1"}
     assert client.post("/uploads", headers=headers).headers["location"] == "/uploads/1"
+
+
+def test_a_path_without_variables_has_its_own_methods(client: httpx.Client) -> None:
+    # The path of an account, `/accounts/{account_id}`, matches, too.
+    answer = client.get("/accounts/clients")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")

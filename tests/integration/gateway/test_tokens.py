@@ -15,6 +15,7 @@ import grpc
 import httpx
 import pytest
 
+from sori.accounts.v1 import accounts_pb2, accounts_pb2_grpc
 from sori.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from stack.ports import free_ports
 from tests.integration.gateway.fake_services import Services
@@ -129,6 +130,90 @@ def test_the_refusal_says_what_to_do(
     status = client.get("/tokens/1", headers=bearer(token)).json()
     assert advice in status["message"]
     assert status["details"][1]["message"].endswith("다시 로그인해 주세요.")
+
+
+@attacks
+def test_a_refresh_with_an_invalid_token_reaches_the_service_without_it(
+    client: httpx.Client, services: Services, attack: Callable[[Key], str]
+) -> None:
+    token = attack(services.key)
+    answer = client.post("/auth/refresh", json={}, headers=bearer(token))
+    assert answer.status_code == 200
+    metadata = json.loads(answer.json()["access_token"])
+    assert metadata["x-sori-caller"] == "nobody"
+    assert "authorization" not in metadata
+    assert not {"x-sori-account", "x-sori-session"} & metadata.keys()
+
+
+@attacks
+def test_a_refresh_over_grpc_ignores_an_invalid_token(
+    channel: grpc.Channel, services: Services, attack: Callable[[Key], str]
+) -> None:
+    stub = accounts_pb2_grpc.AccountServiceStub(channel)
+    metadata = tuple(bearer(attack(services.key)).items())
+    tokens = stub.Refresh(accounts_pb2.RefreshRequest(), metadata=metadata)
+    assert json.loads(tokens.access_token)["x-sori-caller"] == "nobody"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/auth/signup"),
+        ("POST", "/auth/login"),
+        ("POST", "/auth/refresh/"),
+        ("POST", "/auth/logout"),
+        ("POST", "/auth/reset-password"),
+        ("POST", "/auth/google/id-token"),
+        ("GET", "/auth/google/login"),
+        ("GET", "/auth/google/callback?state=1"),
+        ("GET", "/.well-known/jwks.json"),
+        ("GET", "/.well-known/openid-configuration"),
+    ],
+)
+def test_calls_without_a_need_for_a_token_accept_an_expired_one(
+    client: httpx.Client, services: Services, method: str, path: str
+) -> None:
+    expired = services.key.signed(claims(exp=1))
+    body: dict[str, str] | None = {} if method == "POST" else None
+    answer = client.request(method, path, json=body, headers=bearer(expired))
+    # 501: the rpc is not implemented here.
+    assert answer.status_code in (200, 302, 501), answer.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/auth/me"),
+        ("POST", "/auth/me:changePassword"),
+        ("GET", "/auth/sessions"),
+        ("DELETE", "/auth/sessions/1"),
+        ("POST", "/auth/totp:enroll"),
+        ("GET", "/accounts"),
+        ("GET", "/tokens/1"),
+    ],
+)
+def test_all_other_calls_refuse_an_expired_token(
+    client: httpx.Client, services: Services, method: str, path: str
+) -> None:
+    expired = services.key.signed(claims(exp=1))
+    answer = client.request(method, path, headers=bearer(expired))
+    assert (answer.status_code, reason(answer)) == (401, "CREDENTIALS_INVALID")
+
+
+def test_a_guest_stays_a_guest_with_an_expired_token(
+    client: httpx.Client, services: Services
+) -> None:
+    headers = {**bearer(services.key.signed(claims(exp=1))), "x-guest-token": "g" * 43}
+    answer = client.post("/auth/refresh", json={}, headers=headers)
+    metadata = json.loads(answer.json()["access_token"])
+    assert (metadata["x-sori-caller"], metadata["x-sori-guest-token"]) == ("guest", "g" * 43)
+
+
+def test_a_login_with_a_valid_token_states_the_account(
+    client: httpx.Client, services: Services
+) -> None:
+    answer = client.post("/auth/refresh", json={}, headers=bearer(services.key.signed(claims())))
+    assert json.loads(answer.json()["access_token"])["x-sori-caller"] == "account"
 
 
 def test_an_event_source_sends_its_token_as_a_parameter(

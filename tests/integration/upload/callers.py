@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -118,6 +119,42 @@ class Callers:
             yield upload_pb2.UploadReferenceAssetRequest(finish=upload_pb2.UploadAudioFinish())
 
         call = self._uploads.UploadReferenceAsset(messages(), metadata=pairs(caller))
+        return await answered(call)
+
+    async def upload_picture(self, caller: Mapping[str, str], content: bytes) -> Answer:
+        """Upload the picture of the caller's account as a stream."""
+        messages = [
+            upload_pb2.UploadPictureRequest(metadata=upload_pb2.UploadPictureMetadata()),
+            *(upload_pb2.UploadPictureRequest(chunk=chunk) for chunk in chunks_of(content)),
+            upload_pb2.UploadPictureRequest(finish=upload_pb2.UploadAudioFinish()),
+        ]
+        return await answered(self._uploads.UploadPicture(iter(messages), metadata=pairs(caller)))
+
+    async def send_picture_form(self, caller: Mapping[str, str], content: bytes) -> Answer:
+        """Upload the picture of the caller's account as a form."""
+        requests = []
+        for chunk in chunks_of(form(content)):
+            request = upload_pb2.UploadPictureFormRequest()
+            request.form.content_type = f"multipart/form-data; boundary={BOUNDARY}"
+            request.form.data = chunk
+            requests.append(request)
+        call = self._uploads.UploadPictureForm(iter(requests), metadata=pairs(caller))
+        return await answered(call)
+
+    async def create_picture(
+        self, caller: Mapping[str, str], size: int, content: bytes = b""
+    ) -> Answer:
+        """Create an upload of the picture of the caller's account by tus."""
+        purpose = f"purpose {base64.b64encode(b'picture').decode()}"
+        metadata = {**TUS, "upload-length": str(size), "upload-metadata": purpose}
+        requests = []
+        for chunk in chunks_of(content) or [b""]:
+            request = tus_pb2.CreateTusUploadRequest()
+            if chunk:
+                request.content.content_type = OFFSET_TYPE
+                request.content.data = chunk
+            requests.append(request)
+        call = self._tus.CreateTusUpload(iter(requests), metadata=pairs(caller, metadata))
         return await answered(call)
 
     async def create(self, caller: Mapping[str, str], token_id: int, **fields: Any) -> Answer:
@@ -237,6 +274,11 @@ def pairs(*metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     for each in metadata:
         merged |= each
     return tuple({CLIENT_ADDRESS: "192.0.2.99", **merged}.items())
+
+
+def chunks_of(content: bytes) -> list[bytes]:
+    """Pieces of at most 1 MiB, as the gateway makes them."""
+    return [content[start : start + MIB] for start in range(0, len(content), MIB)]
 
 
 def form(content: bytes) -> bytes:

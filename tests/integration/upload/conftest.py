@@ -12,6 +12,8 @@ import pytest_asyncio
 from aiobotocore.session import get_session
 from pydantic import SecretStr
 
+from services.accounts.servicer import AccountPictureServicer
+from services.accounts.store import PictureStore
 from services.analysis.servicer import AnalysisIntakeServicer
 from services.analysis.settings import AnalysisSettings
 from services.analysis.store import JobStore
@@ -27,6 +29,7 @@ from services.runtime.interceptors import CallInterceptor, Context
 from services.runtime.object_store import ObjectStore
 from services.runtime.settings import DatabaseSettings, ObjectStoreSettings
 from services.runtime.watch_limit import WatchLimit
+from sori.accounts.v1.accounts_pb2_grpc import add_AccountPictureServiceServicer_to_server
 from sori.analysis.v1.analysis_pb2 import SubmitRecordingRequest, SubmitRecordingResponse
 from sori.analysis.v1.analysis_pb2_grpc import add_AnalysisIntakeServiceServicer_to_server
 from sori.catalog.v1.catalog_pb2_grpc import add_CatalogServiceServicer_to_server
@@ -60,6 +63,7 @@ async def backends(storage: Stack) -> AsyncIterator[Backends]:
         Database(database_settings, "test") as database,
         ObjectStore.connect(settings) as objects,
         running_catalog(database, objects, analysis_address) as catalog_address,
+        running_accounts(database) as accounts_address,
         get_session().create_client(
             "s3",
             endpoint_url=s3.endpoint_url,
@@ -78,6 +82,7 @@ async def backends(storage: Stack) -> AsyncIterator[Backends]:
             s3.bucket,
             analysis_address,
             catalog_address,
+            accounts_address,
             token_id=token.id or 0,
         )
 
@@ -136,3 +141,15 @@ async def running_catalog(
         await server.start()
         yield f"127.0.0.1:{port}"
         await server.stop(None)
+
+
+@asynccontextmanager
+async def running_accounts(database: Database) -> AsyncIterator[str]:
+    """The accounts service's rpcs for pictures, in this process; gives their address."""
+    server = grpc.aio.server(interceptors=[CallInterceptor()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    servicer = AccountPictureServicer(PictureStore(database))
+    add_AccountPictureServiceServicer_to_server(servicer, server)
+    await server.start()
+    yield f"127.0.0.1:{port}"
+    await server.stop(None)

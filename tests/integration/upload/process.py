@@ -20,13 +20,14 @@ from services.runtime.callers import GUEST_SECONDS
 from services.runtime.database import Database
 from services.runtime.object_store import ObjectStore
 from services.runtime.settings import DatabaseSettings
+from services.upload.accounts_client import AccountsClient
 from services.upload.cleanup import CleanUpTasks
 from services.upload.client_limits import ClientLimits, Quota
 from services.upload.client_store import ClientStore
 from services.upload.clients import AnalysisClient, CatalogClient
 from services.upload.completion import Completion
 from services.upload.memory_budget import MemoryBudget
-from services.upload.models import Kind, Plan, UploadRecord, recording_key
+from services.upload.models import Kind, Plan, UploadRecord, new_picture_key, recording_key
 from services.upload.one_shot import OneShotUploads
 from services.upload.orphans import OrphanReaper
 from services.upload.owners import OwnedUploads
@@ -58,6 +59,7 @@ class Backends:
     bucket: str
     analysis_address: str
     catalog_address: str
+    accounts_address: str
     token_id: int
 
     async def execute(self, statement: str, **parameters: object) -> None:
@@ -159,7 +161,13 @@ class Process:
         self.budget = MemoryBudget(self.budget_bytes)
         objects = faulty_objects(self.backends.objects, self.faults)
         completion = Completion(
-            self.store, self.writer_store, objects, catalog, analysis, kept_for=LIFETIME
+            self.store,
+            self.writer_store,
+            objects,
+            catalog,
+            analysis,
+            AccountsClient(grpc.aio.insecure_channel(self.backends.accounts_address)),
+            kept_for=LIFETIME,
         )
         self.client_limits = ClientLimits(
             ClientStore(database),
@@ -173,7 +181,12 @@ class Process:
             budget=self.budget,
             completion=completion,
             clean_ups=CleanUpTasks(),
-            limits=Limits(recording_bytes=64 * MIB, asset_bytes=64 * MIB, recording_seconds=3600),
+            limits=Limits(
+                recording_bytes=64 * MIB,
+                asset_bytes=64 * MIB,
+                picture_bytes=5 * MIB,
+                recording_seconds=3600,
+            ),
             client_limits=self.client_limits,
             idle_seconds=10,
             submissions=asyncio.Semaphore(self.submissions),
@@ -188,6 +201,8 @@ class Process:
         plan, upload_id = plan or Plan(Kind.PARTIAL), uuid7()
         job_id = uuid7() if plan.kind is Kind.RECORDING else None
         key = f"partials/{upload_id}" if job_id is None else recording_key(plan.token_id, job_id)
+        if plan.kind is Kind.PICTURE:
+            key = new_picture_key(plan.owner_id)
         if job_id is not None:
             await self.analysis.open_job(job_id, plan.token_id, timeout=LIFETIME)
         return await self.store.create(

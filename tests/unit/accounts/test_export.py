@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from services.accounts.converters import account_to
 from services.accounts.export import export_document
 from services.accounts.models import Account
 from sori.analysis.v1 import analysis_pb2
@@ -25,7 +26,9 @@ async def analyses(count: int) -> AsyncIterator[analysis_pb2.ExportedAnalysis]:
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 async def test_the_export_is_one_json_document(count: int) -> None:
-    pieces = [piece async for piece in export_document(ACCOUNT, [], [], analyses(count))]
+    pieces = [
+        piece async for piece in export_document(account_to(ACCOUNT), [], [], analyses(count))
+    ]
     document = json.loads(b"".join(pieces))
     assert document["account"]["name"] == "다나"
     assert [each["recording_url"] for each in document["analyses"]] == [

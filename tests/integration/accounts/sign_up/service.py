@@ -26,6 +26,7 @@ from services.runtime.access import AccessCheck
 from services.runtime.channels import open_channel
 from services.runtime.database import Database
 from services.runtime.interceptors import CallInterceptor
+from services.runtime.object_store import ObjectStore
 from sori.accounts.v1 import accounts_pb2 as pb
 from sori.accounts.v1 import accounts_pb2_grpc
 from stack import mail_sink
@@ -151,9 +152,10 @@ async def without_mail_server(
     async with (
         Database(settings, "accounts") as database,
         open_channel(UNUSED_ADDRESS, None) as channel,
+        ObjectStore.connect(settings) as objects,
     ):
         parts = Parts.assemble(
-            settings, database, AnalysisOwnerClient(channel), UploadOwnerClient(channel)
+            settings, database, AnalysisOwnerClient(channel), UploadOwnerClient(channel), objects
         )
         parts = replace(parts, passwords=Passwords(settings, database, hasher))
         await parts.keys.refresh()
