@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import Context
 
 import structlog
 
@@ -17,7 +19,7 @@ from services.analysis.jobs import Claim, State
 from services.analysis.lease import LEASE, Leases
 from services.analysis.settings import AnalysisSettings
 from services.analysis.settling import Settler
-from services.analysis.store import JobQueue, JobStore
+from services.analysis.store import Claimant, JobQueue, JobStore
 from services.runtime.errors import DatabaseUnavailable
 
 TIME_OUT_INTERVAL_SECONDS = 1.0
@@ -50,7 +52,7 @@ class Worker:
         )
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._wake = asyncio.Event()
-        self._running: set[asyncio.Task[bool]] = set()
+        self._running: set[asyncio.Future[bool]] = set()
         self._may_have_more = True
         self._is_stopping = False
 
@@ -62,6 +64,24 @@ class Worker:
     def is_busy(self) -> bool:
         """Whether as many jobs are under way as there may be."""
         return len(self._running) >= self._settings.dispatch_concurrency
+
+    @contextmanager
+    def reserved(self) -> Iterator[Claimant | None]:
+        """Reserve room for a job that is submitted in the context; None without room.
+
+        While the analysis server does not respond, there is no room: jobs wait for a probe.
+        """
+        if self._is_stopping or self.is_busy or self._breaker.is_open:
+            yield None
+            return
+        place: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._running.add(place)
+        place.add_done_callback(self._finished)
+        try:
+            yield Claimant(self._name, LEASE, self._start)
+        finally:
+            if not place.done():
+                place.set_result(False)
 
     async def run(self) -> None:
         """Work until stopped.
@@ -97,7 +117,7 @@ class Worker:
         return overdue == _MAX_TIMED_OUT
 
     async def _finish_running(self) -> None:
-        if self._running:
+        while self._running:
             await asyncio.wait(self._running)
 
     async def _claim_due(self) -> float:
@@ -128,11 +148,12 @@ class Worker:
     def _start(self, claim: Claim) -> None:
         if claim.state is State.QUEUED:
             self._breaker.began()
-        task = asyncio.create_task(self._work(claim))
+        # A call that submits a job has a request id and a deadline, which are not the job's.
+        task = asyncio.create_task(self._work(claim), context=Context())
         self._running.add(task)
         task.add_done_callback(self._finished)
 
-    def _finished(self, task: asyncio.Task[bool]) -> None:
+    def _finished(self, task: asyncio.Future[bool]) -> None:
         self._running.discard(task)
         if self._may_have_more or task.cancelled() or task.result():
             self.wake()

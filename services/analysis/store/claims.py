@@ -187,6 +187,10 @@ def _is_claimable(state: State) -> ColumnElement[bool]:
     return is_in_state
 
 
+is_waiting = and_(jobs.c.due_time <= func.now(), _is_claimable(State.QUEUED))
+"""The condition that a job waits for its dispatch, and no worker has claimed it."""
+
+
 def _due(name: str, limit: Any, condition: ColumnElement[bool]) -> CTE:
     """Due jobs, locked, the longest due first."""
     return _locked(name, limit, and_(jobs.c.due_time <= func.now(), condition), jobs.c.due_time)

@@ -23,7 +23,7 @@ from services.analysis.store.reuse import DONOR_RESULT, Reuse, is_readable, reus
 from services.analysis.store.rows import (
     RECORDING_COLUMNS,
 )
-from services.analysis.store.submissions import Submission, Submissions
+from services.analysis.store.submissions import Claimant, Submission, Submissions
 from services.analysis.store.transition_statements import (
     ADVANCE,
     ATTACH_RECORDING,
@@ -128,16 +128,23 @@ class JobStore(JobReads):
             donor = await DONOR_RESULT.row(connection, job_id=job_id, sha256=sha256, **reused)
         return donor is None or is_readable(donor["result"])
 
-    async def submit(self, submission: Submission, timeout: timedelta, reuse: Reuse | None) -> UUID:
+    async def submit(
+        self,
+        submission: Submission,
+        timeout: timedelta,
+        reuse: Reuse | None,
+        claimant: Claimant | None = None,
+    ) -> UUID:
         """Create a job with its recording, or attach the recording to the job with its id.
 
-        A repeated call changes nothing. timeout, reuse: as in `attach_recording`. Returns
-        the id of the job that has the recording: the submitted id, or that of the job of an
+        A repeated call changes nothing. timeout, reuse: as in `attach_recording`. claimant:
+        starts to work on a created job, unless another job waits; None leaves it to the workers.
+        Returns the id of the job that has the recording: the submitted id, or that of the job of an
         earlier request with the same request id and the same recording.
         Errors: JobEnded when the id was generated before the SUBMISSION_WINDOW, or when its
         job has ended without a recording; RequestSuperseded; RequestIdReused; TooManyJobs.
         """
-        job_id = await self._submissions.submit(submission, timeout, reuse)
+        job_id = await self._submissions.submit(submission, timeout, reuse, claimant)
         if job_id is not None:
             return job_id
         try:
