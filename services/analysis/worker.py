@@ -18,7 +18,6 @@ from services.analysis.dispatch_request import DispatchRequestBuilder
 from services.analysis.jobs import Claim, State
 from services.analysis.lease import LEASE, Leases
 from services.analysis.settings import AnalysisSettings
-from services.analysis.settling import Settler
 from services.analysis.store import Claimant, JobQueue, JobStore
 from services.runtime.errors import DatabaseUnavailable
 
@@ -46,10 +45,7 @@ class Worker:
         self._settings = settings
         self._queue = queue
         self._breaker = CircuitBreaker(settings.breaker_failures, settings.breaker_pause_seconds)
-        settler = Settler(queue, may_follow=lambda: len(self._running) > 1)
-        self._dispatcher = Dispatcher(
-            settings, store, queue, settler, builder, client, self._breaker
-        )
+        self._dispatcher = Dispatcher(settings, store, queue, builder, client, self._breaker)
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._wake = asyncio.Event()
         self._running: set[asyncio.Future[bool]] = set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from services.analysis.jobs import (
     Recording,
     State,
 )
+from services.analysis.store.completions import Completion, complete_many
 from services.analysis.store.job_reads import JobReads
 from services.analysis.store.openings import AttachedRecording, Opening, Openings
 from services.analysis.store.quotas import require_room
@@ -28,7 +30,6 @@ from services.analysis.store.transition_statements import (
     ADVANCE,
     ATTACH_RECORDING,
     CANCEL,
-    COMPLETE,
     FAIL,
     FAIL_UPLOAD,
     START_UPLOAD,
@@ -41,8 +42,12 @@ from services.analysis.store.transitions import (
 )
 from services.analysis.store.turns import next_turn
 from services.analysis.tables import jobs
+from services.runtime.batches import Batches
 from services.runtime.database import Database, retried_on_schema_change
 from services.runtime.shared_errors import JobEnded
+
+_MAX_COMPLETED = 16
+"""Results may have several megabytes each."""
 
 
 @retried_on_schema_change
@@ -60,6 +65,9 @@ class JobStore(JobReads):
         self._on_transition = on_transition
         self._max_jobs = max_jobs_per_owner
         self._openings = Openings(database, on_transition, max_jobs_per_owner)
+        self._completions = Batches(
+            partial(complete_many, database), key=lambda each: each.job_id, max_items=_MAX_COMPLETED
+        )
         self._submissions = Submissions(database, on_transition, max_jobs_per_owner)
 
     # Uploads.
@@ -164,8 +172,16 @@ class JobStore(JobReads):
     # Reports.
 
     async def complete(self, job_id: UUID, result: bytes, analyzer_version: str) -> Transition:
-        """Apply reported results. result: a serialized google.protobuf.Struct."""
-        return await self._apply(COMPLETE, job_id, result=result, analyzer_version=analyzer_version)
+        """Apply reported results. result: a serialized google.protobuf.Struct.
+
+        Results of several jobs that are reported at the same time go in one statement.
+        """
+        transition = await self._completions.run(Completion(job_id, result, analyzer_version))
+        if transition is None:
+            raise JobNotFound(job_id=job_id)
+        if transition.after is not None:
+            self._on_transition(job_id, transition.after)
+        return transition
 
     async def fail(self, job_id: UUID, reason: str, message: str) -> Transition:
         """Apply a reported failure. message: for the learner, may be empty."""
