@@ -151,7 +151,7 @@ async def _worker(
     queue = JobQueue(database, notifications.notify)
     worker = Worker(settings, store, queue, builder, client)
     notifications.subscribe(
-        lambda _, state: worker.wake() if state is State.QUEUED else None, worker.wake
+        lambda _, state: worker.job_queued() if state is State.QUEUED else None, worker.wake
     )
     refresh = QueueMetrics(queue).refresh
     age = timedelta(days=settings.retention_days) if settings.retention_days else None

@@ -47,6 +47,7 @@ from services.analysis.store.settlements import (
 from services.runtime.batches import Batches
 
 _MAX_SETTLED = 64
+_SETTLE_WINDOW_SECONDS = 0.02
 
 _logger = structlog.get_logger(__name__)
 
@@ -68,7 +69,10 @@ class Dispatcher:
         self._store = store
         self._queue = queue
         self._settlements = Batches(
-            queue.settle_many, key=lambda each: each.claim.job_id, max_items=_MAX_SETTLED
+            queue.settle_many,
+            lambda each: each.claim.job_id,
+            max_items=_MAX_SETTLED,
+            window_seconds=_SETTLE_WINDOW_SECONDS,
         )
         self._builder = builder
         self._client = client

@@ -30,6 +30,9 @@ MERGE_SECONDS = 0.01
 URGENT = ENDS | {State.QUEUED}
 """The states of which other processes learn immediately: clients and workers wait for them."""
 
+PAUSE_SECONDS = 0.005
+"""The shortest time from a notification to the next one."""
+
 JOBS_PER_NOTIFICATION = 100
 """A payload is limited to 8,000 bytes; a job takes at most 48."""
 
@@ -83,11 +86,14 @@ class JobNotifications:
                 await self._send_collected()
 
     async def _send(self) -> None:
+        loop, earliest = asyncio.get_running_loop(), 0.0
         while True:
             await self._has_unsent.wait()
             with suppress(TimeoutError):
                 async with asyncio.timeout(MERGE_SECONDS):
                     await self._has_urgent.wait()
+            await asyncio.sleep(earliest - loop.time())
+            earliest = loop.time() + PAUSE_SECONDS
             try:
                 await self._send_collected()
             except DatabaseUnavailable:

@@ -50,16 +50,22 @@ class Worker:
         self._wake = asyncio.Event()
         self._running: set[asyncio.Future[bool]] = set()
         self._may_have_more = True
+        self._jobs_wait = False
         self._is_stopping = False
 
     def wake(self) -> None:
         """Claim due jobs now, instead of at the time when the next one is expected."""
         self._wake.set()
 
+    def job_queued(self) -> None:
+        """A job waits that no worker has claimed yet: claim it."""
+        self._jobs_wait = True
+        self.wake()
+
     @property
     def is_busy(self) -> bool:
-        """Whether as many jobs are under way as there may be."""
-        return len(self._running) >= self._settings.dispatch_concurrency
+        """Whether jobs wait, or as many are under way as there may be."""
+        return self._jobs_wait or not self._free
 
     @contextmanager
     def reserved(self) -> Iterator[Claimant | None]:
@@ -76,6 +82,7 @@ class Worker:
         try:
             yield Claimant(self._name, LEASE, self._start)
         finally:
+            self._running.discard(place)
             if not place.done():
                 place.set_result(False)
 
@@ -116,15 +123,20 @@ class Worker:
         while self._running:
             await asyncio.wait(self._running)
 
+    @property
+    def _free(self) -> int:
+        return self._settings.dispatch_concurrency - len(self._running)
+
     async def _claim_due(self) -> float:
         """Start work on all due jobs there is room for; returns the seconds until the next."""
         poll_seconds = self._settings.dispatch_poll_seconds
-        free = self._settings.dispatch_concurrency - len(self._running)
+        free = self._free
         # A job that ends while the statement runs makes room that it does not count.
         self._may_have_more = True
         if not free:
             return poll_seconds
         dispatches = self._breaker.allowance(free)
+        self._jobs_wait = False
         try:
             claims, due_seconds = await self._queue.claim_due(dispatches, free, self._name, LEASE)
         except DatabaseUnavailable:
@@ -132,6 +144,7 @@ class Worker:
             return poll_seconds
         for claim in claims:
             self._start(claim)
+        self._jobs_wait |= len(claims) == free
         self._may_have_more = dispatches < free or len(claims) == free
         waits = [poll_seconds]
         if due_seconds is not None:

@@ -10,9 +10,6 @@ import structlog
 
 from services.runtime.errors import DatabaseUnavailable
 
-WINDOW_SECONDS = 0.004
-"""The shortest time from the start of a write to the start of the next one."""
-
 PATIENCE_SECONDS = 0.1
 """How long a write that waits for a lock holds the next one back."""
 
@@ -33,16 +30,20 @@ class Batches(Generic[Item, Answer]):
         self,
         write: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]],
         key: Callable[[Item], Hashable],
+        *,
         max_items: int,
+        window_seconds: float,
     ) -> None:
         """Create batches.
 
         write: writes items, all or none, and returns an answer for each in the same order.
         key: items with the same key go into different batches. max_items: of a batch.
+        window_seconds: the shortest time from the start of a write to the start of the next one.
         """
         self._write = write
         self._key = key
         self._max_items = max_items
+        self._window_seconds = window_seconds
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._earliest = 0.0
@@ -71,7 +72,7 @@ class Batches(Generic[Item, Answer]):
 
         def ended(task: asyncio.Task[None]) -> None:
             self._writes.discard(task)
-            self._earliest = started + WINDOW_SECONDS
+            self._earliest = started + self._window_seconds
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None

@@ -41,7 +41,7 @@ def writes() -> Writes:
 
 @pytest.fixture
 def batches(writes: Writes) -> Batches[int, int]:
-    return Batches(writes, key=lambda item: item, max_items=MOST_ITEMS)
+    return Batches(writes, lambda item: item, max_items=MOST_ITEMS, window_seconds=0)
 
 
 async def test_items_that_come_during_a_write_are_the_next_batch(
@@ -110,7 +110,9 @@ async def test_an_unavailable_database_fails_all_items_of_a_batch() -> None:
         calls += 1
         raise DatabaseUnavailable
 
-    batches: Batches[int, int] = Batches(unavailable, lambda item: item, MOST_ITEMS)
+    batches: Batches[int, int] = Batches(
+        unavailable, lambda item: item, max_items=MOST_ITEMS, window_seconds=0
+    )
     answers = await asyncio.gather(*map(batches.run, (1, 2)), return_exceptions=True)
     assert [type(each) for each in answers] == [DatabaseUnavailable] * 2
     assert calls == 1

@@ -49,6 +49,8 @@ from services.runtime.shared_errors import JobEnded
 _MAX_COMPLETED = 16
 """Results may have several megabytes each."""
 
+_COMPLETION_WINDOW_SECONDS = 0.008
+
 
 @retried_on_schema_change
 class JobStore(JobReads):
@@ -66,7 +68,10 @@ class JobStore(JobReads):
         self._max_jobs = max_jobs_per_owner
         self._openings = Openings(database, on_transition, max_jobs_per_owner)
         self._completions = Batches(
-            partial(complete_many, database), key=lambda each: each.job_id, max_items=_MAX_COMPLETED
+            partial(complete_many, database),
+            lambda each: each.job_id,
+            max_items=_MAX_COMPLETED,
+            window_seconds=_COMPLETION_WINDOW_SECONDS,
         )
         self._submissions = Submissions(database, on_transition, max_jobs_per_owner)
 

@@ -24,7 +24,9 @@ MAX_BATCH = 64
 
 def settler_of(queue: JobQueue) -> Batches[Settlement, bool]:
     """Batches as a worker writes them."""
-    return Batches(queue.settle_many, lambda each: each.claim.job_id, MAX_BATCH)
+    return Batches(
+        queue.settle_many, lambda each: each.claim.job_id, max_items=MAX_BATCH, window_seconds=0
+    )
 
 
 class CountingDatabase(Database):
