@@ -65,7 +65,7 @@ async def test_a_job_starts_at_the_worker_that_accepted_it(
         silences=0,
         deadline_passed=False,
         status_url=None,
-        token_revision=0,
+        token_revision=1,
     )
     assert await claims_of(queue, State.QUEUED, 1, "other:1", LONG) == []
     assert await queue.due() == (0, 0)

@@ -143,7 +143,7 @@ async def test_a_job_that_comes_back_keeps_its_turn(store: JobStore, queue: JobQ
 async def dispatched_of(store: JobStore, queue: JobQueue, owner_id: str) -> None:
     """Let an owner have one more job under way that the analysis server has accepted."""
     job_id = await submitted(store, owner_id)
-    claims = await claims_of(queue, State.QUEUED, 10, WORKER, NOW)
+    claims, _ = await queue.claim_due(10, 10, WORKER, NOW)
     (claim,) = [each for each in claims if each.job_id == job_id]
     assert await settled(queue, settlement_of.accepted(claim, LONG, None, LONG))
 
