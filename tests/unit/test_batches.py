@@ -65,7 +65,8 @@ async def test_a_batch_has_a_limit(writes: Writes, batches: Batches[int, int]) -
 async def test_items_with_the_same_key_are_written_one_after_the_other(
     writes: Writes, batches: Batches[int, int]
 ) -> None:
-    assert await asyncio.gather(batches.run(1), batches.run(1), batches.run(2)) == [2, 2, 4]
+    answers = await asyncio.gather(*map(batches.run, (1, 1, 2)))
+    assert answers == [2, 2, 4]
     assert writes.batches == [[1, 2], [1]]
 
 
@@ -87,7 +88,7 @@ async def test_a_write_that_waits_for_a_lock_does_not_hold_others_back(
     other = asyncio.create_task(batches.run(2))
     await asyncio.wait_for(writes.started.wait(), 10)
     writes.unblocked.set()
-    assert await asyncio.gather(blocked, other) == [2, 4]
+    assert (await blocked, await other) == (2, 4)
 
 
 async def test_an_item_is_written_although_its_caller_was_cancelled(
