@@ -70,16 +70,15 @@ async def main(settings: AnalysisSettings, role: str) -> None:
             max_calls=settings.analysis_max_calls,
         )
         background = [Background("job notifications", notifications.run)]
-        admission = None
+        worker = None
         if role != "api":
             worker, tasks = await _worker(
                 resources, settings, database, objects, store, notifications, webhook, parser
             )
-            admission = Admission(lambda: worker.is_busy)
             background += tasks
         if role != "worker":
             deletions = Deletions(database, notifications.notify)
-            servicers = (settings, store, deletions, notifications, webhook, parser, admission)
+            servicers = (settings, store, deletions, notifications, webhook, parser, worker)
             background += _add_servicers(server, *servicers)
             owned = OwnedJobs(database, notifications.notify)
             analysis_pb2_grpc.add_AnalysisOwnerServiceServicer_to_server(
@@ -96,7 +95,7 @@ def _add_servicers(
     notifications: JobNotifications,
     webhook: WebhookSigner,
     parser: ReportParser,
-    admission: Admission | None,
+    worker: Worker | None,
 ) -> list[Background]:
     feed = ProgressFeed(store, settings.heartbeat_seconds)
     notifications.subscribe(feed.changed, feed.missed)
@@ -104,12 +103,22 @@ def _add_servicers(
         AnalysisServicer(settings, store, deletions, feed, webhook, parser), server.grpc
     )
     analysis_pb2_grpc.add_AnalysisIntakeServiceServicer_to_server(
-        AnalysisIntakeServicer(settings, store, admission), server.grpc
+        _intake_servicer(settings, store, worker), server.grpc
     )
     return [
         Background("progress feed", feed.run, feed.stop),
         Background("heartbeats", feed.run_heartbeats),
     ]
+
+
+def _intake_servicer(
+    settings: AnalysisSettings, store: JobStore, worker: Worker | None
+) -> AnalysisIntakeServicer:
+    """worker: the one of this process; None without one."""
+    if worker is None:
+        return AnalysisIntakeServicer(settings, store)
+    admission = Admission(lambda: worker.is_busy)
+    return AnalysisIntakeServicer(settings, store, admission, worker.reserved)
 
 
 async def _worker(
@@ -142,7 +151,7 @@ async def _worker(
     queue = JobQueue(database, notifications.notify)
     worker = Worker(settings, store, queue, builder, client)
     notifications.subscribe(
-        lambda _, state: worker.wake() if state is State.QUEUED else None, worker.wake
+        lambda _, state: worker.job_queued() if state is State.QUEUED else None, worker.wake
     )
     refresh = QueueMetrics(queue).refresh
     age = timedelta(days=settings.retention_days) if settings.retention_days else None

@@ -35,7 +35,6 @@ from services.analysis.outcomes import (
     WorkersDied,
 )
 from services.analysis.settings import AnalysisSettings
-from services.analysis.settling import Settler
 from services.analysis.store import JobQueue, JobStore, Settlement
 from services.analysis.store.settlements import (
     accepted,
@@ -45,6 +44,10 @@ from services.analysis.store.settlements import (
     redispatched,
     waiting,
 )
+from services.runtime.batches import Batches
+
+_MAX_SETTLED = 64
+_SETTLE_WINDOW_SECONDS = 0.02
 
 _logger = structlog.get_logger(__name__)
 
@@ -57,7 +60,6 @@ class Dispatcher:
         settings: AnalysisSettings,
         store: JobStore,
         queue: JobQueue,
-        settler: Settler,
         builder: DispatchRequestBuilder,
         client: AnalyzerClient,
         breaker: CircuitBreaker,
@@ -66,7 +68,12 @@ class Dispatcher:
         self._settings = settings
         self._store = store
         self._queue = queue
-        self._settler = settler
+        self._settlements = Batches(
+            queue.settle_many,
+            lambda each: each.claim.job_id,
+            max_items=_MAX_SETTLED,
+            window_seconds=_SETTLE_WINDOW_SECONDS,
+        )
         self._builder = builder
         self._client = client
         self._breaker = breaker
@@ -94,7 +101,7 @@ class Dispatcher:
         self._inform_breaker(outcome)
         decision = self._decide(claim, outcome)
         settlement = self._settlement_of(claim, decision)
-        held = await self._settler.settle(settlement)
+        held = await self._settlements.run(settlement)
         _logger.info(
             "dispatch settled",
             dispatch=claim.dispatches,
@@ -114,7 +121,7 @@ class Dispatcher:
             with suppress(JobNotFound):
                 await self._store.advance(claim.job_id, percent, decision.progress.stage)
         settlement = self._settlement_of(claim, decision)
-        await self._settler.settle(settlement)
+        await self._settlements.run(settlement)
         return None if isinstance(decision, Complete | Fail) else settlement.pause
 
     async def _dispatched(self, claim: Claim) -> Outcome:

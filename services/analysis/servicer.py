@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
@@ -34,7 +35,14 @@ from services.analysis.progress import ProgressFeed
 from services.analysis.report_parser import ReportParser
 from services.analysis.reports import REASON, Failure, Progress, Report, Results
 from services.analysis.settings import AnalysisSettings
-from services.analysis.store import Deletions, JobStore, Reuse, Transition
+from services.analysis.store import (
+    Claimant,
+    Deletions,
+    JobStore,
+    Reuse,
+    Submission,
+    Transition,
+)
 from services.analysis.viewers import Viewer
 from services.analysis.webhook import WebhookSigner
 from services.runtime.errors import FieldViolation, InvalidField
@@ -46,6 +54,8 @@ from sori.analysis.v1 import analysis_pb2 as pb
 from sori.analysis.v1 import analysis_pb2_grpc
 
 MAX_UPLOAD_TIMEOUT = timedelta(days=30)
+
+Reserved = Callable[[], AbstractContextManager[Claimant | None]]
 
 _logger = structlog.get_logger(__name__)
 
@@ -182,10 +192,18 @@ class AnalysisIntakeServicer(analysis_pb2_grpc.AnalysisIntakeServiceServicer):
     """The rpcs for the upload service."""
 
     def __init__(
-        self, settings: AnalysisSettings, store: JobStore, admission: Admission | None = None
+        self,
+        settings: AnalysisSettings,
+        store: JobStore,
+        admission: Admission | None = None,
+        reserved: Reserved = nullcontext,
     ) -> None:
-        """admission: of calls that queue jobs; default: unlimited."""
+        """admission: of calls that queue jobs; default: unlimited.
+
+        reserved: as `Worker.reserved`; default: another process works on the jobs.
+        """
         self._store = store
+        self._reserved = reserved
         self._admission = admission
         self._upload_timeout = timedelta(seconds=settings.upload_timeout_seconds)
         self._dispatch_deadline = timedelta(seconds=settings.dispatch_deadline_seconds)
@@ -232,8 +250,16 @@ class AnalysisIntakeServicer(analysis_pb2_grpc.AnalysisIntakeServiceServicer):
     ) -> pb.SubmitRecordingResponse:
         submission = submission_from(request)
         async with self._admitted():
-            job_id = await self._store.submit(submission, self._dispatch_deadline, self._reuse)
+            # Once sent, the statement takes effect even if the caller disconnects: then the
+            # worker must learn that it has the job.
+            job_id = await asyncio.shield(asyncio.create_task(self._submit(submission)))
         return pb.SubmitRecordingResponse(job_id=str(job_id))
+
+    async def _submit(self, submission: Submission) -> UUID:
+        with self._reserved() as claimant:
+            return await self._store.submit(
+                submission, self._dispatch_deadline, self._reuse, claimant
+            )
 
     async def BatchCheckJobs(
         self, request: pb.BatchCheckJobsRequest, context: Context

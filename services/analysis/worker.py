@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import Context
 
 import structlog
 
@@ -16,8 +18,7 @@ from services.analysis.dispatch_request import DispatchRequestBuilder
 from services.analysis.jobs import Claim, State
 from services.analysis.lease import LEASE, Leases
 from services.analysis.settings import AnalysisSettings
-from services.analysis.settling import Settler
-from services.analysis.store import JobQueue, JobStore
+from services.analysis.store import Claimant, JobQueue, JobStore
 from services.runtime.errors import DatabaseUnavailable
 
 TIME_OUT_INTERVAL_SECONDS = 1.0
@@ -44,24 +45,46 @@ class Worker:
         self._settings = settings
         self._queue = queue
         self._breaker = CircuitBreaker(settings.breaker_failures, settings.breaker_pause_seconds)
-        settler = Settler(queue, may_follow=lambda: len(self._running) > 1)
-        self._dispatcher = Dispatcher(
-            settings, store, queue, settler, builder, client, self._breaker
-        )
+        self._dispatcher = Dispatcher(settings, store, queue, builder, client, self._breaker)
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._wake = asyncio.Event()
-        self._running: set[asyncio.Task[bool]] = set()
+        self._running: set[asyncio.Future[bool]] = set()
         self._may_have_more = True
+        self._jobs_wait = False
         self._is_stopping = False
 
     def wake(self) -> None:
         """Claim due jobs now, instead of at the time when the next one is expected."""
         self._wake.set()
 
+    def job_queued(self) -> None:
+        """A job waits that no worker has claimed yet: claim it."""
+        self._jobs_wait = True
+        self.wake()
+
     @property
     def is_busy(self) -> bool:
-        """Whether as many jobs are under way as there may be."""
-        return len(self._running) >= self._settings.dispatch_concurrency
+        """Whether jobs wait, or as many are under way as there may be."""
+        return self._jobs_wait or not self._free
+
+    @contextmanager
+    def reserved(self) -> Iterator[Claimant | None]:
+        """Reserve room for a job that is submitted in the context; None without room.
+
+        While the analysis server does not respond, there is no room: jobs wait for a probe.
+        """
+        if self._is_stopping or self.is_busy or self._breaker.is_open:
+            yield None
+            return
+        place: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._running.add(place)
+        place.add_done_callback(self._finished)
+        try:
+            yield Claimant(self._name, LEASE, self._start)
+        finally:
+            self._running.discard(place)
+            if not place.done():
+                place.set_result(False)
 
     async def run(self) -> None:
         """Work until stopped.
@@ -97,18 +120,23 @@ class Worker:
         return overdue == _MAX_TIMED_OUT
 
     async def _finish_running(self) -> None:
-        if self._running:
+        while self._running:
             await asyncio.wait(self._running)
+
+    @property
+    def _free(self) -> int:
+        return self._settings.dispatch_concurrency - len(self._running)
 
     async def _claim_due(self) -> float:
         """Start work on all due jobs there is room for; returns the seconds until the next."""
         poll_seconds = self._settings.dispatch_poll_seconds
-        free = self._settings.dispatch_concurrency - len(self._running)
+        free = self._free
         # A job that ends while the statement runs makes room that it does not count.
         self._may_have_more = True
         if not free:
             return poll_seconds
         dispatches = self._breaker.allowance(free)
+        self._jobs_wait = False
         try:
             claims, due_seconds = await self._queue.claim_due(dispatches, free, self._name, LEASE)
         except DatabaseUnavailable:
@@ -116,6 +144,7 @@ class Worker:
             return poll_seconds
         for claim in claims:
             self._start(claim)
+        self._jobs_wait |= len(claims) == free
         self._may_have_more = dispatches < free or len(claims) == free
         waits = [poll_seconds]
         if due_seconds is not None:
@@ -128,11 +157,12 @@ class Worker:
     def _start(self, claim: Claim) -> None:
         if claim.state is State.QUEUED:
             self._breaker.began()
-        task = asyncio.create_task(self._work(claim))
+        # A call that submits a job has a request id and a deadline, which are not the job's.
+        task = asyncio.create_task(self._work(claim), context=Context())
         self._running.add(task)
         task.add_done_callback(self._finished)
 
-    def _finished(self, task: asyncio.Task[bool]) -> None:
+    def _finished(self, task: asyncio.Future[bool]) -> None:
         self._running.discard(task)
         if self._may_have_more or task.cancelled() or task.result():
             self.wake()

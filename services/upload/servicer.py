@@ -175,5 +175,5 @@ class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
 
 def _picture_start(context: Context) -> PictureStart:
     """The start of a picture of the caller's account. Errors: CredentialsMissing."""
-    creator = creator_of(context, guests=False)
+    creator = creator_of(context, guests=None)
     return PictureStart(creator.client, account_of(creator))

@@ -16,7 +16,6 @@ import pytest
 import services.analysis.store
 import services.catalog.store
 import services.upload.store
-from services.analysis.jobs import State
 from services.analysis.store import JobQueue, JobStore
 from services.catalog.import_records import ActorRecord
 from services.catalog.models import Actor, TokenFilter
@@ -92,7 +91,7 @@ async def on_every_connection(call: Call, database: Database) -> None:
         pytest.param(
             "analysis.jobs",
             "status_url",
-            lambda database: JobQueue(database).claim(State.QUEUED, 1, "worker", LONG),
+            lambda database: JobQueue(database).claim_due(1, 1, "worker", LONG),
             id="queue",
         ),
         pytest.param(

@@ -18,13 +18,15 @@ from services.analysis.store.openings import AttachedRecording
 from services.analysis.store.owned_jobs import OwnedJobs
 from services.analysis.store.reuse import Reuse
 from services.analysis.store.settlements import Settlement
-from services.analysis.store.submissions import SUBMISSION_WINDOW, Submission
+from services.analysis.store.submission_statements import SUBMISSION_WINDOW
+from services.analysis.store.submissions import Claimant, Submission
 from services.analysis.store.transitions import OnTransition, Transition
 
 __all__ = [
     "DELETION_DELAY",
     "SUBMISSION_WINDOW",
     "AttachedRecording",
+    "Claimant",
     "Deletions",
     "ExpiredJobs",
     "Filter",

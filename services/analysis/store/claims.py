@@ -86,7 +86,7 @@ def _claim() -> Any:
     is_queued = and_(ready_time <= func.now(), _is_claimable(State.QUEUED))
     queued = _locked("queued", _integer("dispatches"), is_queued, jobs.c.turn, ready_time)
     claimed_before = select(func.count()).select_from(queued).scalar_subquery()
-    rest = func.least(_integer("checks"), func.greatest(0, _integer("limit") - claimed_before))
+    rest = func.greatest(0, _integer("limit") - claimed_before)
     dispatched = _due("dispatched", rest, _is_claimable(State.DISPATCHED))
     due = union_all(select(queued), select(dispatched)).cte("due")
     is_dispatch = case((due.c.state == State.QUEUED, 1), else_=0)
@@ -185,6 +185,10 @@ def _is_claimable(state: State) -> ColumnElement[bool]:
         # After its deadline, a job is no longer dispatched but times out.
         return and_(is_in_state, jobs.c.deadline > func.now())
     return is_in_state
+
+
+is_waiting = and_(jobs.c.due_time <= func.now(), _is_claimable(State.QUEUED))
+"""The condition that a job waits for its dispatch, and no worker has claimed it."""
 
 
 def _due(name: str, limit: Any, condition: ColumnElement[bool]) -> CTE:

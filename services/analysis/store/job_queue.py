@@ -7,12 +7,11 @@ for longer than its lease changes nothing (fencing).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
 from sqlalchemy import func, select
 
-from services.analysis.decisions import Fail, Postpone
 from services.analysis.jobs import Claim, State
 from services.analysis.store.claims import (
     CLAIM,
@@ -25,13 +24,7 @@ from services.analysis.store.claims import (
 from services.analysis.store.settlements import (
     SETTLE,
     Settlement,
-    accepted,
-    completed,
-    failed,
     parameters_of,
-    postponed,
-    redispatched,
-    waiting,
 )
 from services.analysis.store.transitions import OnTransition
 from services.analysis.tables import jobs
@@ -40,11 +33,7 @@ from services.runtime.database import Database, retried_on_schema_change
 
 @retried_on_schema_change
 class JobQueue:
-    """Claims due jobs and settles claims, each call in one statement.
-
-    The methods that settle a claim return False, and change nothing, when the claim is
-    no longer held. When the job has ended meanwhile, they only add to its history.
-    """
+    """Claims due jobs and settles claims, each call in one statement."""
 
     def __init__(self, database: Database, on_transition: OnTransition = lambda *_: None) -> None:
         self._database = database
@@ -63,28 +52,12 @@ class JobQueue:
         Returns the claims, and the seconds until the next queued or dispatched job is due
         that is not due yet, more than 0; None when there is no such job.
         """
-        return await self._claim(dispatches, limit, limit, worker, lease)
-
-    async def claim(
-        self, state: State, limit: int, worker: str, lease: timedelta
-    ) -> Sequence[Claim]:
-        """Claim up to `limit` due jobs in a state, queued or dispatched; see `claim_due`."""
-        dispatches, checks = (limit, 0) if state is State.QUEUED else (0, limit)
-        claims, _ = await self._claim(dispatches, checks, limit, worker, lease)
-        return claims
-
-    async def seconds_until_due(self, states: Iterable[State]) -> float | None:
-        """Seconds until a job in one of the states is due; None when there is no such job."""
-        earliest = [
-            select(func.min(jobs.c.due_time))
-            .where(jobs.c.state == state, jobs.c.due_time.is_not(None))
-            .scalar_subquery()
-            for state in states
-        ]
-        seconds = func.extract("epoch", func.least(*earliest) - func.now())
-        async with self._database.transaction() as connection:
-            found = await connection.scalar(select(seconds))
-        return None if found is None else float(found)
+        numbers = {"dispatches": dispatches, "limit": limit}
+        async with self._database.connection() as connection:
+            rows = await CLAIM.rows(connection, **numbers, worker=worker, lease=lease)
+        claims = [claim_of(row) for row in rows if row["job_id"] is not None]
+        seconds = rows[0]["seconds"]
+        return claims, None if seconds is None else float(seconds)
 
     async def due(self) -> tuple[int, float]:
         """The number of unclaimed jobs due for dispatch, and for how many seconds the oldest is."""
@@ -95,10 +68,6 @@ class JobQueue:
         async with self._database.transaction() as connection:
             row = (await connection.execute(waiting)).one()
         return int(row[0]), float(row[1])
-
-    async def extend_lease(self, claim: Claim, lease: timedelta) -> bool:
-        """Hold a claim for the length of `lease` from now; False when it is no longer held."""
-        return (await self.extend_leases([claim], lease))[0]
 
     async def extend_leases(self, claims: Sequence[Claim], lease: timedelta) -> list[bool]:
         """Hold claims of different jobs for the length of `lease` from now.
@@ -119,7 +88,8 @@ class JobQueue:
     async def settle_many(self, settlements: Sequence[Settlement]) -> list[bool]:
         """Settle claims of different jobs, each of its kind, in one statement.
 
-        Returns for each in the same order whether its claim was held. Errors: an unexpected
+        Returns for each in the same order whether its claim was held; if not, nothing of it is
+        written. Of a job that has ended meanwhile, only the history grows. Errors: an unexpected
         one, such as a value that PostgreSQL refuses, concerns all: then nothing is written,
         and the caller may settle them one by one.
         """
@@ -131,32 +101,6 @@ class JobQueue:
         held = {row["job_id"] for row in rows}
         return [settlement.claim.job_id in held for settlement in settlements]
 
-    async def await_report(
-        self, claim: Claim, timeout: timedelta, status_url: str | None, poll: timedelta
-    ) -> bool:
-        """Settle a dispatch that the analysis server accepted; see `settlements.accepted`."""
-        return await self._settle(accepted(claim, timeout, status_url, poll))
-
-    async def complete(self, claim: Claim, result: bytes, analyzer_version: str) -> bool:
-        """Store the results of a job; see `settlements.completed`."""
-        return await self._settle(completed(claim, result, analyzer_version))
-
-    async def fail(self, claim: Claim, failure: Fail) -> bool:
-        """End a job without a result."""
-        return await self._settle(failed(claim, failure))
-
-    async def postpone(self, claim: Claim, postponement: Postpone) -> bool:
-        """Make a job due again after a failed dispatch."""
-        return await self._settle(postponed(claim, postponement))
-
-    async def keep_waiting(self, claim: Claim, pause: timedelta) -> bool:
-        """Make a dispatched job due again; see `settlements.waiting`."""
-        return await self._settle(waiting(claim, pause))
-
-    async def redispatch(self, claim: Claim, timeout: timedelta) -> bool:
-        """Queue a job again; see `settlements.redispatched`."""
-        return await self._settle(redispatched(claim, timeout))
-
     async def time_out(self, limit: int) -> int:
         """Fail up to `limit` jobs whose upload or dispatch is overdue; returns how many."""
         async with self._database.connection() as connection:
@@ -164,16 +108,3 @@ class JobQueue:
         for row in rows:
             self._on_transition(row["job_id"], State.FAILED)
         return len(rows)
-
-    async def _claim(
-        self, dispatches: int, checks: int, limit: int, worker: str, lease: timedelta
-    ) -> tuple[list[Claim], float | None]:
-        numbers = {"dispatches": dispatches, "checks": checks, "limit": limit}
-        async with self._database.connection() as connection:
-            rows = await CLAIM.rows(connection, **numbers, worker=worker, lease=lease)
-        claims = [claim_of(row) for row in rows if row["job_id"] is not None]
-        seconds = rows[0]["seconds"]
-        return claims, None if seconds is None else float(seconds)
-
-    async def _settle(self, settlement: Settlement) -> bool:
-        return (await self.settle_many([settlement]))[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from services.analysis.jobs import (
     Recording,
     State,
 )
+from services.analysis.store.completions import Completion, complete_many
 from services.analysis.store.job_reads import JobReads
 from services.analysis.store.openings import AttachedRecording, Opening, Openings
 from services.analysis.store.quotas import require_room
@@ -23,12 +25,11 @@ from services.analysis.store.reuse import DONOR_RESULT, Reuse, is_readable, reus
 from services.analysis.store.rows import (
     RECORDING_COLUMNS,
 )
-from services.analysis.store.submissions import Submission, Submissions
+from services.analysis.store.submissions import Claimant, Submission, Submissions
 from services.analysis.store.transition_statements import (
     ADVANCE,
     ATTACH_RECORDING,
     CANCEL,
-    COMPLETE,
     FAIL,
     FAIL_UPLOAD,
     START_UPLOAD,
@@ -41,8 +42,14 @@ from services.analysis.store.transitions import (
 )
 from services.analysis.store.turns import next_turn
 from services.analysis.tables import jobs
+from services.runtime.batches import Batches
 from services.runtime.database import Database, retried_on_schema_change
 from services.runtime.shared_errors import JobEnded
+
+_MAX_COMPLETED = 16
+"""Results may have several megabytes each."""
+
+_COMPLETION_WINDOW_SECONDS = 0.008
 
 
 @retried_on_schema_change
@@ -60,6 +67,12 @@ class JobStore(JobReads):
         self._on_transition = on_transition
         self._max_jobs = max_jobs_per_owner
         self._openings = Openings(database, on_transition, max_jobs_per_owner)
+        self._completions = Batches(
+            partial(complete_many, database),
+            lambda each: each.job_id,
+            max_items=_MAX_COMPLETED,
+            window_seconds=_COMPLETION_WINDOW_SECONDS,
+        )
         self._submissions = Submissions(database, on_transition, max_jobs_per_owner)
 
     # Uploads.
@@ -128,16 +141,23 @@ class JobStore(JobReads):
             donor = await DONOR_RESULT.row(connection, job_id=job_id, sha256=sha256, **reused)
         return donor is None or is_readable(donor["result"])
 
-    async def submit(self, submission: Submission, timeout: timedelta, reuse: Reuse | None) -> UUID:
+    async def submit(
+        self,
+        submission: Submission,
+        timeout: timedelta,
+        reuse: Reuse | None,
+        claimant: Claimant | None = None,
+    ) -> UUID:
         """Create a job with its recording, or attach the recording to the job with its id.
 
-        A repeated call changes nothing. timeout, reuse: as in `attach_recording`. Returns
-        the id of the job that has the recording: the submitted id, or that of the job of an
+        A repeated call changes nothing. timeout, reuse: as in `attach_recording`. claimant:
+        starts to work on a created job, unless another job waits; None leaves it to the workers.
+        Returns the id of the job that has the recording: the submitted id, or that of the job of an
         earlier request with the same request id and the same recording.
         Errors: JobEnded when the id was generated before the SUBMISSION_WINDOW, or when its
         job has ended without a recording; RequestSuperseded; RequestIdReused; TooManyJobs.
         """
-        job_id = await self._submissions.submit(submission, timeout, reuse)
+        job_id = await self._submissions.submit(submission, timeout, reuse, claimant)
         if job_id is not None:
             return job_id
         try:
@@ -157,8 +177,16 @@ class JobStore(JobReads):
     # Reports.
 
     async def complete(self, job_id: UUID, result: bytes, analyzer_version: str) -> Transition:
-        """Apply reported results. result: a serialized google.protobuf.Struct."""
-        return await self._apply(COMPLETE, job_id, result=result, analyzer_version=analyzer_version)
+        """Apply reported results. result: a serialized google.protobuf.Struct.
+
+        Results of several jobs that are reported at the same time go in one statement.
+        """
+        transition = await self._completions.run(Completion(job_id, result, analyzer_version))
+        if transition is None:
+            raise JobNotFound(job_id=job_id)
+        if transition.after is not None:
+            self._on_transition(job_id, transition.after)
+        return transition
 
     async def fail(self, job_id: UUID, reason: str, message: str) -> Transition:
         """Apply a reported failure. message: for the learner, may be empty."""

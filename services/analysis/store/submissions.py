@@ -1,18 +1,22 @@
-"""Submissions: jobs that are created with their recording, in one statement and one commit."""
+"""Submissions: jobs that are created with their recording, in one statement and one commit.
+
+If the process also works on jobs and no other job waits, the job is created with its claim:
+no claim statement follows, and no worker is woken.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Float, Interval, Uuid, bindparam, delete, exists, func, select
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.analysis.jobs import Recording, State
-from services.analysis.store.quotas import has_room, require_room
+from services.analysis.jobs import Claim, Recording, State
+from services.analysis.store.quotas import require_room
 from services.analysis.store.request_ids import (
     NamedJob,
     job_named,
@@ -21,26 +25,21 @@ from services.analysis.store.request_ids import (
 )
 from services.analysis.store.reuse import (
     Reuse,
-    donor_of,
     is_readable,
-    queued_or_completed,
     reuse_parameters,
 )
-from services.analysis.store.rows import RECORDING_COLUMNS
+from services.analysis.store.submission_statements import (
+    DELETION_OF_REUSED,
+    INSERT,
+    INSERTION,
+    is_young,
+)
 from services.analysis.store.transitions import OnTransition, Transition
-from services.analysis.store.turns import next_turn
 from services.analysis.tables import jobs
 from services.runtime.database import Database, retried_on_schema_change
 from services.runtime.errors import DatabaseUnavailable
 from services.runtime.ids import unix_seconds_of
 from services.runtime.shared_errors import JobEnded, RequestIdReused
-from services.runtime.statements import Statement
-
-SUBMISSION_WINDOW = timedelta(hours=1)
-"""How long after its generation the id of a job can be submitted.
-
-After that, a recording without a job was abandoned and can be deleted.
-"""
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,19 @@ class Submission:
     owner_id: str | None = None
 
 
+@dataclass(frozen=True)
+class Claimant:
+    """A worker with room for the submitted job.
+
+    worker: host:pid. lease: how long the claim holds. start: called after the commit if the job
+    was created with a claim.
+    """
+
+    worker: str
+    lease: timedelta
+    start: Callable[[Claim], None]
+
+
 @retried_on_schema_change
 class Submissions:
     """Creates jobs with their recordings."""
@@ -71,34 +83,44 @@ class Submissions:
         self._max_jobs = max_jobs_per_owner
 
     async def submit(
-        self, submission: Submission, timeout: timedelta, reuse: Reuse | None
+        self,
+        submission: Submission,
+        timeout: timedelta,
+        reuse: Reuse | None,
+        claimant: Claimant | None,
     ) -> UUID | None:
-        """Create a job that is due now, or that is completed by reuse.
+        """Create a job that is due now, that the claimant has, or that is completed by reuse.
 
-        timeout, reuse: as in `JobStore.attach_recording`. Returns the id of the job that
+        timeout, reuse, claimant: as in `JobStore.submit`. Returns the id of the job that
         has the recording: the submitted id, or that of the job of an earlier request with
         the same request id and the same recording; None, and nothing changes, when a job
         with the submitted id exists.
         Errors: JobEnded when the id was generated before the SUBMISSION_WINDOW;
         RequestIdReused when the request id belongs to another token or recording; TooManyJobs.
         """
-        values = _values_of(submission, timeout, reuse) | {"most_jobs": self._max_jobs}
+        values = _values_of(submission, timeout, reuse) | _claim_parameters(claimant)
+        values["most_jobs"] = self._max_jobs
         async with self._database.connection() as connection:
-            row = await _INSERTION.row(connection, **values)
+            row = await INSERTION.row(connection, **values)
         if row is None:
             return await self._resolve_conflict(submission, values)
         if not is_readable(row["result"]):
-            return await self._submit_without_reuse(submission, timeout)
-        self._on_transition(submission.job_id, State(row["state"]))
+            return await self._submit_without_reuse(submission, timeout, claimant)
+        if claimant is None or row["lease_token"] is None:
+            self._on_transition(submission.job_id, State(row["state"]))
+        else:
+            claimant.start(_claim_of(submission, row["lease_token"]))
+            # Its dispatch is under way: a job that is queued would wake all workers.
+            self._on_transition(submission.job_id, State.DISPATCHED)
         return submission.job_id
 
     async def _submit_without_reuse(
-        self, submission: Submission, timeout: timedelta
+        self, submission: Submission, timeout: timedelta, claimant: Claimant | None
     ) -> UUID | None:
         """Create a job without reuse, because no client could read the result that it reused."""
         async with self._database.connection() as connection:
-            await _DELETION.row(connection, job_id=submission.job_id)
-        return await self.submit(submission, timeout, reuse=None)
+            await DELETION_OF_REUSED.row(connection, job_id=submission.job_id)
+        return await self.submit(submission, timeout, None, claimant)
 
     async def _resolve_conflict(
         self, submission: Submission, values: dict[str, Any]
@@ -116,8 +138,9 @@ class Submissions:
                         return earlier
                     superseded = named.job_id, await supersede(connection, named.job_id)
                 await require_room(connection, submission.owner_id, self._max_jobs)
-                # Without reuse, which is rare here, for simplicity.
-                state = await connection.scalar(_INSERT, values | reuse_parameters(None, 0))
+                # Without reuse and claim, which are rare here, for simplicity.
+                due = values | reuse_parameters(None, 0) | _claim_parameters(None)
+                state = await connection.scalar(INSERT, due)
             if superseded is not None and superseded[1].after is not None:
                 self._on_transition(superseded[0], superseded[1].after)
             if state is not None:
@@ -128,7 +151,7 @@ class Submissions:
 
 async def _is_stored(connection: AsyncConnection, job_id: UUID) -> bool:
     """Whether a job exists. Errors: JobEnded when it does not, and its id is too old."""
-    statement = select(exists().where(jobs.c.job_id == job_id), ~_is_young)
+    statement = select(exists().where(jobs.c.job_id == job_id), ~is_young)
     seconds = {"generated": unix_seconds_of(job_id)}
     is_stored, is_too_old = (await connection.execute(statement, seconds)).one()
     if is_too_old and not is_stored:
@@ -168,36 +191,24 @@ def _values_of(submission: Submission, timeout: timedelta, reuse: Reuse | None) 
     }
 
 
-# PostgreSQL's clock decides, as for every other time limit of jobs.
-_is_young = func.to_timestamp(bindparam("generated", type_=Float)) > func.now() - SUBMISSION_WINDOW
+def _claim_parameters(claimant: Claimant | None) -> dict[str, object]:
+    """The parameters of the claim with which the job is created; None for no claim."""
+    if claimant is None:
+        return {"claiming_worker": None, "lease": None}
+    return {"claiming_worker": claimant.worker, "lease": claimant.lease}
 
 
-def _insert_with_recording() -> Any:
-    """The statement that inserts a job with its recording; returns its state and result.
-
-    It inserts nothing when the id is too old, when another job has it or the request id, or
-    when the owner has as many jobs under way as it may have.
-    """
-    given = (
-        *(jobs.c.job_id, jobs.c.token_id, jobs.c.owner_id, jobs.c.request_id),
-        jobs.c.token_revision,
-        *RECORDING_COLUMNS,
+def _claim_of(submission: Submission, lease_token: UUID) -> Claim:
+    return Claim(
+        job_id=submission.job_id,
+        token_id=submission.token_id,
+        state=State.QUEUED,
+        object_key=submission.recording.object_key,
+        lease_token=lease_token,
+        dispatches=1,
+        counted_attempts=1,
+        silences=0,
+        deadline_passed=False,
+        status_url=None,
+        token_revision=submission.token_revision,
     )
-    parameters = {column.name: bindparam(column.name, type_=column.type) for column in given}
-    owner_id = parameters["owner_id"]
-    donor = donor_of(parameters["sha256"], parameters["token_id"], owner_id)
-    outcome = queued_or_completed(donor, bindparam("timeout", type_=Interval))
-    values = {**parameters, **outcome, "turn": next_turn(owner_id)}
-    columns = (value.label(name) for name, value in values.items())
-    source = select(*columns).where(_is_young, has_room(owner_id))
-    insertion = postgresql.insert(jobs).from_select(list(values), source)
-    return insertion.on_conflict_do_nothing().returning(jobs.c.state, jobs.c.result)
-
-
-_INSERT = _insert_with_recording()
-_INSERTION = Statement(_INSERT)
-_DELETION = Statement(
-    delete(jobs)
-    .where(jobs.c.job_id == bindparam("job_id", type_=Uuid), jobs.c.reused_job_id.is_not(None))
-    .returning(jobs.c.job_id)
-)

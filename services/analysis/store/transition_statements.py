@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from asyncpg import Record
 from sqlalchemy import (
     CTE,
     Interval,
@@ -26,6 +27,12 @@ from services.analysis.store.turns import next_turn
 from services.analysis.tables import jobs
 from services.runtime.database import Database
 from services.runtime.statements import Statement
+
+OLD_COLUMNS = (
+    *(jobs.c.job_id, jobs.c.state, jobs.c.failure_reason),
+    jobs.c.object_key.is_not(None).label("has_recording"),
+)
+"""The columns of a locked job, as it is before the event."""
 
 
 class TransitionStatement:
@@ -56,18 +63,23 @@ class TransitionStatement:
             row = await self._statement.row(connection, job_id=job_id, **values)
         if row is None:
             raise JobNotFound(job_id=job_id)
-        before, failure_reason, has_recording, after = row
-        return Transition(
-            State(before), failure_reason, has_recording, None if after is None else State(after)
-        )
+        return transition_of(row)
+
+
+def transition_of(row: Record) -> Transition:
+    """The transition in a row with OLD_COLUMNS and the state `after`."""
+    return Transition(
+        State(row["state"]),
+        row["failure_reason"],
+        row["has_recording"],
+        None if row["after"] is None else State(row["after"]),
+    )
 
 
 def _locked_job() -> CTE:
     """The job, locked, as it is before the event."""
-    columns = (jobs.c.job_id, jobs.c.state, jobs.c.failure_reason)
-    has_recording = jobs.c.object_key.is_not(None).label("has_recording")
     return (
-        select(*columns, has_recording)
+        select(*OLD_COLUMNS)
         .where(jobs.c.job_id == bindparam("job_id", type_=Uuid), IS_KEPT)
         .with_for_update(key_share=True)
         .cte("old")
@@ -110,9 +122,6 @@ FAIL_UPLOAD = TransitionStatement(
     {name: _parameter(name) for name in ("failure_reason", "failure_messages")},
 )
 ATTACH_RECORDING = TransitionStatement(Event.RECORDING_ATTACHED, _attached())
-COMPLETE = TransitionStatement(
-    Event.RESULTS_REPORTED, {name: _parameter(name) for name in ("result", "analyzer_version")}
-)
 FAIL = TransitionStatement(
     Event.FAILURE_REPORTED,
     {name: _parameter(name) for name in ("failure_reason", "failure_message")},

@@ -10,7 +10,8 @@ from uuid_utils.compat import uuid7
 
 from services.analysis.decisions import Fail, Postpone
 from services.analysis.jobs import AttemptOutcome, Claim, Event, Recording, State
-from services.analysis.store import JobQueue, JobStore
+from services.analysis.store import JobQueue, JobStore, Settlement
+from services.analysis.store import settlements as settlement_of
 
 LONG = timedelta(hours=1)
 NOW = timedelta(0)
@@ -40,9 +41,30 @@ async def queued(store: JobStore, recording: Recording = RECORDING) -> UUID:
     return job_id
 
 
+async def claims_of(
+    queue: JobQueue, state: State, limit: int, worker: str, lease: timedelta
+) -> list[Claim]:
+    """Claim up to `limit` due jobs, queued or dispatched ones. No others may be due."""
+    claims, _ = await queue.claim_due(limit if state is State.QUEUED else 0, limit, worker, lease)
+    assert {claim.state for claim in claims} <= {state}
+    return claims
+
+
+async def settled(queue: JobQueue, settlement: Settlement) -> bool:
+    """Settle one claim; whether it was held."""
+    (was_held,) = await queue.settle_many([settlement])
+    return was_held
+
+
+async def extended(queue: JobQueue, claim: Claim, lease: timedelta) -> bool:
+    """Extend one lease; whether it was held."""
+    (was_held,) = await queue.extend_leases([claim], lease)
+    return was_held
+
+
 async def claimed(queue: JobQueue, lease: timedelta = LONG) -> Claim:
     """The claim of the only job that is due for dispatch."""
-    (claim,) = await queue.claim(State.QUEUED, 1, WORKER, lease)
+    (claim,) = await claims_of(queue, State.QUEUED, 1, WORKER, lease)
     return claim
 
 
@@ -57,5 +79,5 @@ async def dispatched(
     job_id = await queued(store)
     claim = await claimed(queue)
     assert claim.job_id == job_id
-    assert await queue.await_report(claim, timeout, status_url, poll)
+    assert await settled(queue, settlement_of.accepted(claim, timeout, status_url, poll))
     return job_id

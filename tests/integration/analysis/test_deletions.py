@@ -14,6 +14,7 @@ from uuid_utils.compat import uuid7
 from services.analysis.errors import JobNotFound
 from services.analysis.jobs import State
 from services.analysis.store import Deletions, ExpiredJobs, Filter, JobQueue, JobStore, Reuse
+from services.analysis.store import settlements as settlement_of
 from services.runtime.database import Database
 from stack.environment import ROOT
 from tests.integration.analysis.jobs import (
@@ -24,6 +25,7 @@ from tests.integration.analysis.jobs import (
     dispatched,
     opened,
     queued,
+    settled,
 )
 
 
@@ -83,7 +85,7 @@ async def test_a_deleted_job_gets_no_result_from_its_worker(
     await queued(store)
     claim = await claimed(queue)
     await deletions.delete(claim.job_id)
-    assert not await queue.complete(claim, b"", "")
+    assert not await settled(queue, settlement_of.completed(claim, b"", ""))
     (job,) = await store.get_many([claim.job_id])
     assert job.state is State.CANCELLED
 

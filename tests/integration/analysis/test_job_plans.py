@@ -10,10 +10,20 @@ from sqlalchemy.schema import CreateIndex
 
 from services.analysis.jobs import State
 from services.analysis.store import ExpiredJobs, Filter, JobQueue, JobStore, Reuse, Submission
+from services.analysis.store import settlements as settlement_of
 from services.analysis.tables import jobs
 from services.runtime.database import Database
 from services.runtime.ids import random_uuid7
-from tests.integration.analysis.jobs import LONG, NOW, RECORDING, WORKER, opened, queued
+from tests.integration.analysis.jobs import (
+    LONG,
+    NOW,
+    RECORDING,
+    WORKER,
+    claims_of,
+    opened,
+    queued,
+    settled,
+)
 from tests.integration.plans import buffers, plans_of
 from tests.integration.sql import run
 
@@ -138,14 +148,6 @@ async def test_timing_out_reads_only_due_jobs(
     assert_by_index(await plans(queue.time_out(1000)), "ix_jobs_state_due_time")
 
 
-async def test_the_next_due_time_is_read_from_the_index(
-    store: JobStore, queue: JobQueue, plans: Plans
-) -> None:
-    await opened(store)
-    found = await plans(queue.seconds_until_due([State.OPENED, State.QUEUED]))
-    assert_by_index(found, "ix_jobs_state_due_time")
-
-
 async def test_a_reusable_result_is_found_by_its_recording(store: JobStore, plans: Plans) -> None:
     job_id = await opened(store)
     found = await plans(store.attach_recording(job_id, RECORDING, 1, LONG, Reuse(None)))
@@ -166,8 +168,10 @@ async def test_settlements_read_only_their_jobs(
     store: JobStore, queue: JobQueue, plans: Plans
 ) -> None:
     await queued(store)
-    (claim,) = await queue.claim(State.QUEUED, 1, WORKER, LONG)
-    assert_by_index(await plans(queue.await_report(claim, LONG, None, LONG)), "pk_jobs")
+    (claim,) = await claims_of(queue, State.QUEUED, 1, WORKER, LONG)
+    assert_by_index(
+        await plans(settled(queue, settlement_of.accepted(claim, LONG, None, LONG))), "pk_jobs"
+    )
 
 
 async def test_the_recordings_to_keep_are_found_by_index(store: JobStore, plans: Plans) -> None:

@@ -23,9 +23,12 @@ from tests.integration.analysis.jobs import (
     SILENCE,
     WORKER,
     claimed,
+    claims_of,
     dispatched,
+    extended,
     opened,
     queued,
+    settled,
 )
 from tests.integration.plans import statements_of
 
@@ -44,11 +47,11 @@ async def pass_deadlines(database: Database) -> None:
 async def test_workers_share_the_due_jobs(store: JobStore, queue: JobQueue) -> None:
     jobs = {await queued(store) for _ in range(20)}
     claims = await asyncio.gather(
-        *(queue.claim(State.QUEUED, 5, f"worker:{n}", LONG) for n in range(4))
+        *(claims_of(queue, State.QUEUED, 5, f"worker:{n}", LONG) for n in range(4))
     )
     claimed_ids = [claim.job_id for of_worker in claims for claim in of_worker]
     assert len(claimed_ids) == len(set(claimed_ids))
-    rest = await queue.claim(State.QUEUED, 20, WORKER, LONG)
+    rest = await claims_of(queue, State.QUEUED, 20, WORKER, LONG)
     assert {*claimed_ids, *(claim.job_id for claim in rest)} == jobs
 
 
@@ -65,7 +68,7 @@ async def test_jobs_count_as_due_until_they_are_claimed(store: JobStore, queue: 
 async def test_a_claim_keeps_to_its_limit(store: JobStore, queue: JobQueue) -> None:
     for _ in range(5):
         await queued(store)
-    assert len(await queue.claim(State.QUEUED, 3, WORKER, LONG)) == 3
+    assert len(await claims_of(queue, State.QUEUED, 3, WORKER, LONG)) == 3
 
 
 async def test_a_job_whose_worker_died_is_due_again(store: JobStore, queue: JobQueue) -> None:
@@ -83,13 +86,13 @@ async def test_a_worker_that_lost_its_lease_changes_nothing(
     job_id = await queued(store)
     stale = await claimed(queue, NOW)
     current = await claimed(queue)
-    assert not await queue.fail(stale, REFUSAL)
-    assert not await queue.await_report(stale, LONG, None, LONG)
-    assert not await queue.complete(stale, b"", "")
-    assert not await queue.postpone(stale, ANSWERED_503)
-    assert not await queue.extend_lease(stale, NOW)
-    assert await queue.claim(State.QUEUED, 1, WORKER, LONG) == []
-    assert await queue.await_report(current, LONG, None, LONG)
+    assert not await settled(queue, settlement_of.failed(stale, REFUSAL))
+    assert not await settled(queue, settlement_of.accepted(stale, LONG, None, LONG))
+    assert not await settled(queue, settlement_of.completed(stale, b"", ""))
+    assert not await settled(queue, settlement_of.postponed(stale, ANSWERED_503))
+    assert not await extended(queue, stale, NOW)
+    assert await claims_of(queue, State.QUEUED, 1, WORKER, LONG) == []
+    assert await settled(queue, settlement_of.accepted(current, LONG, None, LONG))
     assert (await store.get(job_id)).state is State.DISPATCHED
     assert await history(store, job_id) == [
         (1, AttemptOutcome.LOST),
@@ -100,16 +103,18 @@ async def test_a_worker_that_lost_its_lease_changes_nothing(
 async def test_a_claim_is_settled_once(store: JobStore, queue: JobQueue) -> None:
     await queued(store)
     claim = await claimed(queue)
-    assert await queue.postpone(claim, ANSWERED_503)
-    assert not await queue.postpone(claim, Postpone(LONG, is_counted=True, error=""))
+    assert await settled(queue, settlement_of.postponed(claim, ANSWERED_503))
+    assert not await settled(
+        queue, settlement_of.postponed(claim, Postpone(LONG, is_counted=True, error=""))
+    )
     assert (await claimed(queue)).dispatches == 2
 
 
 async def test_an_extended_lease_keeps_the_job_claimed(store: JobStore, queue: JobQueue) -> None:
     await queued(store)
     claim = await claimed(queue, NOW)
-    assert await queue.extend_lease(claim, LONG)
-    assert await queue.claim(State.QUEUED, 1, WORKER, LONG) == []
+    assert await extended(queue, claim, LONG)
+    assert await claims_of(queue, State.QUEUED, 1, WORKER, LONG) == []
 
 
 async def test_extending_a_lease_does_not_revive_a_job_that_has_ended(
@@ -118,15 +123,18 @@ async def test_extending_a_lease_does_not_revive_a_job_that_has_ended(
     job_id = await queued(store)
     claim = await claimed(queue)
     await store.complete(job_id, b"", "")
-    await queue.extend_lease(claim, NOW)
-    assert await queue.claim(State.QUEUED, 1, WORKER, LONG) == []
+    await extended(queue, claim, NOW)
+    assert await claims_of(queue, State.QUEUED, 1, WORKER, LONG) == []
 
 
 async def test_a_postponed_job_is_due_after_its_pause(store: JobStore, queue: JobQueue) -> None:
     await queued(store)
-    await queue.postpone(await claimed(queue), Postpone(LONG, is_counted=True, error=""))
-    assert await queue.claim(State.QUEUED, 1, WORKER, LONG) == []
-    seconds = await queue.seconds_until_due([State.QUEUED])
+    await settled(
+        queue,
+        settlement_of.postponed(await claimed(queue), Postpone(LONG, is_counted=True, error="")),
+    )
+    assert await claims_of(queue, State.QUEUED, 1, WORKER, LONG) == []
+    _, seconds = await queue.claim_due(1, 1, WORKER, LONG)
     assert seconds is not None
     assert 0 < seconds <= LONG.total_seconds()
 
@@ -136,7 +144,7 @@ async def test_a_dispatch_that_is_not_counted_still_gets_a_number(
 ) -> None:
     await queued(store)
     not_counted = Postpone(NOW, is_counted=False, error="ConnectError")
-    await queue.postpone(await claimed(queue), not_counted)
+    await settled(queue, settlement_of.postponed(await claimed(queue), not_counted))
     claim = await claimed(queue)
     assert (claim.dispatches, claim.counted_attempts) == (2, 1)
 
@@ -147,14 +155,14 @@ async def test_the_history_has_a_dispatch_even_if_the_report_came_first(
     job_id = await queued(store)
     claim = await claimed(queue)
     await store.complete(job_id, b"", "")
-    assert await queue.await_report(claim, LONG, None, LONG)
+    assert await settled(queue, settlement_of.accepted(claim, LONG, None, LONG))
     assert (await store.get(job_id)).state is State.COMPLETED
     assert await history(store, job_id) == [(1, AttemptOutcome.ACCEPTED)]
 
 
 async def test_a_failure_ends_the_job_with_its_reason(store: JobStore, queue: JobQueue) -> None:
     job_id = await queued(store)
-    assert await queue.fail(await claimed(queue), REFUSAL)
+    assert await settled(queue, settlement_of.failed(await claimed(queue), REFUSAL))
     analysis = await store.get_analysis(job_id)
     assert (analysis.job.state, analysis.job.failure_reason) == (State.FAILED, REFUSAL.reason)
     (attempt,) = analysis.attempts
@@ -163,7 +171,7 @@ async def test_a_failure_ends_the_job_with_its_reason(store: JobStore, queue: Jo
 
 async def test_a_dispatched_job_is_due_at_its_deadline(store: JobStore, queue: JobQueue) -> None:
     job_id = await dispatched(store, queue, NOW)
-    (claim,) = await queue.claim(State.DISPATCHED, 1, WORKER, LONG)
+    (claim,) = await claims_of(queue, State.DISPATCHED, 1, WORKER, LONG)
     assert (claim.job_id, claim.deadline_passed, claim.dispatches) == (job_id, True, 1)
 
 
@@ -171,18 +179,18 @@ async def test_a_job_with_a_status_url_is_due_before_its_deadline(
     store: JobStore, queue: JobQueue
 ) -> None:
     await dispatched(store, queue, LONG, "http://server/1", NOW)
-    (claim,) = await queue.claim(State.DISPATCHED, 1, WORKER, LONG)
+    (claim,) = await claims_of(queue, State.DISPATCHED, 1, WORKER, LONG)
     assert (claim.status_url, claim.deadline_passed) == ("http://server/1", False)
-    await queue.keep_waiting(claim, NOW)
-    assert len(await queue.claim(State.DISPATCHED, 1, WORKER, LONG)) == 1
+    await settled(queue, settlement_of.waiting(claim, NOW))
+    assert len(await claims_of(queue, State.DISPATCHED, 1, WORKER, LONG)) == 1
 
 
 async def test_a_silent_job_is_dispatched_again_without_losing_progress(
     store: JobStore, queue: JobQueue
 ) -> None:
     job_id = await dispatched(store, queue, NOW)
-    (claim,) = await queue.claim(State.DISPATCHED, 1, WORKER, LONG)
-    assert await queue.redispatch(claim, LONG)
+    (claim,) = await claims_of(queue, State.DISPATCHED, 1, WORKER, LONG)
+    assert await settled(queue, settlement_of.redispatched(claim, LONG))
     job = await store.get(job_id)
     assert (job.state, job.progress) == (State.QUEUED, 90)
     again = await claimed(queue)
@@ -195,8 +203,8 @@ async def test_a_silent_job_is_dispatched_again_without_losing_progress(
 
 async def test_a_job_that_is_silent_too_often_fails(store: JobStore, queue: JobQueue) -> None:
     job_id = await dispatched(store, queue, NOW)
-    (claim,) = await queue.claim(State.DISPATCHED, 1, WORKER, LONG)
-    assert await queue.fail(claim, SILENCE)
+    (claim,) = await claims_of(queue, State.DISPATCHED, 1, WORKER, LONG)
+    assert await settled(queue, settlement_of.failed(claim, SILENCE))
     job = await store.get(job_id)
     assert (job.state, job.progress, job.failure_reason) == (
         State.FAILED,
@@ -286,7 +294,10 @@ async def test_a_pass_tells_when_the_next_job_is_due(store: JobStore, queue: Job
     await queued(store)
     (claim,), seconds = await queue.claim_due(1, 1, WORKER, LONG)
     assert seconds is None
-    await queue.postpone(claim, Postpone(timedelta(minutes=1), is_counted=True, error=""))
+    await settled(
+        queue,
+        settlement_of.postponed(claim, Postpone(timedelta(minutes=1), is_counted=True, error="")),
+    )
     claims, seconds = await queue.claim_due(1, 1, WORKER, LONG)
     assert claims == []
     assert seconds is not None
@@ -305,10 +316,12 @@ async def test_settlements_of_every_kind_go_in_one_statement(
     database: Database, store: JobStore, queue: JobQueue
 ) -> None:
     accepted, waited, silent = [await dispatched(store, queue, NOW) for _ in range(3)]
-    checks = {claim.job_id: claim for claim in await queue.claim(State.DISPATCHED, 3, WORKER, LONG)}
+    checks = {
+        claim.job_id: claim for claim in await claims_of(queue, State.DISPATCHED, 3, WORKER, LONG)
+    }
     for _ in range(4):
         await queued(store)
-    dispatches = await queue.claim(State.QUEUED, 4, WORKER, LONG)
+    dispatches = await claims_of(queue, State.QUEUED, 4, WORKER, LONG)
     settlements = [
         settlement_of.accepted(dispatches[0], LONG, "http://status", LONG),
         settlement_of.completed(dispatches[1], b"result", "2"),
@@ -341,7 +354,7 @@ async def test_each_settlement_of_a_batch_is_fenced_by_itself(
 ) -> None:
     for _ in range(3):
         await queued(store)
-    claims = {claim.job_id: claim for claim in await queue.claim(State.QUEUED, 3, WORKER, NOW)}
+    claims = {claim.job_id: claim for claim in await claims_of(queue, State.QUEUED, 3, WORKER, NOW)}
     current = await claimed(queue)
     lost = claims[current.job_id]
     ended, held = [claim for claim in claims.values() if claim is not lost]
@@ -360,18 +373,8 @@ async def test_each_settlement_of_a_batch_is_fenced_by_itself(
 async def test_leases_are_extended_together(store: JobStore, queue: JobQueue) -> None:
     for _ in range(3):
         await queued(store)
-    claims = await queue.claim(State.QUEUED, 3, WORKER, NOW)
-    (current,) = await queue.claim(State.QUEUED, 1, WORKER, LONG)
+    claims = await claims_of(queue, State.QUEUED, 3, WORKER, NOW)
+    (current,) = await claims_of(queue, State.QUEUED, 1, WORKER, LONG)
     held = await queue.extend_leases(claims, LONG)
     assert held == [claim.job_id != current.job_id for claim in claims]
-    assert await queue.claim(State.QUEUED, 3, WORKER, LONG) == []
-
-
-async def test_the_next_due_time_is_that_of_the_wanted_states(
-    store: JobStore, queue: JobQueue
-) -> None:
-    await opened(store, timedelta(minutes=1))
-    seconds = await queue.seconds_until_due([State.OPENED])
-    assert seconds is not None
-    assert 0 < seconds <= 60
-    assert await queue.seconds_until_due([State.QUEUED, State.DISPATCHED]) is None
+    assert await claims_of(queue, State.QUEUED, 3, WORKER, LONG) == []

@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 from services.analysis.errors import JobNotFound
 from services.analysis.jobs import AttemptOutcome, Recording, State
 from services.analysis.store import ExpiredJobs, Filter, JobQueue, JobStore, Reuse
+from services.analysis.store import settlements as settlement_of
 from services.runtime.database import Database
 from services.runtime.shared_errors import RequestIdReused
 from tests.integration.analysis.jobs import (
@@ -24,9 +25,11 @@ from tests.integration.analysis.jobs import (
     SILENCE,
     WORKER,
     claimed,
+    claims_of,
     dispatched,
     opened,
     queued,
+    settled,
 )
 
 REUSE = Reuse(None)
@@ -67,8 +70,8 @@ async def test_a_late_result_completes_a_job_that_timed_out(
     store: JobStore, queue: JobQueue
 ) -> None:
     job_id = await dispatched(store, queue, NOW)
-    (claim,) = await queue.claim(State.DISPATCHED, 1, WORKER, LONG)
-    await queue.fail(claim, SILENCE)
+    (claim,) = await claims_of(queue, State.DISPATCHED, 1, WORKER, LONG)
+    await settled(queue, settlement_of.failed(claim, SILENCE))
     assert (await store.complete(job_id, b"late", "")).before is State.FAILED
     job = await store.get(job_id)
     assert (job.state, job.progress, job.failure_reason) == (State.COMPLETED, 100, None)
@@ -91,7 +94,7 @@ async def test_a_result_does_not_revive_a_cancelled_job(store: JobStore) -> None
 
 async def test_a_cancelled_job_is_never_due(store: JobStore, queue: JobQueue) -> None:
     await store.cancel(await queued(store))
-    assert await queue.claim(State.QUEUED, 1, WORKER, LONG) == []
+    assert await claims_of(queue, State.QUEUED, 1, WORKER, LONG) == []
 
 
 async def test_reported_progress_never_decreases(store: JobStore, queue: JobQueue) -> None:
@@ -280,7 +283,7 @@ async def test_the_recording_of_a_retried_job_belongs_to_the_retry(
 
 async def test_the_history_names_worker_outcome_and_error(store: JobStore, queue: JobQueue) -> None:
     job_id = await queued(store)
-    await queue.postpone(await claimed(queue), ANSWERED_503)
+    await settled(queue, settlement_of.postponed(await claimed(queue), ANSWERED_503))
     (attempt,) = (await store.get_analysis(job_id)).attempts
     assert (attempt.worker, attempt.outcome, attempt.error) == (
         WORKER,

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from services.analysis.owner_servicer import AnalysisOwnerServicer
 from services.analysis.reaper import JobReaper
 from services.analysis.store import ExpiredJobs, JobQueue, JobStore, OwnedJobs, Submission
+from services.analysis.store import settlements as settlement_of
 from services.registry import PROGRAMS
 from services.runtime.access import AccessCheck
 from services.runtime.callers import guest_owner_id
@@ -28,7 +29,7 @@ from sori.analysis.v1 import analysis_pb2 as pb
 from sori.analysis.v1 import analysis_pb2_grpc
 from stack.stack import Stack
 from tests.databases import copy_database
-from tests.integration.analysis.jobs import ANSWERED_503, LONG, RECORDING, RESULT, claimed
+from tests.integration.analysis.jobs import ANSWERED_503, LONG, RECORDING, RESULT, claimed, settled
 
 Stub: TypeAlias = "analysis_pb2_grpc.AnalysisOwnerServiceAsyncStub"
 
@@ -111,7 +112,7 @@ async def test_nothing_is_left_of_an_erased_owner(
 ) -> None:
     """Neither rows nor recordings, nor the histories of dispatches."""
     erased = [await uploaded(store, objects, LEARNER) for _ in range(3)]
-    await queue.postpone(await claimed(queue), ANSWERED_503)
+    await settled(queue, settlement_of.postponed(await claimed(queue), ANSWERED_503))
     await store.complete(erased[1], RESULT, "1")
     kept = await uploaded(store, objects, OTHER_LEARNER)
 
@@ -157,7 +158,7 @@ async def test_an_export_has_all_analyses_with_results_histories_and_recordings(
     monkeypatch.setattr("services.analysis.owner_servicer.EXPORT_PAGE", 2)
     job_ids = [await uploaded(store, objects, LEARNER) for _ in range(3)]
     await uploaded(store, objects, OTHER_LEARNER)
-    await queue.postpone(await claimed(queue), ANSWERED_503)
+    await settled(queue, settlement_of.postponed(await claimed(queue), ANSWERED_503))
     await store.complete(job_ids[0], RESULT, "1")
     opened = random_uuid7()
     await store.create(opened, 1, LONG, None, LEARNER)

@@ -22,11 +22,21 @@ from services.analysis.store import (
     Reuse,
     Submission,
 )
+from services.analysis.store import settlements as settlement_of
 from services.runtime.callers import guest_owner_id
 from services.runtime.database import Database
 from services.runtime.ids import random_uuid7
 from services.runtime.shared_errors import RequestIdReused, TooManyJobs
-from tests.integration.analysis.jobs import LONG, NOW, RECORDING, RESULT, WORKER, claimed
+from tests.integration.analysis.jobs import (
+    LONG,
+    NOW,
+    RECORDING,
+    RESULT,
+    WORKER,
+    claimed,
+    claims_of,
+    settled,
+)
 from tests.integration.plans import statements_of
 
 GUEST, OTHER_GUEST = guest_owner_id("secret"), guest_owner_id("other secret")
@@ -180,8 +190,8 @@ class TestLimits:
     async def test_dispatched_jobs_count(
         self, limited: JobStore, queue: JobQueue, full: list[UUID]
     ) -> None:
-        for claim in await queue.claim(State.QUEUED, MOST_JOBS, WORKER, LONG):
-            await queue.await_report(claim, LONG, None, LONG)
+        for claim in await claims_of(queue, State.QUEUED, MOST_JOBS, WORKER, LONG):
+            await settled(queue, settlement_of.accepted(claim, LONG, None, LONG))
         with pytest.raises(TooManyJobs):
             await submitted(limited, LEARNER)
 
@@ -276,7 +286,7 @@ class TestErasure:
             [await submitted(store, LEARNER) for _ in range(4)],
         )
         await store.create(opened, 1, LONG, "request", LEARNER)
-        assert await queue.await_report(await claimed(queue), LONG, None, LONG)
+        assert await settled(queue, settlement_of.accepted(await claimed(queue), LONG, None, LONG))
         await store.complete(completed, RESULT, "1")
         await store.fail(failed, "SILENT_AUDIO", "")
         retry = random_uuid7()
@@ -289,7 +299,9 @@ class TestErasure:
                 await store.get(job_id)
         assert (await store.get(kept)).state is State.QUEUED
         # Nothing of it is dispatched any more.
-        assert [each.job_id for each in await queue.claim(State.QUEUED, 9, WORKER, LONG)] == [kept]
+        assert [each.job_id for each in await claims_of(queue, State.QUEUED, 9, WORKER, LONG)] == [
+            kept
+        ]
         assert await owned.erase(LEARNER) == 0
 
     async def test_watchers_see_the_end_of_jobs_under_way(

@@ -10,9 +10,20 @@ import pytest
 
 from services.analysis.jobs import State
 from services.analysis.store import JobQueue, JobStore, Reuse, Submission
+from services.analysis.store import settlements as settlement_of
 from services.runtime.database import Database
 from services.runtime.ids import random_uuid7
-from tests.integration.analysis.jobs import LONG, NOW, RECORDING, WORKER, claimed, opened, queued
+from tests.integration.analysis.jobs import (
+    LONG,
+    NOW,
+    RECORDING,
+    WORKER,
+    claimed,
+    extended,
+    opened,
+    queued,
+    settled,
+)
 from tests.integration.plans import statements_of
 
 REUSE = Reuse(None)
@@ -33,7 +44,7 @@ async def test_a_take_from_its_submission_to_its_result_is_four_statements(
     async def live() -> None:
         await store.submit(submission, LONG, REUSE)
         (claim,), _ = await queue.claim_due(16, 16, WORKER, LONG)
-        await queue.await_report(claim, LONG, None, LONG)
+        await settled(queue, settlement_of.accepted(claim, LONG, None, LONG))
         await store.complete(submission.job_id, b"result", "1")
 
     assert len(await statements_of(database, live())) == 4
@@ -84,7 +95,7 @@ async def test_holding_a_claim_is_one_statement(
 ) -> None:
     await queued(store)
     claim = await claimed(queue)
-    await assert_one_statement(database, queue.extend_lease(claim, LONG))
+    await assert_one_statement(database, extended(queue, claim, LONG))
     await assert_one_statement(database, queue.set_token_revision(claim, 2))
 
 

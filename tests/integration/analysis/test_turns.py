@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from services.analysis.jobs import State
 from services.analysis.store import JobQueue, JobStore, Submission
+from services.analysis.store import settlements as settlement_of
 from services.runtime.callers import guest_owner_id
 from services.runtime.database import Database
 from services.runtime.ids import random_uuid7
@@ -22,7 +23,9 @@ from tests.integration.analysis.jobs import (
     RECORDING,
     WORKER,
     claimed,
+    claims_of,
     dispatched,
+    settled,
 )
 from tests.integration.plans import statements_of
 
@@ -132,7 +135,7 @@ async def test_a_job_that_comes_back_keeps_its_turn(store: JobStore, queue: JobQ
     first, second = [await submitted(store, "account-a") for _ in range(2)]
     claim = await claimed(queue)
     of_other = [await submitted(store, "account-b") for _ in range(3)]
-    await queue.postpone(claim, ANSWERED_503)
+    await settled(queue, settlement_of.postponed(claim, ANSWERED_503))
     order = [await claim_one(queue) for _ in range(5)]
     assert order == [of_other[0], first, second, *of_other[1:]]
 
@@ -140,9 +143,9 @@ async def test_a_job_that_comes_back_keeps_its_turn(store: JobStore, queue: JobQ
 async def dispatched_of(store: JobStore, queue: JobQueue, owner_id: str) -> None:
     """Let an owner have one more job under way that the analysis server has accepted."""
     job_id = await submitted(store, owner_id)
-    claims = await queue.claim(State.QUEUED, 10, WORKER, NOW)
+    claims, _ = await queue.claim_due(10, 10, WORKER, NOW)
     (claim,) = [each for each in claims if each.job_id == job_id]
-    assert await queue.await_report(claim, LONG, None, LONG)
+    assert await settled(queue, settlement_of.accepted(claim, LONG, None, LONG))
 
 
 async def test_the_order_costs_no_statement(
@@ -178,7 +181,7 @@ async def test_dispatched_jobs_do_not_set_the_clock_back(store: JobStore, queue:
     for _ in range(3):
         await dispatched_of(store, queue, "account-c")
     before = await submitted(store, "account-a")
-    (claim,) = await queue.claim(State.DISPATCHED, 1, WORKER, LONG)
+    (claim,) = await claims_of(queue, State.DISPATCHED, 1, WORKER, LONG)
     assert claim.job_id == checked
     after = await submitted(store, "account-b")
     assert [await claim_one(queue), await claim_one(queue)] == [before, after]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from uuid import UUID
 
 import pytest
@@ -20,15 +20,16 @@ from services.analysis.dispatched_tokens import DispatchedTokens
 from services.analysis.jobs import AttemptOutcome, State
 from services.analysis.report_parser import ReportParser
 from services.analysis.settings import AnalysisSettings
-from services.analysis.store import JobQueue, JobStore
+from services.analysis.store import JobQueue, JobStore, Submission
 from services.analysis.webhook import WebhookSigner
 from services.analysis.worker import Worker
 from services.runtime.channels import open_channel
 from services.runtime.database import Database
+from services.runtime.ids import random_uuid7
 from services.runtime.object_store import ObjectStore
 from sori.catalog.v1 import catalog_pb2_grpc
 from tests.integration.analysis.faults import broken_schema
-from tests.integration.analysis.jobs import NOW, RECORDING, claimed, opened, queued
+from tests.integration.analysis.jobs import LONG, NOW, RECORDING, claimed, opened, queued
 
 NOWHERE = "127.0.0.1:9"
 URL = f"http://{NOWHERE}"
@@ -134,3 +135,55 @@ async def test_a_worker_fails_jobs_whose_deadline_has_passed(
     await store.attach_recording(await opened(store), RECORDING, 1, NOW, None)
     assert not await worker.time_out()
     assert transitions.get_nowait() is State.FAILED
+
+
+async def test_a_job_that_was_created_with_its_claim_is_dispatched_at_once(
+    store: JobStore, worker: Worker
+) -> None:
+    job_id = random_uuid7()
+    with worker.reserved() as claimant:
+        await store.submit(Submission(job_id, 1, RECORDING), LONG, None, claimant)
+    # Returns when the dispatch is settled; nothing claims jobs here.
+    await worker.stop()
+    (attempt,) = (await store.get_analysis(job_id)).attempts
+    assert (attempt.number, attempt.outcome) == (1, AttemptOutcome.FAILED)
+
+
+async def test_a_reservation_is_one_of_the_jobs_under_way(
+    settings: AnalysisSettings, worker: Worker
+) -> None:
+    with ExitStack() as reservations:
+        for _ in range(settings.dispatch_concurrency):
+            assert reservations.enter_context(worker.reserved()) is not None
+        assert worker.is_busy
+        assert reservations.enter_context(worker.reserved()) is None
+    assert not worker.is_busy
+
+
+async def test_no_room_is_reserved_while_jobs_wait(worker: Worker) -> None:
+    worker.job_queued()
+    with worker.reserved() as claimant:
+        assert claimant is None
+
+
+async def test_no_room_is_reserved_after_the_worker_was_stopped(worker: Worker) -> None:
+    await worker.stop()
+    with worker.reserved() as claimant:
+        assert claimant is None
+
+
+async def test_a_worker_stops_after_the_jobs_that_are_being_submitted(worker: Worker) -> None:
+    with worker.reserved():
+        stopping = asyncio.create_task(worker.stop())
+        await asyncio.sleep(0)
+        assert not stopping.done()
+    await asyncio.wait_for(stopping, PATIENCE_SECONDS)
+
+
+async def test_waiting_jobs_are_no_longer_expected_after_a_pass_found_none(
+    store: JobStore, worker: Worker
+) -> None:
+    worker.job_queued()
+    async with running(worker):
+        while worker.is_busy:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
