@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-from services.catalog.freshness import MAX_AGE_SECONDS
+from services.catalog import freshness
 from services.catalog.store import ChangeStore, RecentChanges
 
 Forget = Callable[[Sequence[int] | None], None]
@@ -85,7 +85,7 @@ class RecentChangesReader:
             self._forget(None)
             return error
         self._last, self._writes = changes, writes
-        self._is_current_until = began + MAX_AGE_SECONDS
+        self._is_current_until = began + freshness.MAX_AGE_SECONDS
         self._forget(changes.token_ids)
         return None
 

@@ -84,6 +84,7 @@ async def test_a_page_from_memory_reads_no_token(
         assert "catalog.tokens" not in statement
 
 
+@pytest.mark.usefixtures("old_answers")
 @pytest.mark.parametrize("reading", READINGS.values(), ids=READINGS)
 async def test_a_page_shows_a_change_of_another_replica(
     token: Token, servicer: CatalogServicer, database_url: str, reading: Reading

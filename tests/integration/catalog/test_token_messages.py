@@ -31,6 +31,7 @@ from tests.integration.sql import run
 
 ASSETS = ReferenceAssets("references/1/voice.wav", "references/1/pitch.json")
 CACHE_BYTES = 1024**2
+RENAME = "UPDATE catalog.tokens SET name = 'new', version = version + 1"
 IMPORTED = (
     b'{"token": {"name": "clip", "source_url": "", "start_time": 0, "end_time": 10,'
     b' "category": "new", "actors": ["\xec\x88\x98\xec\xa7\x80"]}}'
@@ -131,6 +132,7 @@ async def test_a_changed_token_is_read_new_at_once(
     assert is_new(await read(messages))
 
 
+@pytest.mark.usefixtures("old_answers")
 @pytest.mark.parametrize(("change", "is_new"), CHANGES.values(), ids=CHANGES)
 async def test_another_replica_reads_a_changed_token_new_at_once(
     catalog: CatalogStore,
@@ -191,7 +193,7 @@ async def test_many_changes_at_once_are_seen(
         database_url,
         "INSERT INTO catalog.tokens (name, category, source_url, start_time, end_time)"
         f" SELECT 'many', '', '', 0, 1 FROM generate_series(1, {PAGE_SIZE})",
-        "UPDATE catalog.tokens SET name = 'new', version = version + 1",
+        RENAME,
     )
     await wait_until_seen()
     assert (await read(messages)).name == "new"
@@ -223,6 +225,7 @@ async def test_a_process_sees_its_own_changes_at_once(
     assert (await read(messages)).name == "new"
 
 
+@pytest.mark.usefixtures("old_answers")
 async def test_an_answer_is_never_older_than_the_last_change_of_a_watch(
     catalog: CatalogStore,
     database: Database,
@@ -235,15 +238,13 @@ async def test_an_answer_is_never_older_than_the_last_change_of_a_watch(
         async for batch in batches:
             if batch.cursor and not batch.is_snapshot:
                 break
-        for number in range(10):
-            change = f"UPDATE catalog.tokens SET name = '{number}', version = version + 1"
-            changing = asyncio.create_task(asyncio.to_thread(run, database_url, change))
-            async for batch in batches:
-                if batch.changes:
-                    break
-                await read(messages)
-            assert (await read(messages)).name == str(number)
-            await changing
+        changing = asyncio.create_task(asyncio.to_thread(run, database_url, RENAME))
+        await read(messages)
+        async for batch in batches:
+            if batch.changes:
+                break
+        assert (await read(messages)).name == "new"
+        await changing
 
 
 async def test_concurrent_calls_share_the_check_for_changes(
@@ -273,7 +274,7 @@ async def test_tokens_are_read_while_their_changes_cannot_be(
         run,
         database_url,
         f"ALTER TABLE catalog.tokens DISABLE TRIGGER USER; {hide}",
-        "UPDATE catalog.tokens SET name = 'new', version = version + 1",
+        RENAME,
     )
     await wait_until_seen()
     try:
