@@ -195,7 +195,10 @@ def main() -> None:
     unused = ("s3", "upload", "analysis", "accounts", "analyzer", "gateway")
     with (
         tempfile.TemporaryDirectory() as folder,
-        Stack.on_free_ports(folder, without=unused, seeded=False) as stack,
+        # Responses from memory would not depend on the size of the catalog.
+        Stack.on_free_ports(
+            folder, {"CATALOG_CACHE_BYTES": "0"}, without=unused, seeded=False
+        ) as stack,
     ):
         asyncio.run(bench(stack, Console(width=100)))
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from itertools import cycle
 
 from bench.http1 import ClientPool, request_head
 from bench.http2 import GrpcConnection
@@ -24,6 +25,7 @@ class Settings:
 
     target: a path for HTTP, or the full name of a gRPC method.
     request_hex: the serialized request of a gRPC method; empty for HTTP.
+    queries: what is appended to the path in turn, for HTTP; empty: nothing.
     """
 
     port: int
@@ -31,6 +33,7 @@ class Settings:
     seconds: float
     pids: dict[str, int]
     request_hex: str | None = None
+    queries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,10 +76,15 @@ def http_readers(settings: Settings, exits: AsyncExitStack) -> list[Read]:
     """One caller per HTTP connection."""
     pool = ClientPool(settings.port)
     exits.callback(pool.close)
-    request = request_head("GET", settings.target, settings.port)
+    requests = cycle(
+        [
+            request_head("GET", settings.target + query, settings.port)
+            for query in settings.queries or ("",)
+        ]
+    )
 
     async def read() -> None:
-        response = await pool.request(request)
+        response = await pool.request(next(requests))
         if response.status != 200:
             raise RuntimeError(f"{settings.target} was refused: {response}")
 

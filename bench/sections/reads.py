@@ -26,6 +26,8 @@ LOAD = "bench.load.reads"
 GET_TOKEN = "/sori.catalog.v1.CatalogService/GetToken"  # noqa: S105
 REQUEST = pb.GetTokenRequest(id=1, view=pb.TOKEN_VIEW_FULL)
 SCRIPTS_PER_TOKEN = 2
+NEW_QUERIES = 2000
+"""The same query comes again after more than the second for which the product keeps a page."""
 OURS = {"GetToken": "/tokens/1?view=FULL", "list": "/tokens", "search": "/tokens:search?query="}
 PEERS = {"GetToken": "/tokens/1", "list": "/tokens?limit=50", "search": "/tokens/search?query="}
 
@@ -45,6 +47,7 @@ def measure(scale: Scale) -> list[Row]:
         with machine.fastapi() as fastapi:
             title, query = f"{scale.tokens:,} tokens", catalog.name(7, 4)
             add_lists(rows, scale, machine, fastapi, title, query, search_goal=5)
+            add_new_searches(rows, scale, machine, fastapi, title)
     return rows.all
 
 
@@ -116,12 +119,30 @@ def add_lists(
         rows.add(f"{kind} over HTTP, {title}", "/s", ours, goal, peer=peer, peer_name="FastAPI")
 
 
+def add_new_searches(
+    rows: Rows, scale: Scale, machine: Rig, fastapi: Competitor, title: str
+) -> None:
+    """Searches whose responses are not in memory."""
+    queries = tuple(quote(catalog.name(number, 4)) for number in range(1, NEW_QUERIES + 1))
+    results = alternate(
+        scale.rounds,
+        {
+            "ours": reading(machine, machine.ours, OURS["search"], scale, queries=queries),
+            "peer": reading(machine, fastapi, PEERS["search"], scale, queries=queries),
+        },
+    )
+    ours, peer = (median(results[who], lambda r: r.per_second) for who in ("ours", "peer"))
+    name = f"search over HTTP, {title}, each for another name"
+    rows.add(name, "/s", ours, at_least_times(1), peer=peer, peer_name="FastAPI")
+
+
 def reading(
     machine: Rig,
     who: Competitor,
     target: str,
     scale: Scale,
     request: pb.GetTokenRequest | None = None,
+    queries: tuple[str, ...] = (),
 ) -> Reading:
     """A measurement of one competitor while all others are frozen."""
     settings = reads.Settings(
@@ -130,6 +151,7 @@ def reading(
         seconds=scale.read_seconds,
         pids=who.pids,
         request_hex=None if request is None else request.SerializeToString().hex(),
+        queries=queries,
     )
 
     def read() -> reads.Result:

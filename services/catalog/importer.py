@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
+from services.catalog.freshness import wait_until_seen
 from services.catalog.import_records import LineSplitter, LineTooLong, Record, parse_record
 from services.catalog.store import Imports, Outcome
 from services.runtime.errors import FieldViolation, InvalidField
@@ -68,6 +69,7 @@ async def import_file(
                 batch.add(record, len(line))
         progress.last_line = number
     progress.add(await imports.write(batch.drain()))
+    await wait_until_seen()
     yield progress
 
 

@@ -48,8 +48,8 @@ class CatalogSettings(DatabaseSettings, ObjectStoreSettings):
     catalog_cache_bytes: int = Field(
         32 * 1024**2,
         ge=0,
-        description="Memory for popular tokens, in bytes; 0: none. The default holds about 8,000"
-        " tokens of 4 KiB, and fits into the pods next to 1,000 calls.",
+        description="Memory for popular tokens and pages, in bytes; 0: none. The default holds"
+        " about 7,000 tokens of 4 KiB, and fits into the pods next to 1,000 calls.",
     )
     heartbeat_seconds: float = Field(
         15.0,

@@ -6,58 +6,59 @@ from collections.abc import Iterable
 from dataclasses import astuple, replace
 
 from services.catalog import converters
+from services.catalog.checked_messages import CheckedMessages
+from services.catalog.message_cache import MessageCache
 from services.catalog.models import ReferenceAssets
 from services.catalog.recent_changes import RecentChangesReader
 from services.catalog.slices import map_in_slices
-from services.catalog.store import ChangeStore, TokenStore
-from services.catalog.token_cache import ENTRY_SECONDS, TokenCache
-from services.runtime.errors import DatabaseUnavailable
+from services.catalog.store import TokenStore
 from services.runtime.object_store import ObjectStore
 from services.runtime.serialized import Serialized
 
 ASSET_URL_SECONDS = 3600
 """How long the URLs of a response are valid at least."""
 
+ENTRY_SECONDS = 60.0
+"""How long a token is used: presigned URLs expire, and views change no revision."""
+
 _SIGNED_SECONDS = ASSET_URL_SECONDS + round(ENTRY_SECONDS)
+
+_Key = tuple[int, bool]
+"""The id of a token, and whether the message has the view FULL."""
 
 
 class TokenMessages:
-    """Reads tokens, or answers from the cache after a check that they have not changed."""
+    """Reads tokens, or answers from memory."""
 
     def __init__(
-        self, tokens: TokenStore, changes: ChangeStore, objects: ObjectStore, max_bytes: int
+        self,
+        tokens: TokenStore,
+        changes: RecentChangesReader,
+        objects: ObjectStore,
+        max_bytes: int,
     ) -> None:
-        """max_bytes: of the cache; 0: every call reads the token."""
+        """max_bytes: of the tokens in memory; 0: every call reads the token."""
         self._tokens = tokens
         self._objects = objects
         self._is_caching = max_bytes > 0
-        self._cache = TokenCache(max_bytes)
-        self._changes = RecentChangesReader(changes, self._cache)
+        self._cache = MessageCache[_Key](max_bytes, ENTRY_SECONDS)
+        self._messages = CheckedMessages(self._cache, changes)
+        changes.add_cache(self.forget)
 
     async def get(self, token_id: int, *, is_full: bool) -> Serialized:
         """The message of a token. Errors: TokenNotFound."""
         if not self._is_caching:
             return await self._read(token_id, is_full)
-        key = (token_id, is_full)
-        entry = self._cache.get(key)
-        if entry is not None or not self._changes.has_begun:
-            try:
-                await self._changes.catch_up()
-            except DatabaseUnavailable:
-                return await self._read(token_id, is_full)
-        if entry is not None and entry.message is not None and self._cache.get(key) is entry:
-            return entry.message
-        reserved = self._cache.reserve(key)
-        try:
-            message = await self._read(token_id, is_full)
-            self._cache.store(key, reserved, message)
-        finally:
-            self._cache.release(key, reserved)
-        return message
+        return await self._messages.get((token_id, is_full), lambda: self._read(token_id, is_full))
 
-    def forget_views(self, token_ids: Iterable[int]) -> None:
-        """Read the view counts of tokens again."""
-        self._cache.forget(token_ids)
+    def forget(self, token_ids: Iterable[int] | None) -> None:
+        """Read tokens again; None: all tokens."""
+        if token_ids is None:
+            self._cache.clear()
+            return
+        for token_id in token_ids:
+            self._cache.remove((token_id, False))
+            self._cache.remove((token_id, True))
 
     async def _read(self, token_id: int, is_full: bool) -> Serialized:
         if is_full:

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
+from services.catalog.freshness import wait_until_seen
 from services.catalog.models import TokenChange
 from services.catalog.store import ChangeStore
 from services.catalog.store.changes import CHANNEL, Position
@@ -51,11 +52,15 @@ class TokenWatch:
             position = (await self._store.horizon(), 0)
             async for changes in self._store.all_tokens():
                 yield ChangeBatch(changes, "", is_snapshot=True)
+            await wait_until_seen()
             yield ChangeBatch((), await self._cursor(position), is_snapshot=True)
         sent_at = time.monotonic()
         while not self._stopping:
             changed = self._changed
             changes, position = await self._store.changes_after(position)
+            if changes:
+                # Receivers read the tokens again, at any replica.
+                await wait_until_seen()
             if changes or time.monotonic() - sent_at >= self._heartbeat:
                 yield ChangeBatch(changes, await self._cursor(position))
                 sent_at = time.monotonic()

@@ -155,6 +155,7 @@ class Database:
             pool_timeout=CONNECT_TIMEOUT_SECONDS,
         )
         event.listen(self._engine.sync_engine, "checkout", _require_open)
+        self._ended_transactions = 0
 
     async def __aenter__(self) -> Self:
         return self
@@ -167,6 +168,11 @@ class Database:
     ) -> None:
         await self._engine.dispose()
 
+    @property
+    def ended_transactions(self) -> int:
+        """How many transactions of this process have ended, committed or not."""
+        return self._ended_transactions
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that is committed when the context ends.
@@ -175,8 +181,11 @@ class Database:
         if a column changed its type while this process was running; then see
         `retried_on_schema_change`.
         """
-        async with self._translated_errors(), self._engine.begin() as connection:
-            yield connection
+        try:
+            async with self._translated_errors(), self._engine.begin() as connection:
+                yield connection
+        finally:
+            self._ended_transactions += 1
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:

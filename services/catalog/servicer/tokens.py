@@ -13,6 +13,7 @@ from services.catalog import converters, shuffle, validation
 from services.catalog.clients import AnalysisClient
 from services.catalog.errors import TokenInUse
 from services.catalog.models import Token, TokenFilter, TokenOrder
+from services.catalog.page_messages import PageMessages
 from services.catalog.servicer.common import create_options, match_limit, search_query, split_page
 from services.catalog.slices import map_in_slices
 from services.catalog.store import Ring, Search, TokenPages, TokenStore
@@ -39,6 +40,7 @@ class TokenRpcs:
         pages: TokenPages,
         search: Search,
         messages: TokenMessages,
+        page_messages: PageMessages,
         analysis: AnalysisClient,
         view_counter: ViewCounter,
         watch: TokenWatch,
@@ -48,6 +50,7 @@ class TokenRpcs:
         self._pages = pages
         self._search = search
         self._messages = messages
+        self._page_messages = page_messages
         self._analysis = analysis
         self._view_counter = view_counter
         self._watch = watch
@@ -71,23 +74,14 @@ class TokenRpcs:
         found = await self._tokens.get_many(request.ids)
         return pb.BatchGetTokensResponse(tokens=await map_in_slices(converters.token_to, found))
 
-    async def ListTokens(
-        self, request: pb.ListTokensRequest, context: Context
-    ) -> pb.ListTokensResponse:
-        token_filter = TokenFilter(
-            category=nfc(request.category, validation.MAX_CATEGORY_LENGTH),
-            actor_id=request.actor_id or None,
-            max_duration=request.max_duration or None,
-            text=nfc(request.text.strip(), validation.MAX_NAME_LENGTH),
-        )
-        validation.check_filter(token_filter, request.order_by, request.seed)
-        match TokenOrder(request.order_by or TokenOrder.LATEST):
-            case TokenOrder.LATEST:
-                return await self._latest(request, token_filter)
-            case TokenOrder.POPULAR:
-                return await self._popular(request, token_filter)
-            case TokenOrder.SHUFFLED:
-                return await self._shuffled(request, token_filter)
+    async def ListTokens(self, request: pb.ListTokensRequest, context: Context) -> Any:
+        is_random = request.order_by == TokenOrder.SHUFFLED and not request.seed
+        if request.page_token or is_random:
+            return await self._list(request)
+        return await self._page_messages.get(request, self._list)
+
+    async def SearchTokens(self, request: pb.SearchTokensRequest, context: Context) -> Any:
+        return await self._page_messages.get(request, self._find)
 
     async def ListRelatedTokens(
         self, request: pb.ListRelatedTokensRequest, context: Context
@@ -130,18 +124,6 @@ class TokenRpcs:
         )
         return Empty()
 
-    async def SearchTokens(
-        self, request: pb.SearchTokensRequest, context: Context
-    ) -> pb.SearchTokensResponse:
-        query = search_query(request.query)
-        found = await self._search.tokens(query, match_limit(request.page_size))
-        return pb.SearchTokensResponse(
-            matches=[
-                pb.TokenMatch(token=converters.token_to(token), match=converters.match_to(match))
-                for token, match in found
-            ]
-        )
-
     async def RecordTokenView(
         self, request: pb.RecordTokenViewRequest, context: Context
     ) -> pb.RecordTokenViewResponse:
@@ -160,6 +142,32 @@ class TokenRpcs:
                         cursor=batch.cursor,
                         snapshot=batch.is_snapshot,
                     )
+
+    async def _list(self, request: pb.ListTokensRequest) -> pb.ListTokensResponse:
+        token_filter = TokenFilter(
+            category=nfc(request.category, validation.MAX_CATEGORY_LENGTH),
+            actor_id=request.actor_id or None,
+            max_duration=request.max_duration or None,
+            text=nfc(request.text.strip(), validation.MAX_NAME_LENGTH),
+        )
+        validation.check_filter(token_filter, request.order_by, request.seed)
+        match TokenOrder(request.order_by or TokenOrder.LATEST):
+            case TokenOrder.LATEST:
+                return await self._latest(request, token_filter)
+            case TokenOrder.POPULAR:
+                return await self._popular(request, token_filter)
+            case TokenOrder.SHUFFLED:
+                return await self._shuffled(request, token_filter)
+
+    async def _find(self, request: pb.SearchTokensRequest) -> pb.SearchTokensResponse:
+        query = search_query(request.query)
+        found = await self._search.tokens(query, match_limit(request.page_size))
+        return pb.SearchTokensResponse(
+            matches=[
+                pb.TokenMatch(token=converters.token_to(token), match=converters.match_to(match))
+                for token, match in found
+            ]
+        )
 
     async def _latest(
         self, request: pb.ListTokensRequest, token_filter: TokenFilter

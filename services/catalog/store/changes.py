@@ -93,6 +93,11 @@ class ChangeStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @property
+    def writes(self) -> int:
+        """How many transactions of this process have ended, so that it sees its own changes."""
+        return self._database.ended_transactions
+
     async def horizon(self) -> int:
         """The id of the oldest transaction in progress: all older changes are visible."""
         return await self._number(_HORIZON)

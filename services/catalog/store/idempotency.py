@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.catalog.errors import AlreadyExists, EtagMismatch
+from services.catalog.freshness import wait_until_seen
 from services.catalog.models import Actor, Script, Token, etag_of
 from services.catalog.tables import requests
 from services.runtime.database import Database
@@ -44,6 +45,7 @@ async def write_transaction(
 ) -> AsyncIterator[AsyncConnection]:
     """A transaction that is committed, or rolled back if `validate_only` is set.
 
+    After the commit, it waits until no replica answers without the changes.
     Errors: AlreadyExists or InvalidField instead of a constraint violation.
     """
     try:
@@ -53,6 +55,8 @@ async def write_transaction(
                 await connection.rollback()
     except IntegrityError as error:
         raise _domain_error(error) from error
+    if not validate_only:
+        await wait_until_seen()
 
 
 def _domain_error(error: IntegrityError) -> SoriError | IntegrityError:

@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from services.catalog import freshness
 from services.catalog.errors import (
     ActorInUse,
     ActorNotFound,
@@ -239,7 +240,11 @@ class CatalogModel(RuleBasedStateMachine):
         self.loop.close()
 
 
-def test_the_store_behaves_like_the_model(database_url: str) -> None:
+def test_the_store_behaves_like_the_model(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No replica answers from memory.
+    monkeypatch.setattr(freshness, "WAIT_SECONDS", 0)
     CatalogModel.database_url = database_url
     run_state_machine_as_test(
         CatalogModel,

@@ -1,21 +1,24 @@
-"""GetToken answers from memory, and never with an older token than any replica showed before."""
+"""GetToken answers from memory, but never without a change that a caller can know of."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from services.catalog.import_records import TokenRecord
+from services.catalog.freshness import MAX_AGE_SECONDS, wait_until_seen
+from services.catalog.importer import import_file
 from services.catalog.models import Actor, ReferenceAssets, Script, Token
+from services.catalog.recent_changes import RecentChangesReader
 from services.catalog.store import CatalogStore
 from services.catalog.store.changes import PAGE_SIZE
-from services.catalog.token_cache import ENTRY_SECONDS
-from services.catalog.token_messages import ASSET_URL_SECONDS, TokenMessages
+from services.catalog.token_messages import ASSET_URL_SECONDS, ENTRY_SECONDS, TokenMessages
+from services.catalog.token_watch import TokenWatch
 from services.catalog.view_counter import ViewCounter
 from services.runtime.database import Database
 from services.runtime.object_store import ObjectStore
@@ -28,6 +31,11 @@ from tests.integration.sql import run
 
 ASSETS = ReferenceAssets("references/1/voice.wav", "references/1/pitch.json")
 CACHE_BYTES = 1024**2
+RENAME = "UPDATE catalog.tokens SET name = 'new', version = version + 1"
+IMPORTED = (
+    b'{"token": {"name": "clip", "source_url": "", "start_time": 0, "end_time": 10,'
+    b' "category": "new", "actors": ["\xec\x88\x98\xec\xa7\x80"]}}'
+)
 
 
 @pytest.fixture
@@ -41,7 +49,8 @@ async def objects() -> AsyncIterator[ObjectStore]:
 
 @pytest.fixture
 def messages(catalog: CatalogStore, objects: ObjectStore) -> TokenMessages:
-    return TokenMessages(catalog.tokens, catalog.changes, objects, CACHE_BYTES)
+    changes = RecentChangesReader(catalog.changes)
+    return TokenMessages(catalog.tokens, changes, objects, CACHE_BYTES)
 
 
 @pytest.fixture
@@ -52,6 +61,24 @@ async def token(catalog: CatalogStore) -> Token:
     token = await catalog.tokens.create(Token("clip", (1, 2), "", "", 0, 10, ASSETS))
     await catalog.scripts.create(Script(token.id or 0, "first", "", "", 0, 1))
     return token
+
+
+class Clock:
+    """A clock that a test advances."""
+
+    def __init__(self) -> None:
+        self.seconds = 1.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+async def import_lines(catalog: CatalogStore, lines: bytes) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield lines
+
+    async for progress in import_file(chunks(), 1, catalog.imports):
+        assert not progress.refusals
 
 
 async def read(messages: TokenMessages, is_full: bool = True) -> pb.Token:
@@ -86,9 +113,7 @@ CHANGES: dict[str, tuple[Change, Callable[[pb.Token], bool]]] = {
         lambda token: list(token.actor_ids) == [1],
     ),
     "an import": (
-        lambda catalog: catalog.imports.write(
-            [TokenRecord(1, Token("clip", (), "new", "", 0, 10, ASSETS), ("수지",))]
-        ),
+        lambda catalog: import_lines(catalog, IMPORTED),
         lambda token: token.category == "new",
     ),
 }
@@ -107,6 +132,7 @@ async def test_a_changed_token_is_read_new_at_once(
     assert is_new(await read(messages))
 
 
+@pytest.mark.usefixtures("old_answers")
 @pytest.mark.parametrize(("change", "is_new"), CHANGES.values(), ids=CHANGES)
 async def test_another_replica_reads_a_changed_token_new_at_once(
     catalog: CatalogStore,
@@ -127,9 +153,11 @@ async def test_a_deleted_token_is_not_found(
     catalog: CatalogStore, messages: TokenMessages, token: Token
 ) -> None:
     await read(messages)
+    await read(messages, is_full=False)
     await catalog.tokens.delete(1, "", force=True)
-    with pytest.raises(TokenNotFound):
-        await read(messages)
+    for is_full in (False, True):
+        with pytest.raises(TokenNotFound):
+            await read(messages, is_full)
 
 
 async def test_a_change_waits_for_no_older_transaction(
@@ -165,26 +193,66 @@ async def test_many_changes_at_once_are_seen(
         database_url,
         "INSERT INTO catalog.tokens (name, category, source_url, start_time, end_time)"
         f" SELECT 'many', '', '', 0, 1 FROM generate_series(1, {PAGE_SIZE})",
-        "UPDATE catalog.tokens SET name = 'new', version = version + 1",
+        RENAME,
     )
+    await wait_until_seen()
     assert (await read(messages)).name == "new"
 
 
 @pytest.mark.parametrize("is_full", [False, True])
-async def test_a_cached_token_costs_one_statement_that_reads_no_token(
-    database: Database, messages: TokenMessages, token: Token, is_full: bool
+async def test_cached_tokens_cost_one_small_statement_each_time_the_check_is_too_old(
+    catalog: CatalogStore, database: Database, objects: ObjectStore, token: Token, is_full: bool
 ) -> None:
+    clock = Clock()
+    changes = RecentChangesReader(catalog.changes, clock)
+    messages = TokenMessages(catalog.tokens, changes, objects, CACHE_BYTES)
     await read(messages, is_full)
+    for _ in range(2):
+        assert await statements_of(database, read(messages, is_full)) == []
+    clock.seconds += MAX_AGE_SECONDS
     ((statement, _),) = await statements_of(database, read(messages, is_full))
     assert "catalog.tokens" not in statement
+    assert await statements_of(database, read(messages, is_full)) == []
+
+
+async def test_a_process_sees_its_own_changes_at_once(
+    catalog: CatalogStore, objects: ObjectStore, token: Token
+) -> None:
+    changes = RecentChangesReader(catalog.changes, Clock())
+    messages = TokenMessages(catalog.tokens, changes, objects, CACHE_BYTES)
+    await read(messages)
+    await catalog.tokens.update(1, "", lambda old: replace(old, name="new"))
+    assert (await read(messages)).name == "new"
+
+
+@pytest.mark.usefixtures("old_answers")
+async def test_an_answer_is_never_older_than_the_last_change_of_a_watch(
+    catalog: CatalogStore,
+    database: Database,
+    messages: TokenMessages,
+    token: Token,
+    database_url: str,
+) -> None:
+    watch = TokenWatch(catalog.changes, database, heartbeat_seconds=0.2)
+    async with asyncio.timeout(30), aclosing(watch.watch("")) as batches:
+        async for batch in batches:
+            if batch.cursor and not batch.is_snapshot:
+                break
+        changing = asyncio.create_task(asyncio.to_thread(run, database_url, RENAME))
+        await read(messages)
+        async for batch in batches:
+            if batch.changes:
+                break
+        assert (await read(messages)).name == "new"
+        await changing
 
 
 async def test_concurrent_calls_share_the_check_for_changes(
     database: Database, messages: TokenMessages, token: Token
 ) -> None:
     await read(messages)
+    await wait_until_seen()
     calls = asyncio.gather(*(read(messages) for _ in range(100)))
-    # One check may have begun before the other calls came.
     assert len(await statements_of(database, calls)) <= 2
 
 
@@ -206,8 +274,9 @@ async def test_tokens_are_read_while_their_changes_cannot_be(
         run,
         database_url,
         f"ALTER TABLE catalog.tokens DISABLE TRIGGER USER; {hide}",
-        "UPDATE catalog.tokens SET name = 'new', version = version + 1",
+        RENAME,
     )
+    await wait_until_seen()
     try:
         assert [(await read(messages)).name for _ in range(2)] == ["new", "new"]
     finally:
@@ -230,7 +299,7 @@ async def test_views_that_a_replica_stored_are_shown(
     catalog: CatalogStore, messages: TokenMessages, token: Token
 ) -> None:
     counter = ViewCounter(catalog.tokens, 3600)
-    counter.on_stored(messages.forget_views)
+    counter.on_stored(messages.forget)
     assert (await read(messages)).view_count == 0
     await counter.record(1)
     await counter.flush()

@@ -1,22 +1,19 @@
-"""Serialized tokens in memory: those read last, up to a number of bytes. No I/O."""
+"""Serialized messages in memory: those read last, up to a number of bytes. No I/O."""
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from services.runtime.serialized import Serialized
-
-ENTRY_SECONDS = 60.0
-"""How long an entry is used: presigned URLs expire, and views change no revision."""
 
 ENTRY_BYTES = 500
 """What an entry costs besides its message."""
 
-Key = tuple[int, bool]
-"""The id of a token, and whether the entry has the view FULL."""
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(slots=True, eq=False)
@@ -32,16 +29,23 @@ class Entry:
         return ENTRY_BYTES + len(self.message.content) if self.message else ENTRY_BYTES
 
 
-class TokenCache:
-    """Entries by token and view. A change of a token removes its entries.
+class MessageCache(Generic[Key]):
+    """Entries by key, each used for a limited time. A change removes entries earlier.
 
-    To fill an entry, reserve it, read the token, and store the message. A change during the
-    read removes the reservation, so that a message which may be outdated is not stored.
+    To fill an entry, reserve it, read the message, and store it. A change during the read
+    removes the reservation, so that a message which may be outdated is not stored.
     """
 
-    def __init__(self, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """max_bytes: the limit; with 0, nothing is stored."""
+    def __init__(
+        self, max_bytes: int, entry_seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Create a cache.
+
+        max_bytes: the limit; with 0, nothing is stored.
+        entry_seconds: how long an entry is used.
+        """
         self._max_bytes = max_bytes
+        self._entry_seconds = entry_seconds
         self._clock = clock
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
         self._bytes = 0
@@ -62,35 +66,35 @@ class TokenCache:
     def reserve(self, key: Key) -> Entry | None:
         """An entry that waits for its message; None if another one does.
 
-        Calls that come while a token is read would otherwise replace each other's
-        reservations, so that a popular token is never stored.
+        Calls that come while a message is read would otherwise replace each other's
+        reservations, so that a popular message is never stored.
         """
         existing = self._entries.get(key)
         if existing is not None and existing.message is None:
             return None
-        self._remove(key)
+        self.remove(key)
         entry = Entry()
         self._add(key, entry)
         return entry
 
     def store(self, key: Key, entry: Entry | None, message: Serialized) -> None:
-        """Store the message of a reserved entry, unless its token has changed meanwhile."""
+        """Store the message of a reserved entry, unless a change has removed it meanwhile."""
         if entry is None or self._entries.get(key) is not entry:
             return
-        self._remove(key)
+        self.remove(key)
         if ENTRY_BYTES + len(message.content) <= self._max_bytes:
-            self._add(key, Entry(message, self._clock() + ENTRY_SECONDS))
+            self._add(key, Entry(message, self._clock() + self._entry_seconds))
 
     def release(self, key: Key, entry: Entry | None) -> None:
         """Give a reservation up, unless its message was stored."""
         if entry is not None and self._entries.get(key) is entry:
-            self._remove(key)
+            self.remove(key)
 
-    def forget(self, token_ids: Iterable[int]) -> None:
-        """Remove the entries of tokens."""
-        for token_id in token_ids:
-            self._remove((token_id, False))
-            self._remove((token_id, True))
+    def remove(self, key: Key) -> None:
+        """Remove an entry, if it exists."""
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._bytes -= entry.size
 
     def clear(self) -> None:
         """Remove all entries."""
@@ -103,8 +107,3 @@ class TokenCache:
         while self._bytes > self._max_bytes:
             _, oldest = self._entries.popitem(last=False)
             self._bytes -= oldest.size
-
-    def _remove(self, key: Key) -> None:
-        entry = self._entries.pop(key, None)
-        if entry is not None:
-            self._bytes -= entry.size
