@@ -88,7 +88,7 @@ async def watch_one_heartbeat(heartbeats: Heartbeats) -> None:
     heartbeats.forget(watcher)
 
 
-async def test_no_moments_pass_while_nobody_watches() -> None:
+async def test_no_moments_pass_without_watchers() -> None:
     heartbeats = CountedHeartbeats(0.001 * MOMENTS)
     running = asyncio.create_task(heartbeats.run())
     async with asyncio.timeout(10):
