@@ -105,7 +105,7 @@ def _defaults(settings: StackSettings, hosts: Hosts, scheme: str) -> dict[str, s
         # Callers without credentials may change the catalog of a local stack.
         "GATEWAY_ANONYMOUS_ROLES": "catalog_editor",
         "SHUTDOWN_GRACE_SECONDS": "3",
-        # The gateway checks their health every half a second.
+        # Gateways check the health of replicas every half a second.
         "SHUTDOWN_DELAY_SECONDS": "0.6",
         "PYTHONUNBUFFERED": "1",
     }

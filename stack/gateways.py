@@ -12,8 +12,9 @@ from stack.addresses import Addresses
 from stack.environment import write_private
 from stack.templates import rendered
 
-# Short, so that the gateway is ready soon after the services.
-_HEALTH_INTERVAL_SECONDS = "0.5"
+# A gateway must notice that a replica stops before the replica refuses calls. Where there is no
+# other replica, it need not. A service that is not ready is always checked often.
+_HEALTH_INTERVAL_SECONDS, _SINGLE_HEALTH_INTERVAL_SECONDS = "0.5", "3"
 
 
 def configure_gateways(addresses: Addresses, folder: Path) -> None:
@@ -55,13 +56,18 @@ def _settings(addresses: Addresses, name: str, admin: Path) -> GatewaySettings:
     }
     return GatewaySettings.from_environment(
         {
-            "GATEWAY_HEALTH_INTERVAL_SECONDS": _HEALTH_INTERVAL_SECONDS,
+            "GATEWAY_HEALTH_INTERVAL_SECONDS": _health_interval(addresses),
             "GATEWAY_CORS_ORIGINS": "*",
             **addresses.environment,
             **_upstreams(addresses, SERVICE_NAMES),
             **own,
         }
     )
+
+
+def _health_interval(addresses: Addresses) -> str:
+    is_replicated = any(len(names) > 1 for names in addresses.settings.replicas.values())
+    return _HEALTH_INTERVAL_SECONDS if is_replicated else _SINGLE_HEALTH_INTERVAL_SECONDS
 
 
 def _upstreams(addresses: Addresses, services: Iterable[str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
+import psutil  # type: ignore[import-untyped]
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -167,6 +168,9 @@ def _watch(stack: Stack, console: Console, ending: threading.Event) -> None:
                 "supervisord has died, and all programs with it. Start the stack again."
             )
         for name, before in pids.items():
+            # Costs no call of supervisord.
+            if before is not None and psutil.pid_exists(before):
+                continue
             now = stack.pid(name)
             if now == before:
                 continue

@@ -1,4 +1,8 @@
-"""HTTP calls to login providers, with bounds: time, size, no redirects, HTTPS only."""
+"""HTTP calls to login providers, with bounds: time, size, no redirects, HTTPS only.
+
+The HTTP client (`provider_connections`) is imported with the first call: it takes 7 MB and a tenth
+of the start, and an installation without providers never calls one.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +10,18 @@ import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import aiohttp
 import structlog
 from yarl import URL
 
 from services.accounts.errors import ProviderUnavailable
 from services.accounts.providers import Provider
 
-TIMEOUT_SECONDS = 8.0
-CONNECT_TIMEOUT_SECONDS = 3.0
-MAX_ANSWER_BYTES = 256 * 1024
-CONNECTIONS = 20
-KEEP_ALIVE_SECONDS = 4.0
-"""Many servers close a connection that was idle for 5 s, perhaps while a request is sent."""
+if TYPE_CHECKING:
+    from services.accounts.provider_connections import ProviderConnections
 
-_FAILED = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
+MAX_ANSWER_BYTES = 256 * 1024
 
 _logger = structlog.get_logger(__name__)
 
@@ -44,7 +43,7 @@ class ProviderHttp:
     """Calls providers and reads their JSON. It opens its connections when they are needed."""
 
     def __init__(self) -> None:
-        self._http: aiohttp.ClientSession | None = None
+        self._connections: ProviderConnections | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -55,8 +54,8 @@ class ProviderHttp:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._http is not None:
-            await self._http.close()
+        if self._connections is not None:
+            await self._connections.close()
 
     async def get(
         self, provider: Provider, url: str, headers: Mapping[str, str] | None = None
@@ -78,48 +77,26 @@ class ProviderHttp:
         if not provider.trusts(url):
             raise unavailable(provider, "its URL is not HTTPS", url)
         try:
-            async with self._session().request(
-                method, URL(url), allow_redirects=False, **options
-            ) as response:
-                body = await _bounded_body(response)
-        except _FAILED as error:
-            raise unavailable(provider, type(error).__name__, url) from error
-        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise unavailable(provider, f"answered {response.status}", url)
+            status, body = await self._opened().request(method, url, MAX_ANSWER_BYTES, **options)
+        except ConnectionError as error:
+            raise unavailable(provider, type(error.__cause__).__name__, url) from error
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise unavailable(provider, f"answered {status}", url)
         answer = _json_object(body)
-        if response.status != HTTPStatus.OK:
-            raise ProviderRefused(response.status, str((answer or {}).get("error", ""))[:100])
+        if status != HTTPStatus.OK:
+            raise ProviderRefused(status, str((answer or {}).get("error", ""))[:100])
         if answer is None:
             raise unavailable(
                 provider, "answered without a JSON object, or with too many bytes", url
             )
         return answer
 
-    def _session(self) -> aiohttp.ClientSession:
-        if self._http is None:
-            self._http = _new_session()
-        return self._http
+    def _opened(self) -> ProviderConnections:
+        if self._connections is None:
+            from services.accounts.provider_connections import ProviderConnections
 
-
-def _new_session() -> aiohttp.ClientSession:
-    """The connections to all providers, through the proxies that the environment names."""
-    return aiohttp.ClientSession(
-        timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS),
-        connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SECONDS),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"Accept": "application/json"},
-        trust_env=True,
-    )
-
-
-async def _bounded_body(response: aiohttp.ClientResponse) -> bytes:
-    """The body; empty if it has more than MAX_ANSWER_BYTES."""
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
-            return b""
-    return bytes(body)
+            self._connections = ProviderConnections()
+        return self._connections
 
 
 def _json_object(body: bytes) -> Answer | None:

@@ -153,14 +153,15 @@ async def _worker(
     notifications.subscribe(
         lambda _, state: worker.job_queued() if state is State.QUEUED else None, worker.wake
     )
-    refresh = QueueMetrics(queue).refresh
     age = timedelta(days=settings.retention_days) if settings.retention_days else None
     reap = JobReaper(ExpiredJobs(database), objects, age).reap
     tasks = [
         PeriodicTask("job time-outs", worker.time_out, TIME_OUT_INTERVAL_SECONDS),
-        PeriodicTask("queue metrics", refresh, metrics.INTERVAL_SECONDS),
         PeriodicTask("job reaper", reap, reaper.INTERVAL_SECONDS),
     ]
+    if settings.metrics_listen:
+        refresh = QueueMetrics(queue).refresh
+        tasks.append(PeriodicTask("queue metrics", refresh, metrics.INTERVAL_SECONDS))
     return worker, [
         Background("worker", worker.run, worker.stop),
         Background("lease renewal", worker.leases.run),

@@ -29,6 +29,7 @@ class Heartbeats:
         self._due: list[set[Wakeable]] = [set() for _ in range(MOMENTS)]
         self._moments: dict[Wakeable, int] = {}
         self._now = 0
+        self._arrived = asyncio.Event()
 
     def postpone(self, watcher: Wakeable) -> None:
         """Wake a watcher, a new one or a known one, after half an interval to a whole one.
@@ -40,6 +41,7 @@ class Heartbeats:
         moment = (self._now + pause) % MOMENTS
         self._moments[watcher] = moment
         self._due[moment].add(watcher)
+        self._arrived.set()
 
     def forget(self, watcher: Wakeable) -> None:
         """Wake a watcher no more."""
@@ -53,10 +55,14 @@ class Heartbeats:
             watcher.wake()
 
     async def run(self) -> None:
-        """Wake watchers until cancelled."""
+        """Wake watchers until cancelled. Without watchers, no time passes here."""
         loop = asyncio.get_running_loop()
-        due = loop.time()
         while True:
-            due += self._pause_seconds
-            await asyncio.sleep(due - loop.time())
-            self.beat()
+            self._arrived.clear()
+            if not self._moments:
+                await self._arrived.wait()
+            due = loop.time()
+            while self._moments:
+                due += self._pause_seconds
+                await asyncio.sleep(due - loop.time())
+                self.beat()

@@ -19,6 +19,10 @@ CURSOR_SECONDS = 7 * 24 * 3600
 POLL_SECONDS = 1.0
 """A change is sent at most this long after all older transactions have ended."""
 
+POLLED_SECONDS = 30.0
+"""How long after a change the watches poll. If older transactions take longer, the change is
+sent when the LISTEN connection is next checked, within `database.PROBE_SECONDS`."""
+
 _CURSOR = re.compile(r"(\d{1,18})\.(\d{1,9}|1\d{9}|2[01]\d{8})\.(\d{1,11})", re.ASCII)
 
 
@@ -39,6 +43,7 @@ class TokenWatch:
         self._database = database
         self._heartbeat = heartbeat_seconds
         self._changed = asyncio.Event()
+        self._polled_until = 0.0
         self._stopping = False
 
     async def watch(self, cursor: str) -> AsyncGenerator[ChangeBatch, None]:
@@ -65,12 +70,14 @@ class TokenWatch:
                 yield ChangeBatch(changes, await self._cursor(position))
                 sent_at = time.monotonic()
             if not changes:
-                await _wait(changed, min(POLL_SECONDS, self._heartbeat))
+                is_polled = time.monotonic() < self._polled_until
+                pause = POLL_SECONDS if is_polled else self._heartbeat
+                await _wait(changed, min(pause, self._heartbeat))
         raise ShuttingDown
 
     async def run(self) -> None:
         """Wake the watchers as soon as any process changes a token, until cancelled."""
-        await self._database.listen(CHANNEL, lambda _: self._wake(), self._wake)
+        await self._database.listen(CHANNEL, lambda _: self._poll(), self._wake)
 
     async def stop(self) -> None:
         """End all watches."""
@@ -97,6 +104,11 @@ class TokenWatch:
         transaction_id, token_id = position
         # Another replica compares the time, so it is not that of this host.
         return f"{transaction_id}.{token_id}.{await self._store.time()}"
+
+    def _poll(self) -> None:
+        """Send a change now, or soon: older transactions may still run."""
+        self._polled_until = time.monotonic() + POLLED_SECONDS
+        self._wake()
 
     def _wake(self) -> None:
         self._changed.set()

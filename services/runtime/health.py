@@ -13,6 +13,9 @@ from services.runtime.periodic import PeriodicTask
 Probe = Callable[[], Awaitable[None]]
 """Returns if a dependency responds, raises otherwise."""
 
+RETRY_SECONDS = 1.0
+"""The longest pause between two checks while a dependency does not respond."""
+
 LIVENESS = "liveness"
 """The name whose health is SERVING while the process runs, whatever its dependencies do."""
 
@@ -30,6 +33,7 @@ class HealthWatch:
 
         names: full names of proto services.
         probes: the dependencies' probes, by the dependency's name in the log.
+        interval_seconds: between two checks while all dependencies respond.
         """
         self.servicer = health.aio.HealthServicer()
         self._names = ("", *names)
@@ -42,7 +46,13 @@ class HealthWatch:
         for name in self._names:
             await self.servicer.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
         await self.servicer.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
-        await PeriodicTask("health", self.check, self._interval_seconds, jitter=0).run()
+        await PeriodicTask("health", self._check_until_serving, self._interval_seconds).run()
+
+    async def _check_until_serving(self) -> None:
+        await self.check()
+        while self._failing:
+            await asyncio.sleep(min(RETRY_SECONDS, self._interval_seconds))
+            await self.check()
 
     async def check(self) -> None:
         """Probe all dependencies once, concurrently."""

@@ -21,6 +21,7 @@ from services.runtime.s3_checksums import (
     checksum_argument,
     checksum_header,
 )
+from services.runtime.s3_model import S3Loader
 from services.runtime.s3_puts import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS, PutClient
 from services.runtime.settings import ObjectStoreSettings
 from services.runtime.uploaded_part import UploadedPart
@@ -74,6 +75,7 @@ class ObjectStore:
     async def connect(cls, settings: ObjectStoreSettings) -> AsyncIterator[Self]:
         """A store with a client that is closed when the context ends."""
         session, bucket = get_session(), settings.s3_bucket_name
+        session.register_component("data_loader", S3Loader())
         key_id, secret = settings.aws_access_key_id or None, settings.aws_secret_access_key
         secret_key = secret.get_secret_value() or None if secret else None
         if key_id and secret_key:

@@ -42,7 +42,12 @@ class Settings(BaseSettings):
         ),
     )
     health_interval_seconds: float = Field(
-        1.0, gt=0, description="Interval between two checks of the dependencies, in seconds."
+        5.0,
+        gt=0,
+        description=(
+            "Interval between two checks of the dependencies while all of them respond, in "
+            "seconds; otherwise at most one second."
+        ),
     )
 
     connection_age_seconds: float = Field(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from services.analysis.heartbeats import MOMENTS, Heartbeats
 
 
@@ -57,3 +59,43 @@ def test_a_watcher_that_left_is_not_woken() -> None:
     heartbeats.forget(watcher)
     pass_moments(heartbeats, [watcher], MOMENTS)
     assert watcher.woken == []
+
+
+class CountedHeartbeats(Heartbeats):
+    """Counts its moments."""
+
+    beats = 0
+
+    def beat(self) -> None:
+        self.beats += 1
+        super().beat()
+
+
+class WaitingWatcher:
+    """Lets a test wait until it is woken."""
+
+    def __init__(self) -> None:
+        self.woken = asyncio.Event()
+
+    def wake(self) -> None:
+        self.woken.set()
+
+
+async def watch_one_heartbeat(heartbeats: Heartbeats) -> None:
+    watcher = WaitingWatcher()
+    heartbeats.postpone(watcher)
+    await watcher.woken.wait()
+    heartbeats.forget(watcher)
+
+
+async def test_no_moments_pass_without_watchers() -> None:
+    heartbeats = CountedHeartbeats(0.001 * MOMENTS)
+    running = asyncio.create_task(heartbeats.run())
+    async with asyncio.timeout(10):
+        await watch_one_heartbeat(heartbeats)
+        beats = heartbeats.beats
+        # As long as ten moments.
+        await asyncio.sleep(0.01)
+        assert heartbeats.beats <= beats + 1
+        await watch_one_heartbeat(heartbeats)
+    running.cancel()
