@@ -11,7 +11,8 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from hashlib import md5
 from typing import Literal, TypedDict
-from zlib import crc32
+
+from zlib_ng.zlib_ng import crc32
 
 Checksum = Literal["crc32", "md5"]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Sequence
+
+from zlib_ng.zlib_ng import crc32
 
 Chunk = bytes | memoryview
 """Bytes of a file; a view keeps the whole message that it belongs to in memory."""
@@ -55,5 +56,5 @@ class Chunks:
         """The CRC-32 of all bytes."""
         crc = 0
         for chunk in self._chunks:
-            crc = zlib.crc32(chunk, crc)
+            crc = crc32(chunk, crc)
         return crc

@@ -176,14 +176,14 @@ class UploadWriter:
             if content_type is None:
                 raise RuntimeError("the head of a file must be smaller than a part")
             await self._changes.run(self._target.start_multipart(content_type))
-        number = await self._target.next_part_number()
         # As of the end of this part: more bytes arrive while it is on its way.
         received = self._received.progress()
-        sending = self._put_part(number, self._buffer.take_part(), received)
+        sending = self._put_part(self._buffer.take_part(), received)
         self._part_in_flight = self._changes.start(sending)
 
-    async def _put_part(self, number: int, part: FullPart, received: Progress) -> None:
+    async def _put_part(self, part: FullPart, received: Progress) -> None:
         try:
+            number = await self._target.next_part_number()
             stored = await self._target.put_part(number, part.content)
         finally:
             self._buffer.release_part(part)

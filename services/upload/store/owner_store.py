@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import delete, func, or_, select, update
 
 from services.runtime.database import Database, retried_on_schema_change
-from services.upload.store.writer_store import CLAIM_DURATION
+from services.upload.store.writer_statements import CLAIM_DURATION
 from services.upload.tables import client_bytes, uploads
 
 # An upload that ended and has expired is unknown to clients; the reaper deletes it.

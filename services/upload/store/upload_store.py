@@ -24,7 +24,7 @@ from services.upload.store.rows import (
     record_of,
     with_parts,
 )
-from services.upload.store.writer_store import CLAIM_DURATION
+from services.upload.store.writer_statements import CLAIM_DURATION
 from services.upload.tables import uploads
 
 MayUse = Callable[[str | None], bool]

@@ -10,16 +10,21 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Update, case, func, insert, literal, update
+from sqlalchemy import ColumnElement, Update, func, literal, update
 
 from services.runtime.database import Database, retried_on_schema_change
 from services.runtime.uploaded_part import UploadedPart
 from services.upload.models import Progress, UploadRecord
 from services.upload.state import OPEN, TRANSITIONS, Event, State
-from services.upload.tables import parts, uploads
-
-CLAIM_DURATION = timedelta(seconds=60)
-"""How long the reaper, or a session without a heartbeat, has an upload for itself."""
+from services.upload.store.writer_statements import (
+    CHECKPOINTS,
+    CLAIM_DURATION,
+    NEXT_PART_NUMBER,
+    alive,
+    columns_of_parts,
+    writer_of,
+)
+from services.upload.tables import uploads
 
 
 @retried_on_schema_change
@@ -36,7 +41,7 @@ class WriterStore:
         session dies.
         """
         is_stored = uploads.c.state == State.STORED
-        return await self._write(record, _alive(is_stored | literal(is_complete)))
+        return await self._write(record, alive(is_stored | literal(is_complete)))
 
     async def set_multipart(self, record: UploadRecord, s3_upload_id: str) -> bool:
         """Save the id of the multipart upload; False as for `heartbeat`."""
@@ -44,14 +49,9 @@ class WriterStore:
 
     async def next_part_number(self, record: UploadRecord) -> int | None:
         """A part number that no part has had; None when the caller is no longer the writer."""
-        statement = (
-            _if_writer(record, OPEN)
-            .values(next_part=uploads.c.next_part + 1)
-            .returning(uploads.c.next_part - 1)
-        )
-        async with self._database.transaction() as connection:
-            number: int | None = await connection.scalar(statement)
-            return number
+        async with self._database.connection() as connection:
+            row = await NEXT_PART_NUMBER.row(connection, **writer_of(record))
+        return None if row is None else row["number"]
 
     async def checkpoint(
         self,
@@ -64,24 +64,19 @@ class WriterStore:
 
         event: CHECKPOINTED or ALL_STORED.
         """
-        transition = TRANSITIONS[event]
-        is_complete = transition.target is State.STORED or record.plan.is_complete_at(progress.size)
-        values = {
-            "state": transition.target,
-            "committed_size": progress.size,
-            "hash_state": progress.hash_state,
-            "content_type": progress.content_type,
-            "tail": [asdict(each) for each in progress.tail],
-            **_alive(literal(is_complete)),
-        }
-        rows = [{"upload_id": record.upload.upload_id, **asdict(part)} for part in new_parts]
-        async with self._database.transaction() as connection:
-            statement = _if_writer(record, transition.sources).values(values)
-            if (await connection.execute(statement)).rowcount != 1:
-                return False
-            if rows:
-                await connection.execute(insert(parts), rows)
-            return True
+        is_complete = event is Event.ALL_STORED or record.plan.is_complete_at(progress.size)
+        async with self._database.connection() as connection:
+            row = await CHECKPOINTS[event].row(
+                connection,
+                **writer_of(record),
+                **columns_of_parts(new_parts),
+                durable_size=progress.size,
+                state_of_hash=progress.hash_state,
+                media_type=progress.content_type,
+                tail_objects=[asdict(each) for each in progress.tail],
+                is_complete=is_complete,
+            )
+        return row is not None
 
     async def end(
         self, record: UploadRecord, event: Event, kept_for: timedelta, failure_reason: str = ""
@@ -133,13 +128,3 @@ def _sweep_time(
     if state is not State.COMPLETED:
         return func.now()
     return expires if record.had_one_writer else func.now() + CLAIM_DURATION
-
-
-def _alive(is_complete: ColumnElement[bool]) -> dict[str, Any]:
-    """An upload that is alive expires later, and the reaper handles it when it does.
-
-    A complete one is due soon: its session may die before it hands the upload over.
-    """
-    expires = func.now() + uploads.c.lifetime
-    due = case((is_complete, func.now() + CLAIM_DURATION), else_=expires)
-    return {"expire_time": expires, "due_time": due}
