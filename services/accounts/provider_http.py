@@ -1,8 +1,4 @@
-"""HTTP calls to login providers, with bounds: time, size, no redirects, HTTPS only.
-
-The HTTP client (`provider_connections`) is imported with the first call: it takes 7 MB and a tenth
-of the start, and an installation without providers never calls one.
-"""
+"""HTTP calls to login providers, with bounds: time, size, no redirects, HTTPS only."""
 
 from __future__ import annotations
 
@@ -10,16 +6,14 @@ import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import structlog
 from yarl import URL
 
 from services.accounts.errors import ProviderUnavailable
+from services.accounts.provider_connections import ProviderConnections
 from services.accounts.providers import Provider
-
-if TYPE_CHECKING:
-    from services.accounts.provider_connections import ProviderConnections
 
 MAX_ANSWER_BYTES = 256 * 1024
 
@@ -93,8 +87,6 @@ class ProviderHttp:
 
     def _opened(self) -> ProviderConnections:
         if self._connections is None:
-            from services.accounts.provider_connections import ProviderConnections
-
             self._connections = ProviderConnections()
         return self._connections
 

@@ -26,7 +26,3 @@ def loaded_by(service: str) -> set[str]:
 @pytest.mark.parametrize("service", SERVICE_NAMES)
 def test_a_service_does_not_load_what_only_other_programs_use(service: str) -> None:
     assert not UNUSED & loaded_by(service)
-
-
-def test_accounts_load_no_http_client_until_they_call_a_provider() -> None:
-    assert "aiohttp" not in loaded_by("accounts")
