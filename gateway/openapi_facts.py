@@ -90,6 +90,7 @@ FIELDS: Mapping[str, Json] = {
     "deadline": {"example": _TIME},
     "time": {"example": _TIME},
     "update_time": {"example": _TIME},
+    "use_time": {"example": _TIME},
     "start_time": _seconds(0.0),
     "end_time": _seconds(5.3),
     "etag": {"example": "1-1"},

@@ -29,7 +29,9 @@ _UNKNOWN_ID = 999_999
 _VARIABLE = re.compile(r"{([^}]+)}")
 
 # Some rpcs refuse a secret in the request, such as a refresh token.
-_OWN_REASONS = frozenset({"CREDENTIALS_INVALID", "CROSS_SITE_REQUEST", "SESSION_ENDED"})
+_OWN_REASONS = frozenset(
+    {"CREDENTIALS_INVALID", "CROSS_SITE_REQUEST", "PASSKEY_INVALID", "SESSION_ENDED"}
+)
 _ACCESS = {
     401: "401",
     403: "403",

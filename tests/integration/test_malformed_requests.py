@@ -80,6 +80,10 @@ async def channel() -> AsyncIterator[grpc.aio.Channel]:
         accounts_pb2_grpc.AccountAdminServiceServicer(),  # type: ignore[abstract]
         server,
     )
+    accounts_pb2_grpc.add_AccountPictureServiceServicer_to_server(
+        accounts_pb2_grpc.AccountPictureServiceServicer(),  # type: ignore[abstract]
+        server,
+    )
     analysis_pb2_grpc.add_AnalysisOwnerServiceServicer_to_server(
         analysis_pb2_grpc.AnalysisOwnerServiceServicer(),  # type: ignore[abstract]
         server,
