@@ -2,8 +2,8 @@
 
     saved  ⊆  durable  ⊆  received
 
-- received: every byte that arrived (`ReceivedBytes`) is in a part, in the tail, in the one
-  part on its way to S3, or in the part buffer.
+- received: every byte that arrived (`ReceivedBytes`) is in a part, in the tail, in a part
+  on its way to S3, or in the part buffer.
 - durable: S3 has confirmed the parts and tail objects that `durable` names, and their sizes
   add up to `durable.size`.
 - saved: a checkpoint in PostgreSQL names them. Only saved bytes count as committed, so a

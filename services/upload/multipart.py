@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -25,6 +26,7 @@ class TargetObject:
         self._store = store
         self._objects = objects
         self._s3_upload_id = record.s3_upload_id
+        self._numbering = asyncio.Lock()
 
     @property
     def is_multipart(self) -> bool:
@@ -45,8 +47,12 @@ class TargetObject:
         self._s3_upload_id = upload_id
 
     async def next_part_number(self) -> int:
-        """A part number that no part has had. Errors: UploadSuperseded."""
-        number = await self._store.next_part_number(self._record)
+        """A part number that no part has had; later calls get higher ones.
+
+        Errors: UploadSuperseded.
+        """
+        async with self._numbering:
+            number = await self._store.next_part_number(self._record)
         if number is None:
             raise UploadSuperseded
         return number

@@ -16,10 +16,10 @@ class ShieldedTasks:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Start work without waiting for it."""
+        """Start work without waiting for it; only tasks that await it get its error."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -29,3 +29,9 @@ class ShieldedTasks:
     async def done(self) -> None:
         """Wait until all work has ended, however it ends."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            # Without this, asyncio logs an error that no task has awaited.
+            task.exception()

@@ -1,13 +1,15 @@
 """Moves the bytes of one upload to S3: full parts while they arrive, the rest at the end.
 
-One part is on its way while the next one fills. The bytes that fill no part go to tail
-objects when the session ends or memory is short, and are read back when they fill one.
+Up to two parts are on their way while the next one fills, if there is memory for them. The
+bytes that fill no part go to tail objects when the session ends or memory is short, and are
+read back when they fill one.
 `checkpoint.py` states how received, durable and saved bytes relate.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 
 from services.runtime.object_store import ObjectStore
 from services.upload.checkpoint import Checkpoint
@@ -21,6 +23,9 @@ from services.upload.shielded import ShieldedTasks
 from services.upload.state import Event, State
 from services.upload.store import WriterStore
 from services.upload.tail import MAX_TAIL_OBJECTS, TailStore
+
+MAX_PARTS_IN_FLIGHT = 2
+"""While S3 writes one part to its disks, it can receive another."""
 
 
 class UploadWriter:
@@ -48,7 +53,7 @@ class UploadWriter:
         self._tails = TailStore(objects, record.tail_prefix)
         self._checkpoint = Checkpoint(record, store, self._tails)
         self.is_all_stored = record.upload.state is State.STORED
-        self._part_in_flight: asyncio.Task[None] | None = None
+        self._parts_in_flight = deque[asyncio.Task[None]]()
         self._changes = ShieldedTasks()
 
     @property
@@ -106,7 +111,7 @@ class UploadWriter:
         """Make all received bytes durable, and save a checkpoint. Errors: as `append`."""
         await self.changes_done()
         await self._move_to_tail_if_any()
-        await self._part_sent()
+        await self._parts_sent()
         await self._checkpoint.save()
 
     async def store_object(self, content_type: str) -> None:
@@ -135,7 +140,7 @@ class UploadWriter:
         if self._buffer.try_reserve(size):
             return
         # The parts on their way return their memory soon; a tail object costs three requests.
-        await self._part_sent()
+        await self._parts_sent()
         if await self._buffer.reserve_soon(size):
             return
         await self._move_to_tail_if_any()
@@ -146,7 +151,7 @@ class UploadWriter:
             await self._changes.run(self._move_to_tail())
 
     async def _move_to_tail(self) -> None:
-        await self._part_sent()
+        await self._parts_sent()
         if len(self._buffer.tail) >= MAX_TAIL_OBJECTS and self._buffer.try_reserve_tail():
             await self._read_tail()
         tail_object = await self._tails.put(self._buffer.content)
@@ -168,8 +173,8 @@ class UploadWriter:
         self._checkpoint.tail_became_obsolete(self._buffer.prepend_tail(content))
 
     async def _send_part(self) -> None:
-        """Send the buffer as a part; at most one part is on its way."""
-        await self._part_sent()
+        """Send the buffer as a part; before that, wait until few enough are on their way."""
+        await self._parts_sent(MAX_PARTS_IN_FLIGHT - 1)
         await self._load_tail()
         if not self._target.is_multipart:
             content_type = self._received.content_type
@@ -178,23 +183,32 @@ class UploadWriter:
             await self._changes.run(self._target.start_multipart(content_type))
         # As of the end of this part: more bytes arrive while it is on its way.
         received = self._received.progress()
-        sending = self._put_part(self._buffer.take_part(), received)
-        self._part_in_flight = self._changes.start(sending)
+        before = self._parts_in_flight[-1] if self._parts_in_flight else None
+        sending = self._put_part(self._buffer.take_part(), received, before)
+        self._parts_in_flight.append(self._changes.start(sending))
 
-    async def _put_part(self, part: FullPart, received: Progress) -> None:
+    async def _put_part(
+        self, part: FullPart, received: Progress, before: asyncio.Task[None] | None
+    ) -> None:
+        """Store a part. before: stores the previous part, if that is on its way.
+
+        A part is durable only after all previous ones, because durable bytes have no gaps.
+        """
         try:
             number = await self._target.next_part_number()
             stored = await self._target.put_part(number, part.content)
         finally:
             self._buffer.release_part(part)
+        if before is not None:
+            await asyncio.shield(before)
         self._checkpoint.part_stored(received, stored)
         await self._save_part()
 
-    async def _part_sent(self) -> None:
-        """Wait for the part on its way."""
-        if self._part_in_flight is not None:
-            await asyncio.shield(self._part_in_flight)
-            self._part_in_flight = None
+    async def _parts_sent(self, remaining: int = 0) -> None:
+        """Wait until at most this many parts are on their way."""
+        while len(self._parts_in_flight) > remaining:
+            await asyncio.shield(self._parts_in_flight[0])
+            del self._parts_in_flight[0]
 
     async def _save_part(self) -> None:
         if self._saves_parts:
@@ -209,7 +223,7 @@ class UploadWriter:
     async def _complete_multipart(self) -> None:
         if self._buffer.tail or self._buffer.content:
             await self._send_part()
-        await self._part_sent()
+        await self._parts_sent()
         await self._all_stored()
         completing = self._target.complete_multipart(self.durable.parts, self._received.size)
         await self._changes.run(completing)

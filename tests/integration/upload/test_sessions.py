@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from random import randrange
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
 
 from services.runtime.callers import TRUSTED
+from services.runtime.errors import StorageUnavailable
+from services.runtime.object_store import ObjectStore
 from services.runtime.shared_errors import RequestIdReused
+from services.runtime.uploaded_part import UploadedPart
 from services.upload.checksums import Checksum
 from services.upload.errors import (
     IncompleteUpload,
@@ -21,7 +27,7 @@ from services.upload.errors import (
     UploadSuperseded,
 )
 from services.upload.models import Kind, Plan, UploadRecord
-from services.upload.session import PartialData, open_session
+from services.upload.session import PartialData, SessionResources, open_session
 from services.upload.state import Event, State
 from services.upload.stream import Finish
 from tests.e2e.uploading import wav
@@ -49,10 +55,17 @@ async def die_before_completion(backends: Backends, content: bytes, plan: Plan) 
     process.upload_id = record.upload.upload_id
     acquired = await process.store.acquire(process.upload_id, 0, 0)
     assert acquired is not None
-    async with open_session(process.resources, acquired, PartialData.KEEP) as session:
+    await receive_and_checkpoint(process.resources, acquired, content)
+    return process
+
+
+async def receive_and_checkpoint(
+    resources: SessionResources, record: UploadRecord, content: bytes
+) -> None:
+    """Receive bytes in one session, and save them."""
+    async with open_session(resources, record, PartialData.KEEP) as session:
         await session.receive(stream(content, finish=False))
         await session.checkpoint()
-    return process
 
 
 async def write_with_interruption(
@@ -112,6 +125,42 @@ async def test_a_part_number_is_never_used_twice(backends: Backends) -> None:
     assert second is not None
     assert second > first
     assert await process.writer_store.next_part_number(older) is None
+
+
+class FirstPartFails:
+    """An object store that refuses the first part after it has stored the second."""
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
+        self._second_stored = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._objects, name)
+
+    async def put_part(
+        self, key: str, s3_upload_id: str, number: int, content: Any
+    ) -> UploadedPart:
+        if number == 1:
+            await self._second_stored.wait()
+            raise StorageUnavailable
+        part = await self._objects.put_part(key, s3_upload_id, number, content)
+        self._second_stored.set()
+        return part
+
+
+async def test_a_part_is_committed_only_after_the_parts_before_it(backends: Backends) -> None:
+    process, content = Process(backends), random_content(2 * PART + MIB)
+    upload_id = (await process.create()).upload.upload_id
+    acquired = await process.store.acquire(upload_id, 0, 0)
+    assert acquired is not None
+    objects = cast(ObjectStore, FirstPartFails(backends.objects))
+    resources = replace(process.resources, objects=objects)
+    with pytest.raises(StorageUnavailable):
+        await receive_and_checkpoint(resources, acquired, content)
+    assert (await process.uploads.get(upload_id, TRUSTED)).committed_size == 0
+    await process.uploads.write(upload_id, TRUSTED, 0, stream(content, finish=True))
+    record = await process.record(upload_id)
+    assert await backends.sha256(record.object_key) == hashlib.sha256(content).digest()
 
 
 async def test_a_stored_upload_accepts_no_more_bytes(backends: Backends) -> None:
