@@ -141,7 +141,8 @@ def test_an_overloaded_gateway_is_alive_and_not_ready(tmp_path: Path, services: 
     )
     gateway.configuration.write_text(overloaded)
     with (
-        gateway.running(status=503),
+        # It may accept no connection of clients.
+        gateway.running(status=None),
         httpx.Client(base_url=f"http://127.0.0.1:{port}") as ops,
     ):
         wait_for_status(ops, "/readyz", 503)
