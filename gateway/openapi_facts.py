@@ -81,6 +81,7 @@ FIELDS: Mapping[str, Json] = {
     "upload_id": {"format": "uuid", "example": UPLOAD_ID},
     "account_id": _UUID,
     "session_id": _UUID,
+    "passkey_id": _UUID,
     "erasure_id": _UUID,
     "create_time": {"example": _TIME},
     "refresh_time": {"example": _TIME},
